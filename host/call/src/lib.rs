@@ -1,0 +1,1 @@
+//! One actor per call that ties leg, engine, script and record together.

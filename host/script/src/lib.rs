@@ -1,0 +1,1 @@
+//! The component host: admission, compilation, limits, one instance per call, the tape.

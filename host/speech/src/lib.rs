@@ -1,0 +1,1 @@
+//! Synthesisers behind a streaming trait, text normalisation, the audio cache.

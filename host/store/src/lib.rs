@@ -1,0 +1,1 @@
+//! The database: one schema, tenants from the first table on, the outbox.

@@ -1,0 +1,1 @@
+//! What the end-to-end tests share: hosts, peers and business systems on free ports.
