@@ -1,0 +1,56 @@
+# What a newcomer needs. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+BIN     := target/debug/callbox
+GUESTS  := target/guests
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing (Debian packages, Python packages for the tests)
+	@tools/setup all
+
+.PHONY: build
+build: ## Build the host, optimised (target/release/callbox)
+	@echo "== Building callbox, optimised: about ten minutes from nothing on two cores"
+	cargo build --release -p callbox
+
+.PHONY: demo
+demo: ## A real call, start to end (ONCE=1 ends with an exit status; else it stays up)
+	@tools/setup demo
+	@echo "== Building the host: about eight minutes from nothing on two cores, seconds afterwards"
+	@cargo build -p callbox
+	@echo "== Building the example script"
+	@tools/guests appointment
+	@python3 tools/demo.py $(if $(ONCE),--once)
+
+.PHONY: test
+test: ## Install what is missing and run every test
+	@tools/setup test
+	@echo "== Building everything with its tests: about eight minutes from nothing on two cores"
+	@cargo build --workspace
+	@echo "== Building the guests"
+	@tools/guests all
+	@echo "== Tests"
+	cargo test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: ## Format, clippy, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@command -v cargo-deny > /dev/null && cargo deny check || echo "cargo-deny is not installed (cargo install cargo-deny): licences and advisories not checked"
+
+.PHONY: bench
+bench: ## Measure, and print what BENCHMARKS.md records
+	@tools/setup test
+	cargo build --release -p callbox
+	@tools/guests all
+	@python3 tools/bench.py
+
+.PHONY: clean
+clean: ## Remove what was built and what the demo left
+	rm -rf target .run
