@@ -1,0 +1,585 @@
+//! Asking and listening.
+
+use crate::bindings::callbox::dialogue::voice as raw;
+use crate::error::Result;
+use crate::voice::{BargeIn, Playout, Prompt, start_say};
+use crate::wait::{Pollable, millis};
+use serde::Serialize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub use raw::{Heard, Utterance};
+
+/// Asks the caller something: the usual turn of a dialogue. What the caller is
+/// asked for (keys, speech) also cuts the question off, unless
+/// [`barge_in`](Ask::barge_in) says otherwise.
+///
+/// Say what counts as an answer – [`digits`](Ask::digits),
+/// [`speech`](Ask::speech) or both; speech where nothing is said – and end with
+/// [`once`](Ask::once), [`choice`](Ask::choice), [`collect`](Ask::collect) or
+/// [`accept`](Ask::accept).
+///
+/// ```no_run
+/// use callbox_guest::{ask, secs, Heard};
+///
+/// match ask("Press 1 to go on.").digits(1..=1).start_timeout(secs(4)).once()? {
+///     Heard::Digits(keys) if keys == "1" => {}
+///     Heard::Nothing => callbox_guest::info!("nobody there?"),
+///     other => callbox_guest::info!("not what was asked for: {other:?}"),
+/// }
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+pub fn ask(question: impl Into<Prompt>) -> Ask {
+    Ask { question: Some(question.into()), ..listen() }
+}
+
+/// Listens without saying anything first.
+///
+/// ```no_run
+/// use callbox_guest::{listen, secs};
+///
+/// let pin = listen().digits(4..=6).terminator('#').sensitive().start_timeout(secs(10)).once()?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+pub fn listen() -> Ask {
+    Ask {
+        question: None,
+        barge_in: None,
+        digits: None,
+        terminator: None,
+        digit_timeout: Duration::from_secs(3),
+        speech: false,
+        languages: Vec::new(),
+        hints: Vec::new(),
+        start_timeout: None,
+        end_silence: None,
+        max_length: None,
+        type_ahead: false,
+        sensitive: false,
+        interruption: None,
+        partials: false,
+        extra: Vec::new(),
+        tries: 3,
+        on_silence: None,
+        on_no_match: None,
+    }
+}
+
+/// A question that is being put together; see [`ask`] and [`listen`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is asked before `once`, `choice`, `collect`, `accept` or `start`"]
+pub struct Ask {
+    question: Option<Prompt>,
+    barge_in: Option<BargeIn>,
+    digits: Option<RangeInclusive<u8>>,
+    terminator: Option<char>,
+    digit_timeout: Duration,
+    speech: bool,
+    languages: Vec<String>,
+    hints: Vec<String>,
+    start_timeout: Option<Duration>,
+    end_silence: Option<Duration>,
+    max_length: Option<Duration>,
+    type_ahead: bool,
+    sensitive: bool,
+    interruption: Option<(Duration, u8)>,
+    partials: bool,
+    extra: Vec<(String, String)>,
+    tries: u8,
+    on_silence: Option<Prompt>,
+    on_no_match: Option<Prompt>,
+}
+
+/// What came of a question that was asked until it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// An answer that counts.
+    Got(T),
+    /// The last try ended in silence.
+    Silence,
+    /// The last try brought something else: the keys or the words.
+    NoMatch(String),
+}
+
+impl<T> Outcome<T> {
+    /// The answer, where there is one.
+    ///
+    /// ```
+    /// use callbox_guest::Outcome;
+    ///
+    /// assert_eq!(Outcome::Got(4).got(), Some(4));
+    /// assert_eq!(Outcome::<u8>::Silence.got(), None);
+    /// ```
+    pub fn got(self) -> Option<T> {
+        match self {
+            Self::Got(answer) => Some(answer),
+            Self::Silence | Self::NoMatch(_) => None,
+        }
+    }
+}
+
+impl Ask {
+    /// Accepts keys: so many of them, 1 to 64. Alone it means keys only; add
+    /// [`speech`](Self::speech) to accept both.
+    pub const fn digits(mut self, count: RangeInclusive<u8>) -> Self {
+        self.digits = Some(count);
+        self
+    }
+
+    /// A key that ends the digits and is not one of them, usually `#`.
+    pub const fn terminator(mut self, key: char) -> Self {
+        self.terminator = Some(key);
+        self
+    }
+
+    /// Longest pause between two keys (3 s by default); then the digits are
+    /// complete.
+    pub const fn digit_timeout(mut self, limit: Duration) -> Self {
+        self.digit_timeout = limit;
+        self
+    }
+
+    /// Accepts speech. `once` and the like return
+    /// [`Error::Unavailable`](crate::Error::Unavailable) where no recogniser is
+    /// configured for the language.
+    pub const fn speech(mut self) -> Self {
+        self.speech = true;
+        self
+    }
+
+    /// Words and phrases to expect in speech.
+    pub fn hints<I: IntoIterator<Item: Into<String>>>(mut self, phrases: I) -> Self {
+        self.hints = phrases.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Languages to expect (BCP 47 tags), the likeliest first; the call's
+    /// language by default.
+    pub fn languages<I: IntoIterator<Item: Into<String>>>(mut self, tags: I) -> Self {
+        self.languages = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What may cut the question off; what is asked for, by default.
+    pub const fn barge_in(mut self, by: BargeIn) -> Self {
+        self.barge_in = Some(by);
+        self
+    }
+
+    /// Longest silence before an answer begins, from the end of the question
+    /// (5 s by default).
+    pub const fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = Some(limit);
+        self
+    }
+
+    /// Silence that ends an utterance (700 ms by default).
+    pub const fn end_silence(mut self, span: Duration) -> Self {
+        self.end_silence = Some(span);
+        self
+    }
+
+    /// Longest utterance (30 s by default).
+    pub const fn max_length(mut self, limit: Duration) -> Self {
+        self.max_length = Some(limit);
+        self
+    }
+
+    /// Keys pressed before the question count too. Otherwise only those pressed
+    /// during it do, and those that cut off what was said just before.
+    pub const fn type_ahead(mut self) -> Self {
+        self.type_ahead = true;
+        self
+    }
+
+    /// What is heard is secret: masked in the transcript, the recording, the
+    /// logs and the webhooks. Only the script sees it – keep it that way.
+    pub const fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// Speech cuts the question off only past this long and this many words.
+    pub const fn interruption(mut self, min_speech: Duration, min_words: u8) -> Self {
+        self.interruption = Some((min_speech, min_words));
+        self
+    }
+
+    /// Delivers interim hypotheses to [`Listening::next_partial`].
+    pub const fn partials(mut self) -> Self {
+        self.partials = true;
+        self
+    }
+
+    /// A setting of the recogniser, passed on as it is.
+    ///
+    /// # Errors
+    /// The value cannot be written as JSON.
+    pub fn extra(mut self, name: impl Into<String>, value: &impl Serialize) -> Result<Self> {
+        self.extra.push((name.into(), serde_json::to_string(value)?));
+        Ok(self)
+    }
+
+    /// How often [`choice`](Self::choice), [`collect`](Self::collect) and
+    /// [`accept`](Self::accept) ask before they give up: 3 times by default, at
+    /// least once.
+    pub const fn tries(mut self, count: u8) -> Self {
+        self.tries = count;
+        self
+    }
+
+    /// Said before the question is asked again after a silence.
+    pub fn on_silence(mut self, words: impl Into<Prompt>) -> Self {
+        self.on_silence = Some(words.into());
+        self
+    }
+
+    /// Said before the question is asked again after an answer that is none.
+    pub fn on_no_match(mut self, words: impl Into<Prompt>) -> Self {
+        self.on_no_match = Some(words.into());
+        self
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// The call is over; speech is asked for and there is no recogniser; the
+    /// number of digits is not 1 to 64.
+    pub fn once(self) -> Result<Heard> {
+        let options = self.options();
+        self.turn(&options, None).map(|(heard, _)| heard)
+    }
+
+    /// Asks once and also tells what the caller got of the question, where one
+    /// was asked.
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn once_with_playout(self) -> Result<(Heard, Option<Playout>)> {
+        let options = self.options();
+        self.turn(&options, None)
+    }
+
+    /// A menu: asks for one key until it is one of those given, and returns what
+    /// stands beside it.
+    ///
+    /// ```no_run
+    /// use callbox_guest::{ask, Outcome};
+    ///
+    /// #[derive(Clone)]
+    /// enum Wish { Sales, Support }
+    ///
+    /// let wish = ask("For sales press 1, for support press 2.")
+    ///     .on_silence("I did not hear a key.")
+    ///     .on_no_match("That key has no meaning here.")
+    ///     .choice(&[('1', Wish::Sales), ('2', Wish::Support)])?;
+    /// match wish {
+    ///     Outcome::Got(Wish::Sales) => { /* … */ }
+    ///     Outcome::Got(Wish::Support) => { /* … */ }
+    ///     Outcome::Silence | Outcome::NoMatch(_) => callbox_guest::say("Goodbye.").map(drop)?,
+    /// }
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn choice<T: Clone>(mut self, choices: &[(char, T)]) -> Result<Outcome<T>> {
+        self.digits = Some(1..=1);
+        self.accept(|given| picked(choices, given))
+    }
+
+    /// Asks for an answer – the keys, or the words where speech is accepted –
+    /// until there is one.
+    ///
+    /// ```no_run
+    /// use callbox_guest::{ask, Outcome};
+    ///
+    /// let number = ask("Please enter your customer number, then the hash key.").digits(4..=8).terminator('#').collect()?;
+    /// if let Outcome::Got(number) = number {
+    ///     callbox_guest::results::set("customer", &number)?;
+    /// }
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn collect(self) -> Result<Outcome<String>> {
+        self.accept(|given| Some(given.to_owned()))
+    }
+
+    /// Asks until `accept` makes something of the answer.
+    ///
+    /// ```no_run
+    /// use callbox_guest::ask;
+    ///
+    /// let hour = ask("At which hour shall we call? Enter 9 to 17.")
+    ///     .digits(1..=2)
+    ///     .on_no_match("We can call between 9 and 17.")
+    ///     .accept(|keys| keys.parse::<u8>().ok().filter(|hour| (9..=17).contains(hour)))?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn accept<T>(self, accept: impl FnMut(&str) -> Option<T>) -> Result<Outcome<T>> {
+        let options = self.options();
+        climb(self.tries, |failed| self.turn(&options, failed).map(|(heard, _)| heard), accept)
+    }
+
+    /// Says the question without waiting, and listens without waiting.
+    ///
+    /// # Errors
+    /// As [`once`](Self::once); also when a listening is under way already.
+    pub fn start(self) -> Result<Listening> {
+        let options = self.options();
+        if let Some(question) = self.prompt(None) {
+            start_say(question)?;
+        }
+        Ok(Listening(raw::start_listen(&options)?))
+    }
+
+    fn turn(&self, options: &raw::ListenOptions, failed: Option<Failed>) -> Result<(Heard, Option<Playout>)> {
+        let Some(prompt) = self.prompt(failed) else {
+            return Ok((raw::listen(options)?, None));
+        };
+        let barge_in = prompt.barge_in.unwrap_or_default().raw();
+        let answer = raw::ask(prompt.segments(), barge_in, options)?;
+        Ok((answer.heard, Some(answer.prompt)))
+    }
+
+    /// What is said: the reason for asking again, if any, and the question.
+    fn prompt(&self, failed: Option<Failed>) -> Option<Prompt> {
+        let lead = match failed {
+            None => None,
+            Some(Failed::Silence) => self.on_silence.clone(),
+            Some(Failed::NoMatch) => self.on_no_match.clone(),
+        };
+        let mut prompt = match (lead, self.question.clone()) {
+            (Some(lead), Some(question)) => lead.silence(Duration::from_millis(300)).then(question),
+            (lead, question) => lead.or(question)?,
+        };
+        let own = self.question.as_ref().and_then(|question| question.barge_in);
+        prompt.barge_in = Some(self.barge_in.or(own).unwrap_or_else(|| self.expected()));
+        Some(prompt)
+    }
+
+    /// What the caller is asked for is also what may cut the question off.
+    const fn expected(&self) -> BargeIn {
+        match (self.digits.is_some(), self.speech) {
+            (true, true) => BargeIn::Both,
+            (true, false) => BargeIn::Digits,
+            (false, _) => BargeIn::Speech,
+        }
+    }
+
+    fn options(&self) -> raw::ListenOptions {
+        let options = raw::ListenOptions::new();
+        if let Some(count) = &self.digits {
+            options.set_digits(*count.start(), *count.end(), self.terminator, millis(self.digit_timeout));
+            if !self.speech {
+                options.set_digits_only();
+            }
+        }
+        if !self.languages.is_empty() {
+            options.set_languages(&self.languages);
+        }
+        if !self.hints.is_empty() {
+            options.set_hints(&self.hints);
+        }
+        if let Some(limit) = self.start_timeout {
+            options.set_start_timeout(millis(limit));
+        }
+        if let Some(span) = self.end_silence {
+            options.set_end_silence(millis(span));
+        }
+        if let Some(limit) = self.max_length {
+            options.set_max_length(millis(limit));
+        }
+        if self.type_ahead {
+            options.set_type_ahead(true);
+        }
+        if self.sensitive {
+            options.set_sensitive(true);
+        }
+        if let Some((min_speech, min_words)) = self.interruption {
+            options.set_interruption(millis(min_speech), min_words);
+        }
+        if self.partials {
+            options.set_partials(true);
+        }
+        for (name, value) in &self.extra {
+            options.set_extra(name, value);
+        }
+        options
+    }
+}
+
+/// A listening under way; see [`Ask::start`]. Dropping it ends it.
+#[derive(Debug)]
+pub struct Listening(raw::Listening);
+
+impl Listening {
+    /// Ready when [`wait`](Self::wait) would return at once.
+    #[must_use]
+    pub fn subscribe(&self) -> Pollable {
+        self.0.subscribe()
+    }
+
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// The call is over, or the recogniser failed.
+    pub fn wait(&self) -> Result<Heard> {
+        Ok(self.0.wait()?)
+    }
+
+    /// Waits for the next interim hypothesis; none once the result is there.
+    ///
+    /// # Errors
+    /// The call is over, or the recogniser failed.
+    pub fn next_partial(&self) -> Result<Option<Utterance>> {
+        Ok(self.0.next_partial()?)
+    }
+
+    /// All hypotheses of the final result, the best first.
+    #[must_use]
+    pub fn alternatives(&self) -> Vec<Utterance> {
+        self.0.alternatives()
+    }
+
+    /// Ends it now and returns what has been heard so far.
+    ///
+    /// # Errors
+    /// The call is over.
+    pub fn stop(&self) -> Result<Heard> {
+        Ok(self.0.stop()?)
+    }
+}
+
+/// Why a question is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    Silence,
+    NoMatch,
+}
+
+/// Asks by `turn` until `accept` takes the answer, `tries` times at most.
+fn climb<T>(
+    tries: u8,
+    mut turn: impl FnMut(Option<Failed>) -> Result<Heard>,
+    mut accept: impl FnMut(&str) -> Option<T>,
+) -> Result<Outcome<T>> {
+    let mut failed = None;
+    let mut left = tries.max(1);
+    loop {
+        left -= 1;
+        let given = match turn(failed)? {
+            Heard::Digits(keys) => keys,
+            Heard::Speech(utterance) => utterance.text,
+            Heard::Nothing if left == 0 => return Ok(Outcome::Silence),
+            Heard::Nothing => {
+                failed = Some(Failed::Silence);
+                continue;
+            }
+            Heard::NoMatch(given) if left == 0 => return Ok(Outcome::NoMatch(given)),
+            Heard::NoMatch(_) => {
+                failed = Some(Failed::NoMatch);
+                continue;
+            }
+        };
+        match accept(&given) {
+            Some(answer) => return Ok(Outcome::Got(answer)),
+            None if left == 0 => return Ok(Outcome::NoMatch(given)),
+            None => failed = Some(Failed::NoMatch),
+        }
+    }
+}
+
+/// What stands beside the one key that was given.
+fn picked<T: Clone>(choices: &[(char, T)], given: &str) -> Option<T> {
+    let mut keys = given.chars();
+    let key = keys.next().filter(|_| keys.next().is_none())?;
+    choices.iter().find(|(known, _)| *known == key).map(|(_, choice)| choice.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::error::EndCause;
+    use crate::voice::text;
+
+    const MENU: &[(char, u8)] = &[('1', 10), ('2', 20)];
+
+    /// Climbs with a caller who answers `heard`, and tells the outcome and why
+    /// each further try was made.
+    fn with_caller(tries: u8, heard: &[Heard]) -> (Outcome<u8>, Vec<Failed>) {
+        let mut answers = heard.iter().cloned();
+        let mut reasons = Vec::new();
+        let turn = |failed: Option<Failed>| {
+            reasons.extend(failed);
+            Ok(answers.next().expect("asked more often than there are answers"))
+        };
+        let outcome = climb(tries, turn, |given| picked(MENU, given)).expect("no error was given");
+        assert_eq!(answers.next(), None, "asked less often than expected");
+        (outcome, reasons)
+    }
+
+    fn keys(keys: &str) -> Heard {
+        Heard::Digits(keys.into())
+    }
+
+    #[test]
+    fn the_first_good_answer_ends_the_asking() {
+        assert_eq!(with_caller(3, &[keys("2")]), (Outcome::Got(20), vec![]));
+        assert_eq!(
+            with_caller(3, &[Heard::Nothing, keys("9"), keys("1")]),
+            (Outcome::Got(10), vec![Failed::Silence, Failed::NoMatch])
+        );
+    }
+
+    #[test]
+    fn the_last_try_tells_what_went_wrong() {
+        assert_eq!(with_caller(2, &[keys("9"), Heard::Nothing]), (Outcome::Silence, vec![Failed::NoMatch]));
+        assert_eq!(with_caller(2, &[Heard::Nothing, keys("7")]), (Outcome::NoMatch("7".into()), vec![Failed::Silence]));
+        assert_eq!(
+            with_caller(2, &[Heard::NoMatch("12".into()), Heard::NoMatch("1".into())]),
+            (Outcome::NoMatch("1".into()), vec![Failed::NoMatch])
+        );
+        assert_eq!(with_caller(0, &[Heard::Nothing]), (Outcome::Silence, vec![]), "asked once even with no tries");
+    }
+
+    #[test]
+    fn the_end_of_the_call_ends_the_asking() {
+        let ended = Error::Ended(EndCause::RemoteHangup);
+        let outcome = climb(3, |_| Err(ended.clone()), |given| picked(MENU, given));
+        assert_eq!(outcome, Err(ended));
+    }
+
+    #[test]
+    fn only_one_known_key_is_a_choice() {
+        assert_eq!(picked(MENU, "1"), Some(10));
+        for given in ["", "3", "11", "12", "one"] {
+            assert_eq!(picked(MENU, given), None, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_cut_off_by_what_it_asks_for_unless_told_otherwise() {
+        let cut_by = |ask: Ask| ask.prompt(None).expect("there is a question").barge_in;
+        assert_eq!(cut_by(ask("?").digits(1..=1)), Some(BargeIn::Digits));
+        assert_eq!(cut_by(ask("?").digits(1..=1).speech()), Some(BargeIn::Both));
+        assert_eq!(cut_by(ask("?")), Some(BargeIn::Speech));
+        assert_eq!(cut_by(ask("?").digits(1..=1).barge_in(BargeIn::Nothing)), Some(BargeIn::Nothing));
+        assert_eq!(cut_by(ask(text("?").barge_in(BargeIn::Nothing)).digits(1..=1)), Some(BargeIn::Nothing));
+    }
+
+    #[test]
+    fn asking_again_begins_with_the_reason() {
+        let ask = ask("Well?").on_silence("Hello?").digits(1..=1);
+        let again = ask.prompt(Some(Failed::Silence)).expect("there is a question");
+        assert_eq!(again, text("Hello?").silence(Duration::from_millis(300)).text("Well?").barge_in(BargeIn::Digits));
+        assert_eq!(ask.prompt(Some(Failed::NoMatch)), ask.prompt(None), "no words for it: the question alone");
+        assert_eq!(listen().prompt(None), None);
+    }
+}
