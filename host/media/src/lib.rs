@@ -1,1 +1,42 @@
 //! The RTP plane: packets, jitter buffer, codecs, digits, recording, on threads of its own.
+//!
+//! A [`MediaPlane`] owns a few worker threads. [`MediaPlane::open`] binds a port pair and pins a session to one of
+//! them; [`MediaCommand`]s go in through the [`Session`], [`MediaEvent`]s come out of a bounded channel. The last
+//! event of a session is always [`MediaEvent::Closed`] with its [`MediaStats`].
+//!
+//! The parts are pure, with time as a parameter, and are put together from the inside out:
+//!
+//! * [`codec`], [`clip`], [`resample`], [`wav`] – samples: G.711, prompts, files
+//! * [`rtp`], [`rtcp`], [`reception`] – packets and what they say about the network (RFC 3550)
+//! * [`dtmf`] – keys as telephone-events (RFC 4733), both ways
+//! * [`jitter`], [`conceal`] – from packets back to an even stream of samples
+//! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
+//! * [`playout`] – the queue of prompts
+//! * [`stream`] – all of the above for one call: packets, commands and time in; packets and events out
+//! * [`recorder`] – two-channel WAV files, on a thread of its own
+//! * [`wheel`], [`ports`], [`worker`], [`plane`] – threads, sockets and the clock
+//!
+//! What this room never does: play anything it was not told to, send to an address that signalling or the locked
+//! source did not give, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
+
+pub mod clip;
+pub mod codec;
+pub mod command;
+pub mod dtmf;
+pub mod error;
+pub mod plane;
+pub mod resample;
+pub mod tap;
+pub mod wav;
+
+pub use clip::Clip;
+pub use codec::Codec;
+pub use command::{MediaCommand, MediaEvent, MediaPlan, MediaStats, SessionId};
+pub use error::MediaError;
+pub use plane::{MediaConfig, MediaPlane, PlaneStats, Session};
+pub use tap::{Tap, TapFrame, TapSender};
+
+/// Samples a second of everything in this room.
+pub const SAMPLE_RATE: u32 = 8_000;
+/// Samples in 20 ms, the frame in which taps, bridges and recordings count.
+pub const FRAME: usize = 160;

@@ -1,0 +1,202 @@
+//! What a session is told and what it reports.
+
+use crate::clip::Clip;
+use crate::codec::Codec;
+use crate::tap::TapSender;
+use callbox_dialogue::PromptId;
+use callbox_dialogue::time::Millis;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The name of a session, unique within its plane for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId {
+    pub(crate) worker: u16,
+    pub(crate) number: u64,
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.worker, self.number)
+    }
+}
+
+/// What offer and answer agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaPlan {
+    /// What we send; both laws are understood when they arrive with their static payload type.
+    pub codec: Codec,
+    /// The payload type of `codec`, as the far end numbered it.
+    pub payload_type: u8,
+    /// The payload type of telephone-event at 8 kHz. Without it digits are sent as tones in the audio.
+    pub dtmf: Option<u8>,
+    /// Where the far end wants audio. An unspecified address or port 0 means: nowhere (RFC 2543 hold).
+    pub remote: SocketAddr,
+    /// Where it wants RTCP; the same as `remote` for rtcp-mux.
+    pub remote_rtcp: SocketAddr,
+    /// Where its signalling comes from: audio from there is believed as if SDP had named it (NAT).
+    pub signalling_ip: IpAddr,
+    /// We send audio. Off while the far end holds us.
+    pub send: bool,
+    /// We expect audio. Off while we hold the far end.
+    pub receive: bool,
+    /// Milliseconds of audio in a packet we send: 10 to 60, in steps of 10; anything else is brought there.
+    pub ptime_ms: u8,
+}
+
+/// What a session is told. Commands of one session are carried out in order, before the next packet leaves.
+#[derive(Clone, Debug)]
+pub enum MediaCommand {
+    /// The first answer, hold, resume, a change of codec or address. From the first one on, silence is sent where
+    /// there is nothing else to send, so that the far end sees a live stream.
+    Configure(MediaPlan),
+    /// More audio for a prompt, which exists from its first mention on.
+    Append {
+        /// The prompt.
+        prompt: PromptId,
+        /// What comes next in it.
+        clip: Arc<Clip>,
+    },
+    /// The prompt has all its audio.
+    Complete {
+        /// The prompt.
+        prompt: PromptId,
+    },
+    /// Play it from its beginning, in the next packet; behind what is playing, if anything is.
+    Play {
+        /// The prompt.
+        prompt: PromptId,
+    },
+    /// Stop it before the next packet, or forget it. [`MediaEvent::PromptEnded`] follows if it was playing or queued.
+    Stop {
+        /// The prompt.
+        prompt: PromptId,
+    },
+    /// Send DTMF behind what is being sent; a prompt that plays waits meanwhile. [`MediaEvent::DigitsSent`] follows.
+    SendDigits {
+        /// `0`-`9`, `*`, `#`, `A`-`D`; `,` pauses 500 ms. At most [`crate::dtmf::MAX_DIGITS`].
+        digits: String,
+    },
+    /// What the caller says and presses is secret: it is silence in the recording.
+    Mask(bool),
+    /// Record both sides into a WAV file of 16 bits and two channels: left the caller, right the robot. Replaces a
+    /// recording under way.
+    Record {
+        /// The file, created or truncated; its folder must exist.
+        path: PathBuf,
+    },
+    /// Finish the recording. [`MediaEvent::RecordingDone`] follows.
+    StopRecording,
+    /// Join two sessions of this plane: what each hears, the other says, digits included. One command joins both.
+    Bridge {
+        /// The other.
+        with: SessionId,
+    },
+    /// Part them again. Either side may say so.
+    Unbridge,
+    /// Hand what is received, decoded, to a reader, 20 ms at a time; none ends it. Frames the reader does not take in
+    /// time are dropped and counted.
+    Tap(Option<TapSender>),
+}
+
+/// What a session reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaEvent {
+    /// The first packet of a prompt left.
+    PromptStarted {
+        /// The prompt.
+        prompt: PromptId,
+    },
+    /// A prompt is over.
+    PromptEnded {
+        /// The prompt.
+        prompt: PromptId,
+        /// Audio of it that left.
+        played: Millis,
+        /// That was all of it.
+        complete: bool,
+    },
+    /// The far end pressed a key. Reported once, with the first packet that tells of it.
+    Digit {
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+    },
+    /// All digits of a [`MediaCommand::SendDigits`] have been sent.
+    DigitsSent,
+    /// The far end's audio comes from here; we send there from now on.
+    Latched {
+        /// The source.
+        remote: SocketAddr,
+    },
+    /// Nothing has been received for the configured time although the call is not held. Once per silence.
+    MediaTimeout,
+    /// A recording is complete on disk.
+    RecordingDone {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// Its length.
+        duration_ms: u64,
+    },
+    /// A recording could not be begun or went wrong on the way: what was written until then is a valid file.
+    RecordingFailed {
+        /// The file.
+        path: PathBuf,
+        /// What failed, for the record.
+        error: String,
+    },
+    /// The session is over; the last event.
+    Closed(MediaStats),
+}
+
+/// What a session sent and received, and how well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MediaStats {
+    /// What we sent last.
+    pub codec: Option<Codec>,
+    /// Where audio came from at the end.
+    pub remote: Option<SocketAddr>,
+    /// RTP packets sent, telephone-events included.
+    pub packets_sent: u64,
+    /// RTP payload bytes sent.
+    pub bytes_sent: u64,
+    /// Packets the system did not take.
+    pub send_errors: u64,
+    /// RTP packets accepted.
+    pub packets_received: u64,
+    /// RTP payload bytes accepted.
+    pub bytes_received: u64,
+    /// Packets that never came, by sequence number.
+    pub lost: u64,
+    /// Packets that came after their turn to be played.
+    pub late: u64,
+    /// Packets that came again.
+    pub duplicates: u64,
+    /// Packets that were not RTP, not of the agreed payload types, or not from the far end.
+    pub rejected: u64,
+    /// Times the jitter buffer started anew: another stream, a jump in time, a stall.
+    pub resyncs: u64,
+    /// Milliseconds of audio made up for what was missing.
+    pub concealed_ms: u64,
+    /// Keys heard.
+    pub digits_received: u32,
+    /// Interarrival jitter (RFC 3550 A.8), the last estimate.
+    pub jitter_ms: f32,
+    /// Received packets lost, in percent of those expected.
+    pub loss_pct: f32,
+    /// What the far end reported as lost of ours, in percent, last.
+    pub remote_loss_pct: Option<f32>,
+    /// Round trip by RTCP, the last measurement.
+    pub rtt_ms: Option<f32>,
+    /// Mean opinion score of what we heard, by the E-model (ITU-T G.107): 1 to 4.4.
+    pub mos: f32,
+    /// The longest time between two packets we sent without a pause ordered.
+    pub max_gap_ms: f32,
+    /// Packets left out because the machine was late; the timestamp tells the far end.
+    pub skipped: u64,
+    /// Events that the reader was too slow for.
+    pub events_dropped: u64,
+}
