@@ -1,1 +1,3 @@
 //! The SIP user agent: wire, transactions, dialogs, offer/answer, transports.
+
+pub mod wire;
