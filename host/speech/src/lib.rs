@@ -1,1 +1,36 @@
 //! Synthesisers behind a streaming trait, text normalisation, the audio cache.
+//!
+//! [`Speech::render`] turns a segment of a prompt into chunks of audio:
+//!
+//! 1. [`normalise`] makes words of numbers, dates, money and the like, and
+//!    remembers where they come from;
+//! 2. [`sentences`] cuts the text, so that the first sentence is heard while
+//!    the next are rendered, and the same sentence is rendered once for all;
+//! 3. the cache has the audio, or one task renders it for all who wait;
+//! 4. a [`Synthesiser`], by default [`Espeak`], speaks the words;
+//! 5. the times of the words are found, and point into the text as the script
+//!    wrote it.
+//!
+//! SSML is read by [`ssml`] and written anew, audio assets are decoded once.
+//!
+//! What this room never does: link an engine, give an engine text or markup it
+//! obeys, wait for an engine without limit, cache half a render, or let a
+//! failing engine harm more than the sentence it was given.
+
+mod assets;
+mod cache;
+mod error;
+pub mod espeak;
+mod marks;
+pub mod normalise;
+pub mod resample;
+pub mod sentences;
+mod speech;
+pub mod ssml;
+mod synthesiser;
+
+pub use cache::{CacheConfig, CacheStats};
+pub use error::SpeechError;
+pub use espeak::{Espeak, EspeakConfig};
+pub use speech::{Speech, SpeechConfig};
+pub use synthesiser::{Chunk, EngineInfo, Part, Pending, Synthesiser, Utterance};

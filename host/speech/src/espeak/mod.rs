@@ -1,0 +1,386 @@
+//! espeak-ng as a program of its own, one process for an utterance.
+//!
+//! It is licensed under the GPL, so that it is never linked; and it crashes on
+//! input it does not expect, which then costs one sentence and nothing else.
+//!
+//! What it must never see, because it obeys:
+//! * control characters: U+0001 begins a command that changes the voice or
+//!   plays a sound;
+//! * `[[`, which begins phoneme codes;
+//! * SSML from outside: `<audio src="…">` opens any file, or hands its name to
+//!   a shell (1.51 runs `sox` through `system`). Markup is therefore read by
+//!   [`crate::ssml`] and written anew, with a handful of elements.
+
+pub mod pipe_wav;
+mod process;
+mod voices;
+
+use crate::error::SpeechError;
+use crate::resample::Resampler;
+use crate::synthesiser::{Chunk, EngineInfo, Part, Pending, Synthesiser, Utterance};
+use callbox_dialogue::leg::VoiceSettings;
+use callbox_media::{Clip, FRAME};
+use pipe_wav::PipeWav;
+use process::{Program, millis};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
+use tokio::time::Instant;
+use voices::{Selection, Voices};
+
+const NAME: &str = "espeak-ng";
+const REMEDY: &str = "`apt-get install espeak-ng`, or configure the path of the program";
+/// Samples of a chunk: 240 ms.
+const CHUNK: usize = 12 * FRAME;
+/// Longest audio of one utterance: five minutes.
+const MAX_SAMPLES: usize = 300 * 8_000;
+/// Longest text of one utterance, in bytes.
+const MAX_TEXT: usize = 32 * 1_024;
+/// Time allowed for each byte of text, on top of [`EspeakConfig::timeout`]:
+/// a thousand times what it takes.
+const TIMEOUT_PER_BYTE: Duration = Duration::from_millis(10);
+/// Its lists of voices are 10 kB each.
+const MAX_LIST: usize = 256 * 1_024;
+/// After a failure the lists are asked for again, but not at once.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How espeak-ng is run.
+#[derive(Clone, Debug)]
+pub struct EspeakConfig {
+    /// The program; found by `PATH` where it is a bare name.
+    pub program: PathBuf,
+    /// A render is killed after so long, and 10 ms more for each byte of text.
+    pub timeout: Duration,
+    /// Processes at once. One takes about 5 ms of CPU for a sentence.
+    pub processes: usize,
+    /// Renders that may wait for a process; more are refused.
+    pub waiting: usize,
+    /// Longest wait for a process.
+    pub wait: Duration,
+}
+
+impl Default for EspeakConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            program: PathBuf::from(NAME),
+            timeout: Duration::from_secs(5),
+            processes: (2 * cores).max(4),
+            waiting: 1_024,
+            wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The synthesiser.
+pub struct Espeak {
+    engine: Arc<Engine>,
+}
+
+struct Engine {
+    config: EspeakConfig,
+    places: Semaphore,
+    waiting: AtomicUsize,
+    voices: OnceLock<Arc<Voices>>,
+    /// The last failure to load them; held while they are being loaded.
+    failure: Mutex<Option<(SpeechError, Instant)>>,
+}
+
+impl Espeak {
+    /// Starts nothing yet: a missing program is found out by
+    /// [`Synthesiser::describe`] and by the first render.
+    #[must_use]
+    pub fn new(config: EspeakConfig) -> Self {
+        let places = Semaphore::new(config.processes.clamp(1, Semaphore::MAX_PERMITS));
+        let engine =
+            Engine { config, places, waiting: AtomicUsize::new(0), voices: OnceLock::new(), failure: Mutex::default() };
+        Self { engine: Arc::new(engine) }
+    }
+}
+
+impl Synthesiser for Espeak {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn speak(&self, what: Utterance) -> mpsc::Receiver<Result<Part, SpeechError>> {
+        // Room for all that an utterance may give: the process never waits for the reader.
+        let (chunks, receiver) = mpsc::channel(MAX_SAMPLES / CHUNK + 4);
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            let done = tokio::select! {
+                // Nobody listens any more. The process dies with the other future.
+                () = chunks.closed() => Ok(()),
+                done = engine.render(&what, &chunks) => done,
+            };
+            if let Err(error) = done {
+                tracing::debug!(code = error.code(), %error, "a render failed");
+                let _ = chunks.send(Err(error)).await;
+            }
+        });
+        receiver
+    }
+
+    fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError> {
+        match self.engine.voices.get() {
+            Some(voices) => voices.select(voice).map(drop),
+            None => voices::check_rate(voice).map(drop),
+        }
+    }
+
+    fn ssml(&self) -> bool {
+        true
+    }
+
+    fn word_times(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {
+        Box::pin(async {
+            let voices = self.engine.voices().await?;
+            Ok(EngineInfo { version: voices.version.clone(), voices: voices.count() })
+        })
+    }
+}
+
+impl Engine {
+    fn program(&self) -> Program<'_> {
+        Program { path: &self.config.program, engine: NAME, remedy: REMEDY }
+    }
+
+    /// The voices, asked for once.
+    async fn voices(&self) -> Result<Arc<Voices>, SpeechError> {
+        if let Some(voices) = self.voices.get() {
+            return Ok(voices.clone());
+        }
+        let mut failure = self.failure.lock().await;
+        if let Some(voices) = self.voices.get() {
+            return Ok(voices.clone());
+        }
+        if let Some((error, at)) = &*failure
+            && at.elapsed() < RETRY_AFTER
+        {
+            return Err(error.clone());
+        }
+        match self.load_voices().await {
+            Ok(voices) => Ok(self.voices.get_or_init(|| Arc::new(voices)).clone()),
+            Err(error) => {
+                *failure = Some((error.clone(), Instant::now()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn load_voices(&self) -> Result<Voices, SpeechError> {
+        let ask = |argument: &'static str| async move {
+            self.program().capture(&[argument], self.config.timeout, MAX_LIST).await
+        };
+        let (version, voices, variants) =
+            tokio::try_join!(ask("--version"), ask("--voices"), ask("--voices=variant"))?;
+        let voices = Voices::parse(&version, &voices, &variants);
+        if voices.count() == 0 {
+            return Err(SpeechError::EngineBroken {
+                engine: NAME,
+                what: format!("`{} --voices` lists no voice", self.config.program.display()),
+            });
+        }
+        Ok(voices)
+    }
+
+    async fn place(&self) -> Result<SemaphorePermit<'_>, SpeechError> {
+        if let Ok(permit) = self.places.try_acquire() {
+            return Ok(permit);
+        }
+        let waiting = Waiting::enter(&self.waiting);
+        let overloaded = SpeechError::Overloaded { waiting: waiting.others };
+        if waiting.others >= self.config.waiting {
+            return Err(overloaded);
+        }
+        match tokio::time::timeout(self.config.wait, self.places.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(overloaded),
+        }
+    }
+
+    async fn render(
+        &self,
+        what: &Utterance,
+        chunks: &mpsc::Sender<Result<Part, SpeechError>>,
+    ) -> Result<(), SpeechError> {
+        if what.text.len() > MAX_TEXT {
+            return Err(SpeechError::TooLong { what: "text of an utterance", limit: MAX_TEXT as u64 });
+        }
+        let selection = self.voices().await?.select(&what.voice)?;
+        let text = harmless(&what.text);
+        let limit = self.config.timeout + TIMEOUT_PER_BYTE * u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let _place = self.place().await?;
+        match tokio::time::timeout(limit, self.run(&selection, what.markup, &text, chunks)).await {
+            Ok(done) => done,
+            Err(_) => Err(SpeechError::TimedOut { engine: NAME, limit_ms: millis(limit) }),
+        }
+    }
+
+    async fn run(
+        &self,
+        selection: &Selection,
+        markup: bool,
+        text: &str,
+        chunks: &mpsc::Sender<Result<Part, SpeechError>>,
+    ) -> Result<(), SpeechError> {
+        let rate = selection.rate.map(|rate| rate.to_string());
+        // UTF-8; no pause after the last sentence. The text goes through standard input: nothing in it is an option.
+        let mut arguments = vec!["-v", &selection.voice, "-b", "1", "-z", "--stdin", "--stdout"];
+        if let Some(rate) = &rate {
+            arguments.extend(["-s", rate]);
+        }
+        if markup {
+            arguments.push("-m");
+        }
+        let mut running = self.program().start(&arguments)?;
+        let stdin = running.stdin.take();
+        let feed = async move {
+            if let Some(mut stdin) = stdin {
+                // A program that does not read its input fails in its own words.
+                let _ = stdin.write_all(text.as_bytes()).await;
+            }
+        };
+        let mut audio = Audio::new(chunks);
+        let listen = async {
+            let mut buffer = vec![0; 16 * 1_024];
+            loop {
+                let n = running.stdout.read(&mut buffer).await.map_err(|error| bad_audio(&error))?;
+                if n == 0 {
+                    return Ok(());
+                }
+                audio.take(&buffer[..n]).await?;
+            }
+        };
+        let ((), heard) = tokio::join!(feed, listen);
+        heard?;
+        // A crash explains missing audio better than the audio does.
+        running.finish().await?;
+        audio.finish().await?;
+        let _ = chunks.send(Ok(Part::End)).await;
+        Ok(())
+    }
+}
+
+/// From the bytes of the pipe to chunks.
+struct Audio<'a> {
+    chunks: &'a mpsc::Sender<Result<Part, SpeechError>>,
+    wav: PipeWav,
+    raw: Vec<i16>,
+    resampler: Option<Resampler>,
+    ready: Vec<i16>,
+    sent: usize,
+}
+
+impl<'a> Audio<'a> {
+    fn new(chunks: &'a mpsc::Sender<Result<Part, SpeechError>>) -> Self {
+        Self { chunks, wav: PipeWav::new(), raw: Vec::new(), resampler: None, ready: Vec::new(), sent: 0 }
+    }
+
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), SpeechError> {
+        self.wav.push(bytes, &mut self.raw).map_err(|error| bad_audio(&error))?;
+        let Some(rate) = self.wav.rate() else { return Ok(()) };
+        if self.resampler.is_none() {
+            let resampler = Resampler::new(rate).ok_or_else(|| bad_audio(&format_args!("{rate} samples a second")))?;
+            self.resampler = Some(resampler);
+        }
+        if let Some(resampler) = &mut self.resampler {
+            resampler.push(&self.raw, &mut self.ready);
+        }
+        self.raw.clear();
+        self.send().await
+    }
+
+    async fn finish(mut self) -> Result<(), SpeechError> {
+        self.wav.finish().map_err(|error| bad_audio(&error))?;
+        self.wav = PipeWav::new();
+        if let Some(resampler) = self.resampler.take() {
+            resampler.finish(&mut self.ready);
+        }
+        if self.sent + self.ready.len() == 0 {
+            return Err(bad_audio(&"no samples"));
+        }
+        self.ready.resize(self.ready.len().next_multiple_of(FRAME), 0);
+        self.send().await?;
+        if !self.ready.is_empty() {
+            let rest = std::mem::take(&mut self.ready);
+            self.emit(rest).await;
+        }
+        Ok(())
+    }
+
+    /// Sends all full chunks.
+    async fn send(&mut self) -> Result<(), SpeechError> {
+        if self.sent + self.ready.len() > MAX_SAMPLES {
+            return Err(SpeechError::TooLong { what: "audio of an utterance", limit: MAX_SAMPLES as u64 / 8 });
+        }
+        while self.ready.len() >= CHUNK {
+            let later = self.ready.split_off(CHUNK);
+            let now = std::mem::replace(&mut self.ready, later);
+            self.emit(now).await;
+        }
+        Ok(())
+    }
+
+    async fn emit(&mut self, samples: Vec<i16>) {
+        self.sent += samples.len();
+        let chunk = Chunk { clip: Clip::from_pcm(samples), words: Vec::new() };
+        // Where nobody listens, the task that holds us is about to be dropped.
+        let _ = self.chunks.send(Ok(Part::Audio(chunk))).await;
+    }
+}
+
+fn bad_audio(what: &dyn std::fmt::Display) -> SpeechError {
+    SpeechError::BadAudio { engine: NAME, what: what.to_string() }
+}
+
+/// The text without what the engine would take for commands.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if c == '[' && out.ends_with('[') {
+            out.push(' ');
+        }
+        out.push(if c.is_control() && c != '\n' { ' ' } else { c });
+    }
+    out
+}
+
+/// One render in the queue.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    /// How many waited before it.
+    others: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Self { count, others: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_commands_out_of_a_text() {
+        assert_eq!(harmless("plain text\nof two lines"), "plain text\nof two lines");
+        assert_eq!(harmless("a \u{1}80S b\u{0}\u{1b}\u{85}"), "a  80S b   ");
+        assert_eq!(harmless("[[h@loU]] [[[["), "[ [h@loU]] [ [ [ [");
+        assert_eq!(harmless("-v -w --stdout"), "-v -w --stdout");
+    }
+}
