@@ -22,10 +22,18 @@
 pub mod clip;
 pub mod codec;
 pub mod command;
+pub mod conceal;
 pub mod dtmf;
 pub mod error;
+pub mod jitter;
+pub mod latch;
 pub mod plane;
+pub mod playout;
+pub mod quality;
+pub mod reception;
 pub mod resample;
+pub mod rtcp;
+pub mod rtp;
 pub mod tap;
 pub mod wav;
 
