@@ -1,0 +1,59 @@
+//! What an author of scripts needs: a new project, the component, the checks of
+//! the server, and the way onto it.
+//!
+//! Standard output carries data only – a path, an id – so that commands can be
+//! put together; what is meant for a person goes to standard error.
+
+mod build;
+mod check;
+mod new;
+mod project;
+mod remote;
+mod toolchain;
+
+pub(crate) use build::BuildArgs;
+pub(crate) use check::CheckArgs;
+pub(crate) use new::NewArgs;
+pub(crate) use remote::{PublishArgs, PushArgs};
+
+use miette::IntoDiagnostic;
+use std::io::{self, Write};
+
+/// Write, build, check and publish scripts.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ScriptCommand {
+    /// Make a new project.
+    New(NewArgs),
+    /// Compile a project into one component with its manifest and audio.
+    Build(BuildArgs),
+    /// Look at a component as the server will when it is pushed.
+    Check(CheckArgs),
+    /// Upload a component as a new version of its script.
+    Push(PushArgs),
+    /// Let a version answer from now on.
+    Publish(PublishArgs),
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// What went wrong, for a person to read.
+pub(crate) async fn run(command: ScriptCommand) -> miette::Result<()> {
+    match command {
+        ScriptCommand::New(args) => new::run(&args),
+        ScriptCommand::Build(args) => build::run(&args).await,
+        ScriptCommand::Check(args) => check::run(&args).await,
+        ScriptCommand::Push(args) => remote::push(&args).await,
+        ScriptCommand::Publish(args) => remote::publish(&args).await,
+    }
+}
+
+/// A line of data, on standard output.
+fn data(line: impl std::fmt::Display) -> miette::Result<()> {
+    writeln!(io::stdout(), "{line}").into_diagnostic()
+}
+
+/// A line for whoever watches, on standard error. That nobody does is no error.
+fn talk(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
