@@ -253,6 +253,14 @@ impl Ask {
     /// Asks once and also tells what the caller got of the question, where one
     /// was asked.
     ///
+    /// ```no_run
+    /// let (heard, playout) = callbox_guest::ask("How may I help you?").once_with_playout()?;
+    /// if let Some(playout) = playout {
+    ///     callbox_guest::info!("they answered after: {}", playout.heard_text);
+    /// }
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`once`](Self::once).
     pub fn once_with_playout(self) -> Result<(Heard, Option<Playout>)> {
@@ -327,6 +335,16 @@ impl Ask {
     }
 
     /// Says the question without waiting, and listens without waiting.
+    ///
+    /// ```no_run
+    /// use callbox_guest::{context, ask, wait};
+    ///
+    /// let key = ask("Press 1 to give up waiting.").digits(1..=1).start()?;
+    /// let order = context::start_fetch("order", &[])?;
+    /// let (pressed, found) = (key.subscribe(), order.subscribe());
+    /// wait::select(&[&pressed, &found], None);
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`once`](Self::once); also when a listening is under way already.

@@ -55,6 +55,15 @@ impl Info {
 /// Lets the caller hear ringing. The host rings by itself when the script takes
 /// longer than a moment, so few scripts need it.
 ///
+/// ```no_run
+/// use callbox_guest::{call, secs, wait};
+///
+/// call::ring()?;
+/// wait::sleep(secs(4)); // lets it ring twice
+/// call::answer()?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
 /// # Errors
 /// The call is over.
 pub fn ring() -> Result<()> {
@@ -90,6 +99,13 @@ pub fn reject(status: u16, reason: Option<&str>) -> Result<()> {
 
 /// Ends the call and cuts off what is being said. Returning from the script
 /// lets it finish speaking first.
+///
+/// ```no_run
+/// let _goodbye = callbox_guest::voice::start_say("Goodbye.")?;
+/// callbox_guest::voice::wait_until_quiet()?;
+/// callbox_guest::call::hangup()?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
 ///
 /// # Errors
 /// The call is over already.
@@ -192,6 +208,17 @@ impl Transfer {
     }
 
     /// Transfers without waiting.
+    ///
+    /// ```no_run
+    /// use callbox_guest::{call, secs, wait};
+    ///
+    /// let ringing = call::transfer("sip:desk@example.com").bridge().start()?;
+    /// if wait::select(&[&ringing.subscribe()], Some(secs(8))).is_empty() {
+    ///     ringing.cancel()?;
+    /// }
+    /// let outcome = ringing.wait()?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`connect`](Self::connect).

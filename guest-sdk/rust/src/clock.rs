@@ -7,12 +7,22 @@ use std::time::Duration;
 pub use raw::LocalTime;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
+///
+/// ```no_run
+/// let asked_at = callbox_guest::clock::now_ms();
+/// ```
 #[must_use]
 pub fn now_ms() -> u64 {
     raw::now()
 }
 
 /// Time since the call began; never jumps.
+///
+/// ```no_run
+/// if callbox_guest::clock::elapsed() > callbox_guest::secs(120) {
+///     callbox_guest::warn!("this is taking long");
+/// }
+/// ```
 #[must_use]
 pub fn elapsed() -> Duration {
     Duration::from_millis(raw::elapsed())

@@ -40,6 +40,15 @@ pub fn fetch_with<T: DeserializeOwned>(source: &str, parameters: &[(&str, &str)]
 
 /// Asks a source without waiting.
 ///
+/// ```no_run
+/// use callbox_guest::context;
+///
+/// let order = context::start_fetch("order", &[("number", "4711")])?;
+/// callbox_guest::say("I am looking for your order.")?;
+/// let order: serde_json::Value = order.wait()?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Denied`](crate::Error::Denied) when the manifest does not declare the source.
 pub fn start_fetch(source: &str, parameters: &[(&str, &str)]) -> Result<Fetching> {

@@ -25,6 +25,15 @@ pub fn next(timeout: Option<Duration>) -> Option<Event> {
 }
 
 /// Ready while an event waits; see [`wait::select`](crate::wait::select).
+///
+/// ```no_run
+/// use callbox_guest::{events, secs, voice, wait};
+///
+/// let playing = voice::start_say("Press any key to skip this.")?;
+/// let (event, over) = (events::subscribe(), playing.subscribe());
+/// wait::select(&[&event, &over], Some(secs(30)));
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
 #[must_use]
 pub fn subscribe() -> Pollable {
     raw::subscribe()
@@ -32,6 +41,12 @@ pub fn subscribe() -> Pollable {
 
 /// Asks for a kind of event this version of the contract has no case for, and
 /// says whether the host knows it.
+///
+/// ```no_run
+/// if !callbox_guest::events::enable("fax-tone") {
+///     callbox_guest::info!("this host cannot hear fax machines");
+/// }
+/// ```
 #[must_use]
 pub fn enable(kind: &str) -> bool {
     raw::enable(kind)

@@ -7,6 +7,12 @@ pub use raw::Level;
 /// Writes a line. The macros [`debug!`](crate::debug), [`info!`](crate::info),
 /// [`warn!`](crate::warn) and [`error!`](crate::error) are shorter. Rate and volume are limited;
 /// what is over is counted and dropped.
+///
+/// ```no_run
+/// use callbox_guest::log::{self, Level};
+///
+/// log::write(Level::Debug, "in the menu");
+/// ```
 pub fn write(level: Level, message: &str) {
     raw::write(level, message);
 }

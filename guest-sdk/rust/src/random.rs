@@ -3,12 +3,20 @@
 use crate::bindings::callbox::dialogue::random as raw;
 
 /// A number of 0 to 2^64-1.
+///
+/// ```no_run
+/// let heads = callbox_guest::random::number() % 2 == 0;
+/// ```
 #[must_use]
 pub fn number() -> u64 {
     raw::number()
 }
 
 /// So many bytes, 1,024 at most.
+///
+/// ```no_run
+/// let nonce = callbox_guest::random::bytes(16);
+/// ```
 #[must_use]
 pub fn bytes(count: u32) -> Vec<u8> {
     raw::bytes(count)

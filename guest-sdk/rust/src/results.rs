@@ -39,6 +39,11 @@ pub fn push(destination: &str, body: &(impl Serialize + ?Sized)) -> Result<Strin
 
 /// How the matter ended, in the tenant's words, for example `confirmed`.
 ///
+/// ```no_run
+/// callbox_guest::results::disposition("confirmed")?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
 /// # Errors
 /// The text is too long.
 pub fn disposition(how: &str) -> Result<()> {
@@ -60,6 +65,11 @@ pub fn intent(name: &str, grade: Option<char>) -> Result<()> {
 
 /// Adds a tag, 64 at most.
 ///
+/// ```no_run
+/// callbox_guest::results::tag("call_back")?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
 /// # Errors
 /// Too many tags.
 pub fn tag(tag: &str) -> Result<()> {
@@ -67,6 +77,12 @@ pub fn tag(tag: &str) -> Result<()> {
 }
 
 /// The caller asked not to be called again.
+///
+/// ```no_run
+/// callbox_guest::results::opt_out()?;
+/// callbox_guest::say("We will not call you again. Goodbye.")?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
 ///
 /// # Errors
 /// None in normal life.

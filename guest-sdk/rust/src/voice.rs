@@ -52,24 +52,43 @@ pub struct Prompt {
 impl Prompt {
     /// Then text, at most 8 KiB.
     #[must_use]
+    ///
+    /// ```no_run
+    /// let hello = callbox_guest::voice::text("Hello.").asset("chime.wav");
+    /// ```
     pub fn text(self, text: impl Into<String>) -> Self {
         self.with(Segment::Text(text.into()))
     }
 
     /// Then an audio file of the script, by its path in the assets folder.
     #[must_use]
+    ///
+    /// ```no_run
+    /// callbox_guest::say(callbox_guest::voice::asset("chime.wav"))?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
     pub fn asset(self, path: impl Into<String>) -> Self {
         self.with(Segment::Asset(path.into()))
     }
 
     /// Then SSML; not every synthesiser speaks it.
     #[must_use]
+    ///
+    /// ```no_run
+    /// callbox_guest::say(callbox_guest::voice::ssml(r#"<speak>Hello <break time="1s"/> again.</speak>"#))?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
     pub fn ssml(self, markup: impl Into<String>) -> Self {
         self.with(Segment::Ssml(markup.into()))
     }
 
     /// Then nothing for so long, at most a minute.
     #[must_use]
+    ///
+    /// ```no_run
+    /// callbox_guest::say(callbox_guest::voice::silence(callbox_guest::ms(500)).text("Now."))?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
     pub fn silence(self, span: Duration) -> Self {
         self.with(Segment::Silence(millis(span)))
     }
@@ -196,6 +215,15 @@ pub fn start_say(prompt: impl Into<Prompt>) -> Result<Playback> {
 
 /// Starts to speak in place of what is playing and queued, and returns at once.
 ///
+/// ```no_run
+/// use callbox_guest::{voice, wait, secs};
+///
+/// let music = voice::start_say(voice::asset("hold.wav"))?;
+/// wait::sleep(secs(3));
+/// voice::say_instead("Here I am again.")?.wait()?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`say`].
 pub fn say_instead(prompt: impl Into<Prompt>) -> Result<Playback> {
@@ -207,6 +235,15 @@ fn start(prompt: &Prompt, queueing: raw::Queueing) -> Result<Playback> {
 }
 
 /// Waits until everything queued has been played.
+///
+/// ```no_run
+/// use callbox_guest::voice;
+///
+/// voice::start_say("One.")?;
+/// voice::start_say("Two.")?;
+/// voice::wait_until_quiet()?; // both have been heard
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
 ///
 /// # Errors
 /// The call is over.
@@ -244,6 +281,11 @@ impl Playback {
 
 /// Speaks with another voice of the synthesiser from now on.
 ///
+/// ```no_run
+/// callbox_guest::voice::set_voice("en-us+f3")?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::NotFound`](crate::Error::NotFound) when it has no such voice.
 pub fn set_voice(name: &str) -> Result<()> {
@@ -265,6 +307,11 @@ pub fn set_language(tag: &str) -> Result<()> {
 }
 
 /// Speaks at another pace from now on, 80 to 400 words a minute.
+///
+/// ```no_run
+/// callbox_guest::voice::set_rate(140)?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) outside that range.

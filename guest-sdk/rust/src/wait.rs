@@ -56,6 +56,10 @@ pub fn select(handles: &[&Pollable], timeout: Option<Duration>) -> Vec<usize> {
 }
 
 /// So many seconds, to write `secs(5)` where a [`Duration`] is asked for.
+///
+/// ```no_run
+/// assert_eq!(callbox_guest::secs(2), callbox_guest::ms(2_000));
+/// ```
 #[must_use]
 pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
