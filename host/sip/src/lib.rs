@@ -1,3 +1,5 @@
 //! The SIP user agent: wire, transactions, dialogs, offer/answer, transports.
 
+pub mod digest;
+pub mod sdp;
 pub mod wire;

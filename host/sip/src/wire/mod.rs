@@ -13,7 +13,7 @@ mod fault;
 mod field;
 mod frame;
 mod headers;
-mod lex;
+pub(crate) mod lex;
 mod message;
 mod method;
 mod name_addr;
