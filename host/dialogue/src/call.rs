@@ -8,6 +8,15 @@ use std::fmt;
 #[serde(transparent)]
 pub struct CallId(pub String);
 
+impl CallId {
+    /// The id of a push of this call: what `results.push` returns and what the
+    /// receiver sees on every attempt. `seq` counts from 1 within the call.
+    #[must_use]
+    pub fn push_id(&self, seq: u32) -> String {
+        format!("evt_{}_{seq}", self.0.strip_prefix("call_").unwrap_or(&self.0))
+    }
+}
+
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

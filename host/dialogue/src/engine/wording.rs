@@ -1,0 +1,188 @@
+//! The words of a prompt, how long they take, and how many of them were heard.
+
+use crate::leg::WordMark;
+use crate::script::Segment;
+use crate::time::Millis;
+
+/// What a prompt says, as far as it can be written down.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wording {
+    /// The text segments joined by a space; SSML without its tags.
+    text: String,
+    /// How many pieces of text it is made of.
+    pieces: usize,
+    /// Something of it is SSML: word marks, which count plain text, do not fit.
+    ssml: bool,
+    /// Stands for audio files in the transcript of a prompt without text.
+    assets: String,
+    /// Some segment makes sound, or takes time.
+    audible: bool,
+    /// How long it takes to say, by a rule of thumb.
+    estimate: u64,
+}
+
+impl Wording {
+    /// Takes in what comes next.
+    pub(super) fn add(&mut self, segments: &[Segment]) {
+        for segment in segments {
+            match segment {
+                Segment::Text(text) => self.add_text(text),
+                Segment::Ssml(ssml) => {
+                    self.ssml = true;
+                    self.add_text(&without_tags(ssml));
+                    self.audible = true;
+                }
+                Segment::Asset(path) => {
+                    self.audible = true;
+                    if !self.assets.is_empty() {
+                        self.assets.push(' ');
+                    }
+                    self.assets.push('[');
+                    self.assets.push_str(path);
+                    self.assets.push(']');
+                }
+                Segment::Silence(span) => {
+                    self.audible |= *span > 0;
+                    self.estimate += u64::from(*span);
+                }
+            }
+        }
+    }
+
+    fn add_text(&mut self, text: &str) {
+        if self.pieces > 0 {
+            self.text.push(' ');
+        }
+        self.pieces += 1;
+        self.estimate += spoken_ms(text);
+        self.text.push_str(text);
+        self.audible |= !text.trim().is_empty();
+    }
+
+    /// Whether there is anything to play.
+    pub(super) const fn is_audible(&self) -> bool {
+        self.audible
+    }
+
+    /// Bytes of text, for limits.
+    pub(super) const fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// For the transcript.
+    pub(super) fn shown(&self) -> &str {
+        if self.text.is_empty() { &self.assets } else { &self.text }
+    }
+
+    /// How long it takes to say, by a rule of thumb.
+    pub(super) const fn estimate(&self) -> u64 {
+        self.estimate
+    }
+
+    /// The text up to the last word that is over after `played` of audio: by
+    /// the synthesiser's word times, else by proportion.
+    pub(super) fn heard(&self, played: Millis, marks: &[WordMark], duration: Option<Millis>) -> &str {
+        if !marks.is_empty() && !self.ssml {
+            let end = marks.iter().take_while(|mark| mark.at <= played).last().map_or(0, |mark| mark.text_end);
+            let end = usize::try_from(end).unwrap_or(usize::MAX).min(self.text.len());
+            return self.text[..floor(&self.text, end)].trim_end();
+        }
+        let total = duration.map_or(self.estimate, u64::from).max(1);
+        if u64::from(played) >= total {
+            return &self.text;
+        }
+        let weight = spoken_ms(&self.text);
+        let mut left = u64::from(played).saturating_mul(weight) / total;
+        let mut end = 0;
+        for c in self.text.chars() {
+            let cost = estimate(c);
+            if cost > left {
+                break;
+            }
+            left -= cost;
+            end += c.len_utf8();
+        }
+        self.text[..word_boundary(&self.text, end)].trim_end()
+    }
+
+    /// All of it, for a prompt that was played to its end.
+    pub(super) fn all(&self) -> &str {
+        &self.text
+    }
+}
+
+/// How long a text takes to say.
+pub(super) fn spoken_ms(text: &str) -> u64 {
+    text.chars().map(estimate).sum()
+}
+
+/// How long a character takes to say: about 160 words a minute of a Latin
+/// script, 270 syllables a minute of a Chinese one.
+fn estimate(c: char) -> u64 {
+    if is_wide(c) {
+        220
+    } else if c.is_alphanumeric() {
+        65
+    } else {
+        50
+    }
+}
+
+/// Whether each character is a word of its own.
+pub(super) const fn is_wide(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// How many words a hypothesis has.
+pub(super) fn count_words(text: &str) -> usize {
+    text.split_whitespace()
+        .map(|word| {
+            let wide = word.chars().filter(|c| is_wide(*c)).count();
+            let other = word.chars().any(|c| c.is_alphanumeric() && !is_wide(c));
+            wide + usize::from(other)
+        })
+        .sum()
+}
+
+/// The character boundary at or before `end`.
+pub(super) fn floor(text: &str, end: usize) -> usize {
+    let mut end = end.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
+/// The last boundary between words at or before `end`, itself a character
+/// boundary.
+fn word_boundary(text: &str, end: usize) -> usize {
+    let Some(next) = text[end..].chars().next() else {
+        return end;
+    };
+    let part_of_word = |c: char| !is_wide(c) && (c.is_alphanumeric() || c == '\'' || c == '’' || c == '-');
+    if !part_of_word(next) {
+        return end;
+    }
+    text[..end].char_indices().rev().take_while(|(_, c)| part_of_word(*c)).last().map_or(end, |(at, _)| at)
+}
+
+/// SSML as it sounds: its text without the tags.
+fn without_tags(ssml: &str) -> String {
+    let mut text = String::with_capacity(ssml.len());
+    let mut inside = false;
+    for c in ssml.chars() {
+        match c {
+            '<' => inside = true,
+            '>' if inside => inside = false,
+            _ if inside => {}
+            c if c.is_whitespace() => {
+                if !text.is_empty() && !text.ends_with(' ') {
+                    text.push(' ');
+                }
+            }
+            c => text.push(c),
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

@@ -1,0 +1,6 @@
+//! Every rule of `DIALOGUE.md`, one readable test each, and property tests
+//! that drive the engine through random interleavings.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod barge_in;
+mod rig;

@@ -1,0 +1,500 @@
+//! A call in virtual time: the engine, a leg that behaves, and a script whose
+//! calls the test makes by hand.
+
+use callbox_dialogue::call::{CallId, CallInfo, Direction, EndCause, EndReason, Evidence, Party, Transport};
+use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, RecognitionId, TransferId, TransferResult, WordMark};
+use callbox_dialogue::script::{
+    BargeIn, DigitOptions, Handle, Heard, HostCall, HostReply, ListenOptions, Playout, Prompt, Queueing, Reply,
+    ScriptEnd, Segment, TransferMode, TransferOptions, Utterance,
+};
+use callbox_dialogue::setup::{Fallback, Limits, Setup, Source, SourcePolicy};
+use callbox_dialogue::{Engine, Input, Output, Time};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Gives way to nothing.
+pub const NOTHING: BargeIn = BargeIn { speech: false, digits: false };
+/// Gives way to keys.
+pub const DIGITS: BargeIn = BargeIn { speech: false, digits: true };
+/// Gives way to speech.
+pub const SPEECH: BargeIn = BargeIn { speech: true, digits: false };
+/// Gives way to both.
+pub const BOTH: BargeIn = BargeIn { speech: true, digits: true };
+
+/// What a call starts from: inbound, a recogniser, one destination.
+pub fn setup() -> Setup {
+    Setup {
+        info: CallInfo {
+            id: CallId("call_0192aa".into()),
+            direction: Direction::Inbound,
+            transport: Transport::Simulated,
+            caller: Party { uri: "sip:alice@example.com".into(), ..Party::default() },
+            callee: Party { uri: "sip:desk@example.com".into(), ..Party::default() },
+            language: "en".into(),
+            headers: Vec::new(),
+            parameters: None,
+        },
+        started_unix_ms: 1_793_000_000_000,
+        seed: [7; 32],
+        voice: callbox_dialogue::leg::VoiceSettings { language: "en".into(), ..Default::default() },
+        limits: Limits::default(),
+        sources: BTreeMap::new(),
+        destinations: vec!["outcome".into()],
+        settings: BTreeMap::from([("greeting".to_owned(), "hello".to_owned())]),
+        assets: vec!["chime.wav".into()],
+        fallback: Fallback::default(),
+        speech_recognition: true,
+    }
+}
+
+/// A source with a time limit of two seconds.
+pub fn source(prefetch: bool, on_failure: SourcePolicy) -> Source {
+    Source { prefetch, timeout: 2_000, on_failure }
+}
+
+struct Sounding {
+    prompt: PromptId,
+    since: u64,
+}
+
+#[derive(Default)]
+struct Known {
+    length: u64,
+    open: bool,
+    broken: bool,
+}
+
+/// A call in virtual time.
+pub struct Rig {
+    pub engine: Engine,
+    pub now: u64,
+    /// What the leg was told, and when.
+    pub commands: Vec<(u64, LegCommand)>,
+    /// What else came out, and when.
+    pub outputs: Vec<(u64, Output)>,
+    replies: VecDeque<(Reply, bool)>,
+    due: BTreeMap<(u64, u64), Input>,
+    sequence: u64,
+    prompts: BTreeMap<PromptId, Known>,
+    sounding: Option<Sounding>,
+    /// How long a text segment sounds.
+    pub text_ms: u64,
+    /// Prompts whose text is this fail to get ready.
+    pub broken: String,
+    /// Whether the leg reports word times: evenly spread.
+    pub words: bool,
+    /// What becomes of a transfer, after how long; else nothing.
+    pub transfer: Option<(u64, TransferResult)>,
+    /// The leg answers `Answer` by itself; an outbound call is answered by the test.
+    pub answers: bool,
+    /// The leg reports its end when told to end.
+    pub ends: bool,
+    /// The leg reports the end of a prompt it stops.
+    pub stops: bool,
+}
+
+impl Rig {
+    pub fn new(setup: Setup) -> Self {
+        let mut rig = Self {
+            engine: Engine::new(setup),
+            now: 0,
+            commands: Vec::new(),
+            outputs: Vec::new(),
+            replies: VecDeque::new(),
+            due: BTreeMap::new(),
+            sequence: 0,
+            prompts: BTreeMap::new(),
+            sounding: None,
+            text_ms: 1_000,
+            broken: "broken".into(),
+            words: false,
+            transfer: None,
+            answers: true,
+            ends: true,
+            stops: true,
+        };
+        rig.drain();
+        rig
+    }
+
+    /// A call that is up, at 100 ms.
+    pub fn up(setup: Setup) -> Self {
+        let mut rig = Self::new(setup);
+        rig.ask_for(HostCall::Answer).unwrap();
+        rig.to(100);
+        rig.commands.clear();
+        rig
+    }
+
+    /// Hands in an input now.
+    pub fn give(&mut self, input: Input) {
+        self.engine.handle(Time(self.now), input);
+        self.drain();
+    }
+
+    /// The leg reports something now.
+    pub fn leg(&mut self, event: LegEvent) {
+        self.give(Input::Leg(event));
+    }
+
+    /// The caller presses keys, 100 ms apart.
+    pub fn press(&mut self, keys: &str) {
+        for (index, digit) in keys.chars().enumerate() {
+            if index > 0 {
+                self.wait(100);
+            }
+            self.leg(LegEvent::Digit { digit });
+        }
+    }
+
+    /// The caller hangs up.
+    pub fn remote_hangup(&mut self) {
+        self.sounding = None;
+        self.leg(LegEvent::Ended { cause: EndCause::RemoteHangup, evidence: Evidence::default(), reason: None });
+    }
+
+    /// The script makes a call; its answer is taken with [`Self::reply`].
+    pub fn call(&mut self, call: HostCall) {
+        assert!(self.replies.is_empty(), "the script makes one call at a time");
+        self.give(Input::Script(call));
+    }
+
+    /// The script makes a call and waits for the answer, for an hour at most.
+    pub fn ask_for(&mut self, call: HostCall) -> Reply {
+        self.call(call);
+        self.until_reply()
+    }
+
+    /// The answer, if it is there.
+    pub fn reply(&mut self) -> Option<Reply> {
+        self.replies.pop_front().map(|(reply, _)| reply)
+    }
+
+    /// The answer, if it is there, and whether it is secret.
+    pub fn marked_reply(&mut self) -> Option<(Reply, bool)> {
+        self.replies.pop_front()
+    }
+
+    /// Lets time pass until the answer is there.
+    pub fn until_reply(&mut self) -> Reply {
+        let end = self.now + 4 * 3_600_000;
+        loop {
+            if let Some(reply) = self.reply() {
+                return reply;
+            }
+            assert!(self.step(end), "no answer at {} ms; pending for ever", self.now);
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn wait(&mut self, ms: u64) {
+        self.to(self.now + ms);
+    }
+
+    /// Lets time pass until then.
+    pub fn to(&mut self, end: u64) {
+        while self.step(end) {}
+        self.now = end;
+        self.give(Input::Tick);
+    }
+
+    /// Lets time pass until nothing is due any more, for a day at most.
+    pub fn to_the_end(&mut self) {
+        let end = self.now + 86_400_000;
+        while self.step(end) {}
+    }
+
+    /// The next thing that is due by `end`.
+    fn step(&mut self, end: u64) -> bool {
+        let leg = self.due.first_key_value().map(|((at, _), _)| *at);
+        let engine = self.engine.deadline().map(|at| at.0);
+        match (leg, engine) {
+            (Some(leg), engine) if leg <= end && engine.is_none_or(|engine| leg <= engine) => {
+                let (_, input) = self.due.pop_first().unwrap();
+                self.now = leg;
+                if let Input::Leg(LegEvent::PromptEnded { prompt, .. }) = &input {
+                    if self.sounding.as_ref().is_none_or(|sounding| sounding.prompt != *prompt) {
+                        return true;
+                    }
+                    self.sounding = None;
+                }
+                self.give(input);
+                true
+            }
+            (_, Some(engine)) if engine <= end => {
+                assert!(engine > self.now, "the deadline is not later than the last time handled");
+                self.now = engine;
+                self.give(Input::Tick);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn later(&mut self, delay: u64, event: LegEvent) {
+        self.sequence += 1;
+        self.due.insert((self.now + delay, self.sequence), Input::Leg(event));
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Leg(command) => self.obey(command),
+                Output::Reply { reply, sensitive } => self.replies.push_back((reply, sensitive)),
+                other => self.outputs.push((self.now, other)),
+            }
+        }
+    }
+
+    fn length(&self, segments: &[Segment]) -> u64 {
+        let length = |segment: &Segment| match segment {
+            Segment::Silence(ms) => u64::from(*ms),
+            _ => self.text_ms,
+        };
+        segments.iter().map(length).sum()
+    }
+
+    fn obey(&mut self, command: LegCommand) {
+        self.commands.push((self.now, command.clone()));
+        match command {
+            LegCommand::Answer if self.answers => self.later(5, LegEvent::Answered),
+            LegCommand::Hangup | LegCommand::Reject { .. } => {
+                self.sounding = None;
+                if self.ends {
+                    let status = if let LegCommand::Reject { status, .. } = command { Some(status) } else { None };
+                    let evidence = Evidence { sip_status: status, ..Evidence::default() };
+                    self.later(10, LegEvent::Ended { cause: EndCause::LocalHangup, evidence, reason: None });
+                }
+            }
+            LegCommand::Prepare { prompt, segments, open, .. } => {
+                let broken = segments.contains(&Segment::Text(self.broken.clone()));
+                let length = self.length(&segments);
+                self.prompts.insert(prompt, Known { length, open, broken });
+                if broken {
+                    let error = callbox_dialogue::HostError::Unavailable("no voice".into());
+                    self.later(10, LegEvent::PrepareFailed { prompt, error });
+                } else {
+                    self.later(10, LegEvent::Prepared { prompt });
+                }
+                if self.words && !broken {
+                    self.spread_words(prompt, &segments, length);
+                }
+            }
+            LegCommand::Append { prompt, segments } => {
+                let more = self.length(&segments);
+                self.prompts.get_mut(&prompt).unwrap().length += more;
+            }
+            LegCommand::Complete { prompt } => {
+                let known = self.prompts.get_mut(&prompt).unwrap();
+                known.open = false;
+                let length = known.length;
+                if let Some(sounding) = self.sounding.as_ref().filter(|sounding| sounding.prompt == prompt) {
+                    let left = (sounding.since + length).saturating_sub(self.now);
+                    let played = u32::try_from(length).unwrap();
+                    self.later(left, LegEvent::PromptEnded { prompt, played, complete: true });
+                }
+            }
+            LegCommand::Play { prompt } => {
+                let known = &self.prompts[&prompt];
+                assert!(self.sounding.is_none(), "two prompts at once");
+                assert!(!known.broken, "a broken prompt is played");
+                let (length, open) = (known.length, known.open);
+                self.sounding = Some(Sounding { prompt, since: self.now });
+                self.later(0, LegEvent::PromptStarted { prompt });
+                if !open {
+                    let played = u32::try_from(length).unwrap();
+                    self.later(length, LegEvent::PromptEnded { prompt, played, complete: true });
+                }
+            }
+            LegCommand::Stop { prompt } => {
+                if let Some(sounding) = self.sounding.as_ref().filter(|sounding| sounding.prompt == prompt) {
+                    let played = u32::try_from(self.now - sounding.since).unwrap();
+                    self.due.retain(|_, input| {
+                        !matches!(input, Input::Leg(LegEvent::PromptEnded { prompt: ended, .. }) if *ended == prompt)
+                    });
+                    if self.stops {
+                        self.later(20, LegEvent::PromptEnded { prompt, played, complete: false });
+                    }
+                }
+            }
+            LegCommand::SendDigits { digits } => {
+                self.later(100 * digits.len() as u64, LegEvent::DigitsSent);
+            }
+            LegCommand::Transfer { transfer, .. } => {
+                if let Some((delay, result)) = self.transfer.clone() {
+                    self.later(delay, LegEvent::TransferEnded { transfer, result });
+                }
+            }
+            LegCommand::CancelTransfer { transfer } => self.cancelled(transfer),
+            _ => {}
+        }
+    }
+
+    fn cancelled(&mut self, transfer: TransferId) {
+        let result = TransferResult::Failed { status: 487, reason: "Request Terminated".into() };
+        self.later(50, LegEvent::TransferEnded { transfer, result });
+    }
+
+    fn spread_words(&mut self, prompt: PromptId, segments: &[Segment], length: u64) {
+        let texts: Vec<&str> = segments
+            .iter()
+            .filter_map(|segment| if let Segment::Text(text) = segment { Some(&**text) } else { None })
+            .collect();
+        let text = texts.join(" ");
+        let ends: Vec<usize> =
+            text.char_indices().filter(|(_, c)| *c == ' ').map(|(at, _)| at).chain([text.len()]).collect();
+        let count = ends.len() as u64;
+        let marks = ends
+            .iter()
+            .zip(1..)
+            .map(|(end, nth)| WordMark { at: (length * nth / count) as u32, text_end: *end as u32 })
+            .collect();
+        self.later(10, LegEvent::Words { prompt, marks, duration: u32::try_from(length).ok() });
+    }
+
+    // What came out.
+
+    /// How often the leg was told something like this.
+    pub fn told(&self, what: impl Fn(&LegCommand) -> bool) -> usize {
+        self.commands.iter().filter(|(_, command)| what(command)).count()
+    }
+
+    /// When the leg was last told something like this.
+    pub fn told_at(&self, what: impl Fn(&LegCommand) -> bool) -> Option<u64> {
+        self.commands.iter().rev().find(|(_, command)| what(command)).map(|(at, _)| *at)
+    }
+
+    /// The run of the recogniser that was started last and not stopped.
+    pub fn recognition(&self) -> Option<RecognitionId> {
+        self.commands.iter().rev().find_map(|(_, command)| match command {
+            LegCommand::Recognise { recognition, .. } => Some(Some(*recognition)),
+            LegCommand::StopRecognising { .. } => Some(None),
+            _ => None,
+        })?
+    }
+
+    /// The recogniser is done.
+    pub fn recognised(&mut self, text: &str, start: u32, end: u32) {
+        let recognition = self.recognition().unwrap();
+        let alternatives = if text.is_empty() { Vec::new() } else { vec![utterance(text, start, end)] };
+        self.leg(LegEvent::Recognised { recognition, alternatives });
+    }
+
+    /// How often something like this came out.
+    pub fn came(&self, what: impl Fn(&Output) -> bool) -> usize {
+        self.outputs.iter().filter(|(_, output)| what(output)).count()
+    }
+
+    pub fn finished(&self) -> usize {
+        self.came(|output| *output == Output::Finished)
+    }
+
+    pub fn reason(&self) -> Option<EndReason> {
+        self.engine.record().end_reason
+    }
+
+    /// The script returns.
+    pub fn returns(&mut self) {
+        self.give(Input::ScriptEnded(ScriptEnd::Returned));
+    }
+
+    /// The script traps.
+    pub fn traps(&mut self) {
+        self.give(Input::ScriptEnded(ScriptEnd::Trapped { message: "unreachable in `menu`".into() }));
+    }
+}
+
+// What a script says.
+
+pub fn text(text: &str) -> Vec<Segment> {
+    vec![Segment::Text(text.into())]
+}
+
+pub fn prompt(words: &str, barge_in: BargeIn) -> Prompt {
+    Prompt { segments: text(words), barge_in, queueing: Queueing::Append }
+}
+
+pub fn say(words: &str, barge_in: BargeIn) -> HostCall {
+    HostCall::Say { prompt: prompt(words, barge_in) }
+}
+
+pub fn start_say(words: &str, barge_in: BargeIn) -> HostCall {
+    HostCall::StartSay { prompt: prompt(words, barge_in) }
+}
+
+pub fn ask(words: &str, barge_in: BargeIn, options: ListenOptions) -> HostCall {
+    HostCall::Ask { prompt: prompt(words, barge_in), options: Box::new(options) }
+}
+
+pub fn listen(options: ListenOptions) -> HostCall {
+    HostCall::Listen { options: Box::new(options) }
+}
+
+/// Listens for keys only: a pause of a second, no terminator.
+pub fn keys(min: u8, max: u8) -> ListenOptions {
+    ListenOptions {
+        digits: Some(DigitOptions { min, max, terminator: None, digit_timeout: 1_000 }),
+        speech: false,
+        ..ListenOptions::default()
+    }
+}
+
+/// Listens for keys only, up to a terminator.
+pub fn keys_to(min: u8, max: u8, terminator: char) -> ListenOptions {
+    ListenOptions {
+        digits: Some(DigitOptions { min, max, terminator: Some(terminator), digit_timeout: 1_000 }),
+        speech: false,
+        ..ListenOptions::default()
+    }
+}
+
+/// Listens for speech only.
+pub fn speech() -> ListenOptions {
+    ListenOptions::default()
+}
+
+/// Listens for both.
+pub fn both(min: u8, max: u8) -> ListenOptions {
+    ListenOptions { speech: true, ..keys(min, max) }
+}
+
+pub fn utterance(text: &str, start: u32, end: u32) -> Utterance {
+    Utterance { text: text.into(), confidence: Some(0.5), language: "en".into(), start, end }
+}
+
+pub fn refer() -> TransferOptions {
+    TransferOptions { mode: TransferMode::Refer, ring_timeout: 30_000, caller_id: None, headers: Vec::new() }
+}
+
+pub fn bridge() -> TransferOptions {
+    TransferOptions { mode: TransferMode::Bridge, ..refer() }
+}
+
+// What a script is told.
+
+pub fn handle(reply: Reply) -> Handle {
+    match reply {
+        Ok(HostReply::Handle(handle)) => handle,
+        other => panic!("no handle: {other:?}"),
+    }
+}
+
+pub fn playout(reply: Reply) -> Playout {
+    match reply {
+        Ok(HostReply::Playout(playout)) => playout,
+        other => panic!("no playout: {other:?}"),
+    }
+}
+
+pub fn heard(reply: Reply) -> Heard {
+    match reply {
+        Ok(HostReply::Heard(heard)) => heard,
+        other => panic!("nothing heard: {other:?}"),
+    }
+}
+
+pub fn answer(reply: Reply) -> (Heard, Playout) {
+    match reply {
+        Ok(HostReply::Answer { heard, prompt }) => (heard, prompt),
+        other => panic!("no answer: {other:?}"),
+    }
+}
