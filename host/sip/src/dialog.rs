@@ -1,0 +1,217 @@
+//! The dialog: what two user agents remember of each other (RFC 3261 §12).
+//!
+//! All header values that came from the peer are kept as bytes and go back as they came.
+
+use crate::ua::flow::{Flow, Transport, hidden};
+use crate::ua::put;
+use crate::wire::{Field, HeaderError, Headers, Message, Method, NameAddr, StartLine, Uri};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// How a new in-dialog request compares with those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    InOrder,
+    /// Its CSeq is lower: it was overtaken, and is refused with 500 (§12.2.2).
+    Late,
+}
+
+/// One dialog.
+#[derive(Clone, Debug)]
+pub(crate) struct DialogState {
+    pub(crate) call_id: Bytes,
+    pub(crate) local_tag: String,
+    /// `None` where an RFC 2543 peer sent none.
+    pub(crate) remote_tag: Option<String>,
+    /// Our side, as it stands in `From` of our requests, tag included.
+    local: Bytes,
+    /// The other side, as it stands in `To` of our requests, tag included.
+    remote: Bytes,
+    /// The peer's `Contact`: what our requests are aimed at. Changes with target refreshes.
+    target: Uri,
+    /// Frozen when the dialog is created (§12.2.1.1 lets nothing change it).
+    routes: Vec<NameAddr>,
+    /// One counter for every sender of requests in this dialog.
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+    /// The way the dialog was made.
+    flow: Flow,
+    /// The address of the next hop where that is a name, once it is known.
+    resolved: Option<SocketAddr>,
+}
+
+/// A next hop that has to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lookup {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl DialogState {
+    /// The server's view, made from an INVITE (§12.1.1). `flow` is the way back to its sender.
+    pub(crate) fn from_invite(invite: &Message, local_tag: String, flow: Flow) -> Result<Self, HeaderError> {
+        let from = invite.from()?;
+        let local = invite.to()?.with_tag(&local_tag).to_bytes();
+        Ok(Self {
+            call_id: invite.call_id()?.clone(),
+            remote_tag: from.tag(),
+            local,
+            local_tag,
+            remote: from.to_bytes(),
+            target: contact(invite)?,
+            routes: invite.addresses(Field::RecordRoute)?,
+            local_cseq: 0,
+            remote_cseq: Some(invite.cseq()?.seq),
+            flow,
+            resolved: None,
+        })
+    }
+
+    /// The client's view, made from a response to our INVITE (§12.1.2).
+    pub(crate) fn from_response(
+        request: &Message,
+        local_tag: String,
+        response: &Message,
+        flow: Flow,
+    ) -> Result<Self, HeaderError> {
+        let to = response.to()?;
+        let mut routes = response.addresses(Field::RecordRoute)?;
+        routes.reverse();
+        let target = match contact(response) {
+            Ok(target) => target,
+            // A 2xx must carry a Contact; where it does not, the request URI is the best guess.
+            Err(error) => match &request.start {
+                StartLine::Request { uri, .. } => uri.clone(),
+                StartLine::Response { .. } => return Err(error),
+            },
+        };
+        Ok(Self {
+            call_id: request.call_id()?.clone(),
+            local: request.from()?.to_bytes(),
+            local_tag,
+            remote_tag: to.tag(),
+            remote: to.to_bytes(),
+            target,
+            routes,
+            local_cseq: request.cseq()?.seq,
+            remote_cseq: None,
+            flow,
+            resolved: None,
+        })
+    }
+
+    /// Whether the dialog runs over a request with this `From` tag.
+    pub(crate) fn is_with(&self, remote_tag: Option<&str>) -> bool {
+        self.remote_tag.as_deref() == remote_tag
+    }
+
+    /// Takes note of the CSeq of a request of the peer's. An INVITE with the number of one before it is late, too.
+    pub(crate) fn order(&mut self, seq: u32, method: &Method) -> Order {
+        let late = self.remote_cseq.is_some_and(|last| seq < last || (seq == last && *method == Method::Invite));
+        if late {
+            return Order::Late;
+        }
+        self.remote_cseq = Some(seq);
+        Order::InOrder
+    }
+
+    /// The peer moved: a re-INVITE, an UPDATE or the 2xx to ours named another Contact (§12.2).
+    pub(crate) fn refresh_target(&mut self, message: &Message) {
+        let Ok(target) = contact(message) else { return };
+        if target != self.target {
+            self.target = target;
+            if self.routes.is_empty() {
+                self.resolved = None;
+            }
+        }
+    }
+
+    /// The path a message of this dialog came by last; over a stream its requests go back by it.
+    pub(crate) fn seen_on(&mut self, flow: Flow) {
+        if flow.transport == Transport::Tcp && self.flow.transport == Transport::Tcp {
+            self.flow = flow;
+        }
+    }
+
+    pub(crate) fn remote_cseq(&self) -> Option<u32> {
+        self.remote_cseq
+    }
+
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
+    /// A request in this dialog, without `Via` (§12.2.1.1).
+    pub(crate) fn request(&self, method: Method, seq: u32) -> Message {
+        let mut headers = Headers::default();
+        let mut routes: Vec<Bytes> = self.routes.iter().map(NameAddr::to_bytes).collect();
+        let uri = match self.routes.first() {
+            Some(first) if !first.uri.is_loose() => {
+                // A strict router wants itself in the request line and the target at the end of the list.
+                routes.remove(0);
+                routes.push(NameAddr::new(None, self.target.clone()).to_bytes());
+                first.uri.as_request_target()
+            }
+            _ => self.target.clone(),
+        };
+        // The transaction writes its own.
+        put(&mut headers, Field::Via, Bytes::new());
+        put(&mut headers, Field::MaxForwards, "70");
+        for route in routes {
+            put(&mut headers, Field::Route, route);
+        }
+        put(&mut headers, Field::From, self.local.clone());
+        put(&mut headers, Field::To, self.remote.clone());
+        put(&mut headers, Field::CallId, self.call_id.clone());
+        put(&mut headers, Field::CSeq, format!("{seq} {method}"));
+        Message { start: StartLine::Request { method, uri }, headers, body: Bytes::new() }
+    }
+
+    fn next_hop(&self) -> &Uri {
+        self.routes.first().map_or(&self.target, |first| &first.uri)
+    }
+
+    /// The name to look up before a request can take the right way. Until it is known, the way the dialog was made
+    /// serves: whoever sat there forwards to where the request line says.
+    pub(crate) fn lookup(&self) -> Option<Lookup> {
+        let hop = self.next_hop();
+        let known = self.resolved.is_some() || hop.ip().is_some() || hop.host().is_empty();
+        // A stream that is up is the way, whatever the name says.
+        if known || (self.flow.transport == Transport::Tcp && self.flow.connection.is_some()) {
+            return None;
+        }
+        Some(Lookup { host: hop.host().to_owned(), port: hop.port().unwrap_or(5060) })
+    }
+
+    pub(crate) fn resolved(&mut self, address: SocketAddr) {
+        self.resolved = Some(address);
+    }
+
+    /// The way the dialog was made.
+    pub(crate) fn made_on(&self) -> Flow {
+        self.flow
+    }
+
+    /// Where requests of this dialog go.
+    pub(crate) fn flow(&self) -> Flow {
+        let hop = self.next_hop();
+        let source = self.flow.remote;
+        let asked = hop.param("transport").and_then(|name| Transport::named(&name)).unwrap_or(self.flow.transport);
+        let named = hop.ip().map(|ip| SocketAddr::new(ip, hop.port().unwrap_or(5060))).or(self.resolved);
+        // A Contact behind a NAT is reached the way its packets came; a route is an address of a server and is not.
+        let named = named.filter(|named| !(self.routes.is_empty() && hidden(named.ip(), source.ip())));
+        if self.flow.transport == Transport::Tcp && asked == Transport::Tcp {
+            // The connection that is up is used; `redial` is where a new one goes.
+            return Flow { redial: named.or(self.flow.redial), ..self.flow };
+        }
+        match named {
+            Some(remote) => Flow { transport: asked, remote, connection: None, redial: None, ..self.flow },
+            None => self.flow,
+        }
+    }
+}
+
+fn contact(message: &Message) -> Result<Uri, HeaderError> {
+    Ok(message.contact()?.ok_or(HeaderError::Missing(Field::Contact))?.uri.as_request_target())
+}

@@ -1,0 +1,143 @@
+//! The handle of one call.
+
+use super::driver::{Command, LegCommand};
+use crate::ua::{LegId, SipError};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// One call, as its user commands it. Clones are the same call. When the last one is dropped, a call that is not over
+/// is ended by whatever fits: 480, CANCEL, BYE.
+///
+/// Every command fails with [`SipError::Ended`] once the call is over, with [`SipError::NotNow`] in the wrong state.
+#[derive(Clone, Debug)]
+pub struct Dialog(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    leg: LegId,
+    call_id: String,
+    commands: mpsc::Sender<Command>,
+    /// At most one message per leg, so that it is bounded by the calls that the endpoint admits.
+    dropped: mpsc::UnboundedSender<LegId>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.dropped.send(self.leg);
+    }
+}
+
+impl Dialog {
+    pub(crate) fn new(
+        leg: LegId,
+        call_id: String,
+        commands: mpsc::Sender<Command>,
+        dropped: mpsc::UnboundedSender<LegId>,
+    ) -> Self {
+        Self(Arc::new(Handle { leg, call_id, commands, dropped }))
+    }
+
+    /// The `Call-ID`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.call_id
+    }
+
+    /// Incoming call: 180.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn ring(&self) -> Result<(), SipError> {
+        self.command(LegCommand::Ring).await
+    }
+
+    /// Incoming call: 183 with the answer, for audio before the call is answered.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn progress(&self, sdp: Vec<u8>) -> Result<(), SipError> {
+        self.command(LegCommand::Progress(sdp)).await
+    }
+
+    /// Incoming call: 200 with the answer, or with our offer where the INVITE had none. Sent again until its ACK
+    /// comes, which [`DialogEvent::Confirmed`](crate::DialogEvent::Confirmed) tells.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn answer(&self, sdp: Vec<u8>) -> Result<(), SipError> {
+        self.command(LegCommand::Answer(sdp)).await
+    }
+
+    /// Incoming call: refuses with a status from 300 to 699.
+    ///
+    /// # Errors
+    /// See [`Dialog`]; [`SipError::Header`] for a header that cannot be sent.
+    pub async fn reject(
+        &self,
+        status: u16,
+        reason: Option<String>,
+        headers: Vec<(String, String)>,
+    ) -> Result<(), SipError> {
+        self.command(LegCommand::Reject { status, reason, headers }).await
+    }
+
+    /// Ends the call: BYE, CANCEL or a refusal, whatever fits. The reason is a Q.850 cause with a text.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn hangup(&self, reason: Option<(u8, String)>) -> Result<(), SipError> {
+        self.command(LegCommand::HangUp(reason)).await
+    }
+
+    /// Outgoing call without an offer: the answer to the offer that
+    /// [`DialogEvent::Answered`](crate::DialogEvent::Answered) brought.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn ack(&self, sdp: Vec<u8>) -> Result<(), SipError> {
+        self.command(LegCommand::Ack(sdp)).await
+    }
+
+    /// Offers a changed session: hold, resume, another address. The outcome comes as
+    /// [`DialogEvent::ReinviteAnswered`](crate::DialogEvent::ReinviteAnswered) or
+    /// [`DialogEvent::ReinviteFailed`](crate::DialogEvent::ReinviteFailed); collisions (491) are tried again here.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn reinvite(&self, sdp: Vec<u8>) -> Result<(), SipError> {
+        self.command(LegCommand::Reinvite(sdp)).await
+    }
+
+    /// Answers [`DialogEvent::Reinvite`](crate::DialogEvent::Reinvite): with a description, or with the status of a
+    /// refusal, which leaves the session as it is.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn answer_reinvite(&self, result: Result<Vec<u8>, u16>) -> Result<(), SipError> {
+        self.command(LegCommand::AnswerReinvite(result)).await
+    }
+
+    /// Asks the far end to call `target` (REFER). The outcome comes as
+    /// [`DialogEvent::ReferProgress`](crate::DialogEvent::ReferProgress).
+    ///
+    /// # Errors
+    /// See [`Dialog`]; [`SipError::Target`] and [`SipError::Header`] for what cannot be sent.
+    pub async fn refer(&self, target: &str, headers: Vec<(String, String)>) -> Result<(), SipError> {
+        self.command(LegCommand::Refer { target: target.to_owned(), headers }).await
+    }
+
+    /// Sends a key by INFO (`application/dtmf-relay`).
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn info_digit(&self, digit: char, duration_ms: u32) -> Result<(), SipError> {
+        self.command(LegCommand::InfoDigit { digit, duration_ms }).await
+    }
+
+    async fn command(&self, command: LegCommand) -> Result<(), SipError> {
+        let (reply, outcome) = oneshot::channel();
+        let command = Command::Leg { leg: self.0.leg, command, reply };
+        self.0.commands.send(command).await.map_err(|_| SipError::Closed)?;
+        outcome.await.unwrap_or(Err(SipError::Closed))
+    }
+}

@@ -1,0 +1,380 @@
+//! The task that owns the endpoint: it alone hands it messages, commands and time, and carries out what it wants.
+
+use super::ingress::{Arrival, Ingress};
+use super::stack::{IncomingCall, SipStats};
+use super::tcp::{Connections, Outgoing};
+use super::{Control, Dialog};
+use crate::ua::{DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, Output, SipError, Transmit, Transport};
+use crate::wire::{HeaderName, Uri};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// Messages handed to the endpoint before its outputs are carried out and others get their turn.
+const BATCH: usize = 64;
+/// Events that one call may leave unread; a user that falls this far behind loses the call.
+const EVENTS: usize = 64;
+/// How long a shutdown waits for the answers to its BYEs.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the handles ask.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Call(Box<Invite>, oneshot::Sender<Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError>>),
+    Leg { leg: LegId, command: LegCommand, reply: oneshot::Sender<Result<(), SipError>> },
+    Drain(bool),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// What a [`Dialog`] asks.
+#[derive(Debug)]
+pub(crate) enum LegCommand {
+    Ring,
+    Progress(Vec<u8>),
+    Answer(Vec<u8>),
+    Reject { status: u16, reason: Option<String>, headers: Vec<(String, String)> },
+    HangUp(Option<(u8, String)>),
+    Ack(Vec<u8>),
+    Reinvite(Vec<u8>),
+    AnswerReinvite(Result<Vec<u8>, u16>),
+    Refer { target: String, headers: Vec<(String, String)> },
+    InfoDigit { digit: char, duration_ms: u32 },
+}
+
+/// The way to the user of one leg.
+struct Listening {
+    events: mpsc::Sender<DialogEvent>,
+    /// Room kept for the last event, so that it arrives however far behind the user is.
+    last: Option<mpsc::OwnedPermit<DialogEvent>>,
+}
+
+/// See the module.
+pub(crate) struct Driver {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) ingress: Arc<Ingress>,
+    /// By listener index; `None` for those that are TCP.
+    pub(crate) sockets: Vec<Option<Arc<UdpSocket>>>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// For the handles that the driver makes. Weak, so that the last handle ends the driver.
+    pub(crate) to_commands: mpsc::WeakSender<Command>,
+    pub(crate) dropped: mpsc::UnboundedReceiver<LegId>,
+    pub(crate) to_dropped: mpsc::UnboundedSender<LegId>,
+    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) to_control: mpsc::Sender<Control>,
+    pub(crate) incoming: mpsc::Sender<IncomingCall>,
+    pub(crate) stats: Arc<Mutex<SipStats>>,
+    /// Readers, acceptors, dialled connections, look-ups: they end with the driver.
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) legs: Legs,
+}
+
+/// The legs that somebody listens to.
+#[derive(Default)]
+pub(crate) struct Legs {
+    by_id: HashMap<LegId, Listening>,
+    send_failures: u64,
+}
+
+impl Driver {
+    /// Runs until a shutdown, or until nobody holds a handle any more.
+    pub(crate) async fn run(mut self) {
+        let mut arrivals = Vec::with_capacity(BATCH);
+        let mut open = true;
+        let mut closing: Option<(Instant, Vec<oneshot::Sender<()>>)> = None;
+        loop {
+            let deadline = self.endpoint.deadline();
+            let left = self.ingress.take(BATCH, &mut arrivals);
+            if arrivals.is_empty() {
+                let closed_at = closing.as_ref().map(|(at, _)| *at);
+                let wake = deadline.into_iter().chain(closed_at).min();
+                tokio::select! {
+                    () = self.ingress.filled() => {}
+                    command = self.commands.recv(), if open => match command {
+                        Some(command) => self.command(command, &mut closing),
+                        // Every handle is gone: nothing to wait for but the answers to our BYEs.
+                        None => {
+                            open = false;
+                            self.close(&mut closing, None);
+                        }
+                    },
+                    Some(leg) = self.dropped.recv() => self.abandoned(leg),
+                    Some(control) = self.control.recv() => self.control(control),
+                    () = sleep_until(wake) => {}
+                }
+            }
+            let now = super::now();
+            self.receive(now, &mut arrivals);
+            self.flush(now);
+            for _ in 0..BATCH {
+                match self.commands.try_recv() {
+                    Ok(command) => self.command(command, &mut closing),
+                    Err(_) => break,
+                }
+            }
+            while let Ok(leg) = self.dropped.try_recv() {
+                self.abandoned(leg);
+            }
+            self.endpoint.timeout(now);
+            self.flush(now);
+            while self.tasks.try_join_next().is_some() {}
+            self.publish();
+            if let Some((until, _)) = &closing
+                && (self.endpoint.remembered().0 == 0 || *until <= now)
+            {
+                break;
+            }
+            if left {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.tasks.shutdown().await;
+        for done in closing.map(|(_, waiting)| waiting).unwrap_or_default() {
+            let _ = done.send(());
+        }
+    }
+
+    fn receive(&mut self, now: Instant, arrivals: &mut Vec<Arrival>) {
+        for Arrival { bytes, flow, at } in arrivals.drain(..) {
+            let age = now.saturating_duration_since(at);
+            self.endpoint.receive(now, Incoming { bytes, flow, age });
+        }
+    }
+
+    fn command(&mut self, command: Command, closing: &mut Option<(Instant, Vec<oneshot::Sender<()>>)>) {
+        let now = super::now();
+        match command {
+            Command::Call(invite, reply) => {
+                let placed = self.endpoint.invite(now, *invite).map(|leg| {
+                    let (dialog, events) = self.listen(leg);
+                    (dialog, events)
+                });
+                // An unread reply drops its handle, which ends the call.
+                let _ = reply.send(placed);
+            }
+            Command::Leg { leg, command, reply } => {
+                let _ = reply.send(self.leg_command(now, leg, command));
+            }
+            Command::Drain(on) => self.endpoint.drain(on),
+            Command::Shutdown(done) => self.close(closing, Some(done)),
+        }
+        self.flush(now);
+    }
+
+    fn leg_command(&mut self, now: Instant, leg: LegId, command: LegCommand) -> Result<(), SipError> {
+        let endpoint = &mut self.endpoint;
+        match command {
+            LegCommand::Ring => endpoint.ring(now, leg),
+            LegCommand::Progress(sdp) => endpoint.progress(now, leg, sdp.into()),
+            LegCommand::Answer(sdp) => endpoint.answer(now, leg, sdp.into()),
+            LegCommand::Reject { status, reason, headers } => {
+                endpoint.reject(now, leg, status, reason, checked_headers(headers)?)
+            }
+            LegCommand::HangUp(reason) => endpoint.hang_up(now, leg, reason),
+            LegCommand::Ack(sdp) => endpoint.ack(leg, sdp.into()),
+            LegCommand::Reinvite(sdp) => endpoint.reinvite(now, leg, sdp.into()),
+            LegCommand::AnswerReinvite(result) => endpoint.answer_reinvite(now, leg, result.map(Bytes::from)),
+            LegCommand::Refer { target, headers } => {
+                let uri = Uri::from_text(&target)
+                    .map_err(|fault| SipError::Target { uri: target.clone(), why: fault.to_string() })?;
+                endpoint.refer(now, leg, &uri, checked_headers(headers)?)
+            }
+            LegCommand::InfoDigit { digit, duration_ms } => endpoint.info_digit(now, leg, digit, duration_ms),
+        }
+    }
+
+    /// Nobody holds a handle of the leg any more.
+    fn abandoned(&mut self, leg: LegId) {
+        let now = super::now();
+        // An error says that it is over already.
+        let _ = self.endpoint.hang_up(now, leg, None);
+        self.flush(now);
+    }
+
+    fn control(&mut self, control: Control) {
+        let now = super::now();
+        match control {
+            Control::Unsendable(transaction) => self.endpoint.unsendable(now, transaction),
+            Control::Resolved(leg, address) => self.endpoint.resolved(leg, address),
+        }
+        self.flush(now);
+    }
+
+    /// Begins to end: no new calls, a BYE for those that are up.
+    fn close(&mut self, closing: &mut Option<(Instant, Vec<oneshot::Sender<()>>)>, done: Option<oneshot::Sender<()>>) {
+        let now = super::now();
+        let (_, waiting) = closing.get_or_insert_with(|| (now + FAREWELL, Vec::new()));
+        waiting.extend(done);
+        self.endpoint.drain(true);
+        let legs: Vec<LegId> = self.legs.by_id.keys().copied().collect();
+        for leg in legs {
+            let _ = self.endpoint.hang_up(now, leg, None);
+        }
+        self.flush(now);
+    }
+
+    /// Carries out what the endpoint wants.
+    fn flush(&mut self, now: Instant) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.transmit(transmit),
+                Output::Incoming { leg, invite } => self.incoming(now, leg, *invite),
+                Output::Event { leg, event } => self.event(now, leg, event),
+                Output::Resolve { leg, host, port } => self.resolve(leg, host, port),
+                Output::Gone { leg } => {
+                    self.legs.by_id.remove(&leg);
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, transmit: Transmit) {
+        let Transmit { flow, bytes, transaction } = transmit;
+        match flow.transport {
+            Transport::Udp => {
+                let Some(Some(socket)) = self.sockets.get(flow.listener) else {
+                    self.unsendable(transaction);
+                    return;
+                };
+                if let Err(error) = socket.try_send_to(&bytes, flow.remote) {
+                    // A full buffer is a lost packet: timers repeat what matters. Anything else will not get better.
+                    self.legs.send_failures += 1;
+                    if error.kind() != std::io::ErrorKind::WouldBlock {
+                        tracing::debug!(remote = %flow.remote, %error, "a datagram could not be sent");
+                        self.unsendable(transaction);
+                    }
+                }
+            }
+            Transport::Tcp => self.connections.send(&flow, Outgoing { bytes, transaction }, &mut self.tasks),
+        }
+    }
+
+    fn unsendable(&self, transaction: Option<crate::ua::TransactionId>) {
+        if let Some(transaction) = transaction {
+            let _ = self.to_control.try_send(Control::Unsendable(transaction));
+        }
+    }
+
+    fn listen(&mut self, leg: LegId) -> (Dialog, mpsc::Receiver<DialogEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS + 1);
+        let last = events.clone().try_reserve_owned().ok();
+        self.legs.by_id.insert(leg, Listening { events, last });
+        let call_id = self.endpoint.call_id(leg).unwrap_or_default();
+        // Where the last handle is gone already, a channel that leads nowhere does: every command fails.
+        let commands = self.to_commands.upgrade().unwrap_or_else(|| mpsc::channel(1).0);
+        (Dialog::new(leg, call_id, commands, self.to_dropped.clone()), receiver)
+    }
+
+    fn incoming(&mut self, now: Instant, leg: LegId, invite: InviteInfo) {
+        tracing::info!(call = %invite.call_id, source = %invite.source, "a call came in");
+        let (dialog, events) = self.listen(leg);
+        if self.incoming.try_send(IncomingCall { dialog, events, invite }).is_err() {
+            tracing::warn!("nobody takes new calls fast enough: one was refused");
+            let retry = self.endpoint.retry_after();
+            let _ = self.endpoint.reject(now, leg, 503, None, vec![retry]);
+        }
+    }
+
+    fn event(&mut self, now: Instant, leg: LegId, event: DialogEvent) {
+        let Some(listening) = self.legs.by_id.get_mut(&leg) else { return };
+        if let DialogEvent::Ended { status, q850, by_remote, .. } = &event {
+            let call = self.endpoint.call_id(leg).unwrap_or_default();
+            tracing::info!(%call, by_remote, status, q850, "a call ended");
+            if let Some(permit) = listening.last.take() {
+                permit.send(event);
+            }
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(_)) = listening.events.try_send(event) {
+            let call = self.endpoint.call_id(leg).unwrap_or_default();
+            tracing::error!(%call, "the call does not read its events: it is ended");
+            let _ = self.endpoint.hang_up(now, leg, Some((41, "internal error".to_owned())));
+        }
+    }
+
+    fn resolve(&mut self, leg: LegId, host: String, port: u16) {
+        let control = self.to_control.clone();
+        self.tasks.spawn(async move {
+            match tokio::net::lookup_host((host.as_str(), port)).await {
+                Ok(mut found) => {
+                    if let Some(address) = found.next() {
+                        let _ = control.send(Control::Resolved(leg, address)).await;
+                    }
+                }
+                // The way the dialog was made goes on to serve.
+                Err(error) => tracing::debug!(%host, %error, "a next hop was not found"),
+            }
+        });
+    }
+
+    fn publish(&self) {
+        let (legs, clients, servers) = self.endpoint.remembered();
+        let (ingress_known, ingress_new) = self.ingress.dropped();
+        let (connections, connections_refused) = self.connections.counts();
+        let stats = SipStats {
+            endpoint: self.endpoint.stats(),
+            calls: self.endpoint.calls(),
+            legs,
+            client_transactions: clients,
+            server_transactions: servers,
+            ingress_dropped_known: ingress_known,
+            ingress_dropped_new: ingress_new,
+            send_failures: self.legs.send_failures,
+            connections,
+            connections_refused,
+        };
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Fields that the stack writes itself, and one that would let a caller fake who it is to the next hop's trust.
+const RESERVED: [&str; 17] = [
+    "via",
+    "from",
+    "to",
+    "call-id",
+    "cseq",
+    "contact",
+    "max-forwards",
+    "route",
+    "record-route",
+    "content-length",
+    "content-type",
+    "authorization",
+    "proxy-authorization",
+    "require",
+    "proxy-require",
+    "supported",
+    "allow",
+];
+
+/// Header fields that a user wants to send.
+pub(crate) fn checked_headers(headers: Vec<(String, String)>) -> Result<Vec<(HeaderName, Bytes)>, SipError> {
+    headers
+        .into_iter()
+        .map(|(name, value)| {
+            let refused = |why| SipError::Header { name: name.clone(), why };
+            let parsed = HeaderName::parse(&Bytes::copy_from_slice(name.as_bytes())).ok_or(refused("not a token"))?;
+            let canonical = parsed.as_str().to_ascii_lowercase();
+            // A redirect of ours is the one message whose Contact its author chooses.
+            if RESERVED.contains(&canonical.as_str()) && canonical != "contact" {
+                return Err(refused("the stack writes it itself"));
+            }
+            if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+                return Err(refused("line break in the value"));
+            }
+            Ok((parsed, Bytes::from(value.trim().to_owned())))
+        })
+        .collect()
+}

@@ -1,0 +1,187 @@
+//! The bounded queue between the sockets and the driver.
+//!
+//! It has two classes. New requests may wait and are shed first; what belongs to something that exists – responses,
+//! ACKs, BYEs, requests with a To tag – goes ahead of them, so that a flood of new calls does not kill the old ones.
+
+use crate::ua::Flow;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// A message with the moment it was read from its socket.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) bytes: Bytes,
+    pub(crate) flow: Flow,
+    pub(crate) at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    known: VecDeque<Arrival>,
+    new: VecDeque<Arrival>,
+    /// Counts what found no room, by class.
+    dropped: (u64, u64),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    queues: Mutex<Queues>,
+    capacity: usize,
+    filled: Notify,
+    emptied: Notify,
+}
+
+impl Ingress {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { queues: Mutex::default(), capacity: capacity.max(16), filled: Notify::new(), emptied: Notify::new() }
+    }
+
+    /// Takes datagrams in; drops what finds no room, since its sender will repeat it.
+    pub(crate) fn push(&self, arrivals: impl IntoIterator<Item = Arrival>) {
+        let mut queues = self.lock();
+        for arrival in arrivals {
+            let new = is_new(&arrival.bytes);
+            let queues = &mut *queues;
+            let (queue, dropped) =
+                if new { (&mut queues.new, &mut queues.dropped.1) } else { (&mut queues.known, &mut queues.dropped.0) };
+            if queue.len() < self.capacity {
+                queue.push_back(arrival);
+            } else {
+                *dropped += 1;
+            }
+        }
+        drop(queues);
+        self.filled.notify_one();
+    }
+
+    /// Takes a message of a stream in, and waits for room: nobody would repeat it, and the sender can be slowed down.
+    pub(crate) async fn push_or_wait(&self, arrival: Arrival) {
+        let new = is_new(&arrival.bytes);
+        loop {
+            let emptied = self.emptied.notified();
+            {
+                let mut queues = self.lock();
+                let queue = if new { &mut queues.new } else { &mut queues.known };
+                if queue.len() < self.capacity {
+                    queue.push_back(arrival);
+                    break;
+                }
+            }
+            emptied.await;
+        }
+        self.filled.notify_one();
+    }
+
+    /// Moves up to `most` messages out, the known ones first. Says whether some are left.
+    pub(crate) fn take(&self, most: usize, into: &mut Vec<Arrival>) -> bool {
+        let mut queues = self.lock();
+        let known = queues.known.len().min(most);
+        into.extend(queues.known.drain(..known));
+        let new = queues.new.len().min(most - known);
+        into.extend(queues.new.drain(..new));
+        let left = !queues.known.is_empty() || !queues.new.is_empty();
+        drop(queues);
+        if !into.is_empty() {
+            self.emptied.notify_waiters();
+        }
+        left
+    }
+
+    /// Resolves after something was pushed.
+    pub(crate) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Messages that found no room: of known things, and new requests.
+    pub(crate) fn dropped(&self) -> (u64, u64) {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queues> {
+        // A panic while it was held can only have come between two pushes; the queues are whole.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a message asks for something new: judged from a glance, since parsing is what is to be saved.
+fn is_new(bytes: &[u8]) -> bool {
+    let known = [&b"SIP/2.0"[..], b"ACK ", b"BYE ", b"CANCEL ", b"INFO ", b"UPDATE ", b"NOTIFY ", b"PRACK "];
+    !known.iter().any(|start| bytes.starts_with(start)) && !has_to_tag(bytes)
+}
+
+fn has_to_tag(bytes: &[u8]) -> bool {
+    // The To line of an honest message is among the first few dozen.
+    bytes.split(|&b| b == b'\n').take(64).take_while(|line| !line.trim_ascii().is_empty()).any(|line| {
+        let Some(colon) = line.iter().position(|&b| b == b':') else { return false };
+        let name = line[..colon].trim_ascii();
+        (name.eq_ignore_ascii_case(b"to") || name.eq_ignore_ascii_case(b"t"))
+            && line.windows(5).any(|window| window.eq_ignore_ascii_case(b";tag="))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test needs some moment")]
+    use super::*;
+    use crate::ua::Transport;
+
+    const NEW: &[u8] = b"INVITE sip:a@h SIP/2.0\r\nVia: x\r\nFrom: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\n\r\nto: ;tag=";
+    const AGAIN: &[u8] = b"INVITE sip:a@h SIP/2.0\r\nVia: x\r\nt : <sip:a@h>;tag=2\r\n\r\n";
+
+    fn arrival(bytes: &'static [u8]) -> Arrival {
+        let address = "127.0.0.1:5060".parse().unwrap();
+        let flow = Flow {
+            transport: Transport::Udp,
+            listener: 0,
+            local: address,
+            remote: address,
+            connection: None,
+            redial: None,
+        };
+        Arrival { bytes: Bytes::from_static(bytes), flow, at: Instant::now() }
+    }
+
+    #[test]
+    fn what_is_known_goes_first() {
+        let ingress = Ingress::new(16);
+        ingress.push([arrival(NEW), arrival(b"BYE sip:a@h SIP/2.0\r\n"), arrival(NEW), arrival(AGAIN)]);
+        let mut taken = Vec::new();
+        assert!(ingress.take(3, &mut taken));
+        let first: Vec<_> = taken.iter().map(|a| &a.bytes[..3]).collect();
+        assert_eq!(first, [b"BYE", b"INV", b"INV"]);
+        assert_eq!(taken[1].bytes, AGAIN);
+        assert!(!ingress.take(3, &mut taken));
+    }
+
+    #[test]
+    fn each_class_has_its_own_bound() {
+        let ingress = Ingress::new(16);
+        ingress.push((0..100).map(|_| arrival(NEW)));
+        ingress.push([arrival(b"SIP/2.0 200 OK\r\n")]);
+        assert_eq!(ingress.dropped(), (0, 84));
+        let mut taken = Vec::new();
+        ingress.take(1000, &mut taken);
+        assert_eq!(taken.len(), 17);
+    }
+
+    #[tokio::test]
+    async fn a_stream_waits_for_room() {
+        let ingress = std::sync::Arc::new(Ingress::new(16));
+        ingress.push((0..16).map(|_| arrival(NEW)));
+        let waiting = tokio::spawn({
+            let ingress = ingress.clone();
+            async move { ingress.push_or_wait(arrival(NEW)).await }
+        });
+        let mut taken = Vec::new();
+        while taken.len() < 17 {
+            ingress.take(4, &mut taken);
+            tokio::task::yield_now().await;
+        }
+        waiting.await.unwrap();
+        assert_eq!(ingress.dropped(), (0, 0));
+    }
+}

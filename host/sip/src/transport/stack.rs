@@ -1,0 +1,354 @@
+//! The stack as the host starts and uses it.
+
+use super::driver::{Command, Driver, Legs, checked_headers};
+use super::ingress::Ingress;
+use super::local::{LocalAddresses, route};
+use super::tcp::Connections;
+use super::{Dialog, tcp, udp};
+use crate::overload::SipLimits;
+use crate::transaction::Timing;
+use crate::ua::{
+    Credentials, DialogEvent, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo, Listener, SipError,
+    Transport, host_of,
+};
+use crate::wire::{Scheme, Uri};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// Commands that may wait for the driver; whoever sends one more waits.
+const COMMANDS: usize = 1_024;
+/// New calls that the host may leave waiting; one more gets 503.
+const INCOMING: usize = 1_024;
+
+/// How the stack is set up.
+#[derive(Clone, Debug)]
+pub struct SipConfig {
+    /// Addresses to take datagrams on; port 0 lets the system choose.
+    pub udp: Vec<SocketAddr>,
+    /// Addresses to take connections on.
+    pub tcp: Vec<SocketAddr>,
+    /// The host that peers are told, where it is not the local address: a public IP address or a name.
+    pub advertise: Option<String>,
+    /// `User-Agent` and `Server`.
+    pub user_agent: String,
+    /// How much it takes on.
+    pub limits: SipLimits,
+    /// The base timers; the RFC's by default.
+    pub timing: Timing,
+}
+
+impl Default for SipConfig {
+    fn default() -> Self {
+        Self {
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            advertise: None,
+            user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
+            limits: SipLimits::default(),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// A call to place.
+#[derive(Clone, Debug)]
+pub struct OutgoingCall {
+    /// A SIP URI, or `user@host`.
+    pub target: String,
+    /// Who calls: a SIP URI, or only its user.
+    pub from: String,
+    /// The name shown to the callee.
+    pub display_name: Option<String>,
+    /// Where to send the INVITE instead of the target's host.
+    pub proxy: Option<SocketAddr>,
+    /// For digest challenges.
+    pub credentials: Option<Credentials>,
+    /// Further header fields.
+    pub headers: Vec<(String, String)>,
+    /// Our session description; none asks for the callee's.
+    pub offer: Option<Vec<u8>>,
+    /// How long it may ring before it is cancelled.
+    pub ring_timeout: Duration,
+}
+
+impl Default for OutgoingCall {
+    fn default() -> Self {
+        Self {
+            target: String::new(),
+            from: "callbox".to_owned(),
+            display_name: None,
+            proxy: None,
+            credentials: None,
+            headers: Vec::new(),
+            offer: None,
+            ring_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A call that came in.
+#[derive(Debug)]
+pub struct IncomingCall {
+    /// To answer or refuse it with. Dropped, it is refused with 480.
+    pub dialog: Dialog,
+    /// What happens in it; ends after [`DialogEvent::Ended`].
+    pub events: mpsc::Receiver<DialogEvent>,
+    /// What its INVITE says.
+    pub invite: InviteInfo,
+}
+
+/// What the stack has done, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SipStats {
+    /// Messages, repetitions, refusals.
+    pub endpoint: EndpointStats,
+    /// Calls that are not over.
+    pub calls: usize,
+    /// Legs remembered: calls, and those whose BYE is not yet answered.
+    pub legs: usize,
+    /// Client transactions remembered.
+    pub client_transactions: usize,
+    /// Server transactions remembered.
+    pub server_transactions: usize,
+    /// Messages of known calls dropped because the ingress queue was full.
+    pub ingress_dropped_known: u64,
+    /// New requests dropped because the ingress queue was full.
+    pub ingress_dropped_new: u64,
+    /// Datagrams that the system did not take.
+    pub send_failures: u64,
+    /// Open TCP connections.
+    pub connections: usize,
+    /// TCP connections refused for a limit.
+    pub connections_refused: u64,
+}
+
+/// The running stack. Clones are the same stack; when the last clone and the last [`Dialog`] are gone, it ends.
+#[derive(Clone, Debug)]
+pub struct SipStack(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    commands: mpsc::Sender<Command>,
+    listeners: Vec<Listener>,
+    advertise: Option<String>,
+    stats: Arc<Mutex<SipStats>>,
+}
+
+impl SipStack {
+    /// Opens the listeners and begins to serve. New calls come by the receiver.
+    ///
+    /// # Errors
+    /// [`SipError::Bind`] naming the address that is taken or not ours, [`SipError::NoListener`],
+    /// [`SipError::Target`] for an advertised host that is none.
+    pub async fn start(config: SipConfig) -> Result<(Self, mpsc::Receiver<IncomingCall>), SipError> {
+        let advertise = config.advertise.as_deref().map(advertised).transpose()?;
+        if config.udp.is_empty() && config.tcp.is_empty() {
+            return Err(SipError::NoListener);
+        }
+        let (to_control, control) = mpsc::channel(COMMANDS);
+        let ingress = Arc::new(Ingress::new(config.limits.ingress_queue));
+        let connections = Arc::new(Connections::new(config.limits.clone(), ingress.clone(), to_control.clone()));
+        let mut listeners = Vec::new();
+        let mut sockets = Vec::new();
+        let mut tasks = JoinSet::new();
+        for &address in &config.udp {
+            let bind = |source| SipError::Bind { transport: Transport::Udp, address, source };
+            let socket = Arc::new(udp::bind(address).map_err(bind)?);
+            let bound = socket.local_addr().map_err(bind)?;
+            tasks.spawn(udp::read(socket.clone(), listeners.len(), ingress.clone(), LocalAddresses::new(bound)));
+            listeners.push(Listener { transport: Transport::Udp, address: bound });
+            sockets.push(Some(socket));
+        }
+        for &address in &config.tcp {
+            let bind = |source| SipError::Bind { transport: Transport::Tcp, address, source };
+            let listener = tcp::bind(address).map_err(bind)?;
+            let bound = listener.local_addr().map_err(bind)?;
+            tasks.spawn(tcp::accept(listener, listeners.len(), connections.clone()));
+            listeners.push(Listener { transport: Transport::Tcp, address: bound });
+            sockets.push(None);
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| SipError::Randomness(std::io::Error::other(error.to_string())))?;
+        let endpoint = Endpoint::new(EndpointConfig {
+            listeners: listeners.clone(),
+            advertise: advertise.clone(),
+            user_agent: config.user_agent.chars().filter(|c| !c.is_control()).collect(),
+            limits: config.limits,
+            timing: config.timing,
+            seed,
+        });
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (to_dropped, dropped) = mpsc::unbounded_channel();
+        let (incoming, calls) = mpsc::channel(INCOMING);
+        let stats = Arc::new(Mutex::new(SipStats::default()));
+        let driver = Driver {
+            endpoint,
+            ingress,
+            sockets,
+            connections,
+            commands: receiver,
+            to_commands: commands.downgrade(),
+            dropped,
+            to_dropped,
+            control,
+            to_control,
+            incoming,
+            stats: stats.clone(),
+            tasks,
+            legs: Legs::default(),
+        };
+        tokio::spawn(driver.run());
+        for listener in &listeners {
+            tracing::info!(transport = %listener.transport, address = %listener.address, "listening for SIP");
+        }
+        Ok((Self(Arc::new(Shared { commands, listeners, advertise, stats })), calls))
+    }
+
+    /// The listeners, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
+        self.0.listeners.iter().map(|listener| (listener.transport, listener.address)).collect()
+    }
+
+    /// The address to put into a session description for a peer at `remote`: the advertised one where that is an
+    /// address, else the one that packets to it leave from.
+    #[must_use]
+    pub fn media_address(&self, remote: IpAddr) -> Option<IpAddr> {
+        let advertised = self.0.advertise.as_ref().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        advertised.or_else(|| route(SocketAddr::new(remote, 5060)))
+    }
+
+    /// Places a call. The host of the target is looked up first; then the INVITE is on its way and the events tell
+    /// how it goes.
+    ///
+    /// # Errors
+    /// [`SipError::Target`], [`SipError::Resolve`], [`SipError::Header`], [`SipError::TooManyCalls`],
+    /// [`SipError::Closed`].
+    pub async fn call(&self, call: OutgoingCall) -> Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError> {
+        let target = sip_uri(&call.target)?;
+        let headers = checked_headers(call.headers)?;
+        let remote = match (call.proxy, target.ip()) {
+            (Some(proxy), _) => proxy,
+            (None, Some(ip)) => SocketAddr::new(ip, target.port().unwrap_or(5060)),
+            (None, None) => look_up(target.host(), target.port().unwrap_or(5060)).await?,
+        };
+        let asked = target.param("transport").map(|name| {
+            let why = || format!("transport {} is not supported", String::from_utf8_lossy(&name));
+            Transport::named(&name).ok_or_else(|| SipError::Target { uri: call.target.clone(), why: why() })
+        });
+        let asked = asked.transpose()?;
+        let wanted = asked.unwrap_or(Transport::Udp);
+        let (transport, listener) = self
+            .listener(wanted, remote)
+            .or_else(|| match asked {
+                // A connection can be opened without a listener of its kind; what comes back comes by it.
+                Some(Transport::Tcp) => self.listener(Transport::Udp, remote).map(|(_, index)| (Transport::Tcp, index)),
+                Some(Transport::Udp) => None,
+                None => self.listener(Transport::Tcp, remote),
+            })
+            .ok_or_else(|| SipError::Target {
+                uri: call.target.clone(),
+                why: format!("no {wanted} listener of its address family"),
+            })?;
+        let local = LocalAddresses::new(self.0.listeners[listener].address).towards(remote);
+        let flow = Flow { transport, listener, local, remote, connection: None, redial: None };
+        let host = self.0.advertise.clone().unwrap_or_else(|| host_of(local.ip()));
+        let from = match Uri::from_text(&call.from) {
+            Ok(uri) if matches!(uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) => uri,
+            _ => sip_user_at(&call.from, &host, local.port())?,
+        };
+        let invite = Invite {
+            target,
+            from,
+            display_name: call.display_name,
+            flow,
+            or_tcp: asked.is_none() && transport == Transport::Udp,
+            credentials: call.credentials,
+            headers,
+            offer: call.offer,
+            ring_timeout: call.ring_timeout,
+        };
+        let (reply, outcome) = oneshot::channel();
+        self.0.commands.send(Command::Call(Box::new(invite), reply)).await.map_err(|_| SipError::Closed)?;
+        outcome.await.unwrap_or(Err(SipError::Closed))
+    }
+
+    /// While on, new INVITEs and OPTIONS get 503 with `Retry-After`; calls that are up go on.
+    pub fn draining(&self, on: bool) {
+        // A full queue is emptied within moments; the order must not get lost.
+        let commands = self.0.commands.clone();
+        if let Err(mpsc::error::TrySendError::Full(command)) = commands.try_send(Command::Drain(on)) {
+            tokio::spawn(async move {
+                let _ = commands.send(command).await;
+            });
+        }
+    }
+
+    /// What it has done, and what it holds.
+    #[must_use]
+    pub fn stats(&self) -> SipStats {
+        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every call with a BYE, waits two seconds at most for the answers, and closes the listeners.
+    pub async fn shutdown(self) {
+        let (done, finished) = oneshot::channel();
+        if self.0.commands.send(Command::Shutdown(done)).await.is_ok() {
+            let _ = finished.await;
+        }
+    }
+
+    fn listener(&self, transport: Transport, remote: SocketAddr) -> Option<(Transport, usize)> {
+        let listeners = self.0.listeners.iter();
+        let fits = |l: &Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
+        // A listener on loopback reaches only loopback.
+        let best = |l: &Listener| fits(l) && l.address.ip().is_loopback() == remote.ip().is_loopback();
+        let index = listeners.clone().position(best).or_else(|| listeners.clone().position(fits))?;
+        Some((transport, index))
+    }
+}
+
+/// `sip:` in front where only `user@host` was given.
+fn sip_uri(text: &str) -> Result<Uri, SipError> {
+    let bad = |why: String| SipError::Target { uri: text.to_owned(), why };
+    let trimmed = text.trim();
+    let has_scheme = ["sip:", "sips:", "tel:"]
+        .iter()
+        .any(|s| trimmed.get(..s.len()).is_some_and(|start| start.eq_ignore_ascii_case(s)));
+    let full = if has_scheme { trimmed.to_owned() } else { format!("sip:{trimmed}") };
+    let uri = Uri::from_text(&full).map_err(|fault| bad(fault.to_string()))?;
+    match uri.scheme() {
+        Scheme::Sip => Ok(uri),
+        Scheme::Sips => Err(bad("sips needs TLS, which is not supported yet".to_owned())),
+        Scheme::Tel | Scheme::Other => Err(bad("only sip: URIs can be called without a trunk".to_owned())),
+    }
+}
+
+fn sip_user_at(user: &str, host: &str, port: u16) -> Result<Uri, SipError> {
+    // Escaped by a URI on a throw-away address.
+    let escaped = Uri::sip(Some(user), SocketAddr::from(([127, 0, 0, 1], 1)), None);
+    let user = String::from_utf8_lossy(escaped.user().unwrap_or_default()).into_owned();
+    let text = if user.is_empty() { format!("sip:{host}:{port}") } else { format!("sip:{user}@{host}:{port}") };
+    Uri::from_text(&text).map_err(|fault| SipError::Target { uri: text.clone(), why: fault.to_string() })
+}
+
+/// The advertised host, an IPv6 address with brackets.
+fn advertised(host: &str) -> Result<String, SipError> {
+    let host = host.trim();
+    let host = host.trim_matches(['[', ']']).parse::<IpAddr>().map_or_else(|_| host.to_owned(), host_of);
+    let fits = Uri::from_text(&format!("sip:{host}")).is_ok_and(|uri| uri.host() == host);
+    if fits {
+        Ok(host)
+    } else {
+        Err(SipError::Target { uri: host, why: "the advertised host is neither an address nor a name".to_owned() })
+    }
+}
+
+async fn look_up(host: &str, port: u16) -> Result<SocketAddr, SipError> {
+    let failed = |why: String| SipError::Resolve { host: host.to_owned(), why };
+    let mut found = tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?;
+    found.next().ok_or_else(|| failed("it has no address".to_owned()))
+}

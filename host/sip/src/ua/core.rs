@@ -1,0 +1,211 @@
+//! What every leg of an endpoint shares: configuration, names, time, transactions, and the way out.
+
+use super::clients::Clients;
+use super::event::{DialogEvent, InviteInfo};
+use super::flow::{Flow, LegId, TransactionId, Transmit, Transport, host_of};
+use super::names::Names;
+use super::schedule::Schedule;
+use super::servers::Servers;
+use crate::overload::{Admission, SipLimits};
+use crate::transaction::Timing;
+use crate::wire::Uri;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One of our addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// What arrives there.
+    pub transport: Transport,
+    /// The bound address; its port is what we name in `Via` and `Contact`.
+    pub address: SocketAddr,
+}
+
+/// What an [`Endpoint`](super::Endpoint) is made with.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Our addresses. [`Flow::listener`] points into it.
+    pub listeners: Vec<Listener>,
+    /// The host that peers are told instead of the local address: an address or a name.
+    pub advertise: Option<String>,
+    /// `User-Agent` and `Server`; empty says nothing.
+    pub user_agent: String,
+    /// How much it takes on.
+    pub limits: SipLimits,
+    /// The base timers.
+    pub timing: Timing,
+    /// Seed of tags, branches, Call-IDs and waits.
+    pub seed: [u8; 32],
+}
+
+/// What the endpoint wants done or tells.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Transmit(Transmit),
+    /// A call came in. It is answered or refused by its leg.
+    Incoming {
+        /// Names it.
+        leg: LegId,
+        /// What its INVITE says.
+        invite: Box<InviteInfo>,
+    },
+    /// Something happened in a leg.
+    Event {
+        /// Which.
+        leg: LegId,
+        /// What.
+        event: DialogEvent,
+    },
+    /// Look this host up, and tell [`Endpoint::resolved`](super::Endpoint::resolved).
+    Resolve {
+        /// For whom.
+        leg: LegId,
+        /// The name.
+        host: String,
+        /// The port that goes with the address.
+        port: u16,
+    },
+    /// The leg is forgotten; no event follows.
+    Gone {
+        /// Which.
+        leg: LegId,
+    },
+}
+
+/// What went by, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// Messages that arrived.
+    pub messages_received: u64,
+    /// Messages handed out for sending, repetitions included.
+    pub messages_sent: u64,
+    /// Requests and finals that arrived again.
+    pub retransmissions_received: u64,
+    /// Requests and responses that we sent again.
+    pub retransmissions_sent: u64,
+    /// Messages that did not parse.
+    pub parse_errors: u64,
+    /// Responses and ACKs that belong to nothing.
+    pub strays: u64,
+    /// Inbound calls taken on.
+    pub calls_in: u64,
+    /// Outbound calls placed.
+    pub calls_out: u64,
+    /// INVITEs refused with 503 while shutting down.
+    pub shed_draining: u64,
+    /// INVITEs refused with 503 for having waited too long in the queue.
+    pub shed_stale: u64,
+    /// INVITEs refused with 503 for too many calls at once.
+    pub shed_calls: u64,
+    /// INVITEs refused with 503 for too many calls per second.
+    pub shed_rate: u64,
+    /// Requests dropped unanswered because their source sends too many.
+    pub dropped_source: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: EndpointConfig,
+    pub(crate) names: Names,
+    pub(crate) schedule: Schedule,
+    pub(crate) clients: Clients,
+    pub(crate) servers: Servers,
+    pub(crate) admission: Admission,
+    pub(crate) stats: EndpointStats,
+    pub(crate) outputs: VecDeque<Output>,
+    transactions: u64,
+}
+
+impl Core {
+    pub(crate) fn new(config: EndpointConfig) -> Self {
+        Self {
+            names: Names::new(config.seed),
+            schedule: Schedule::default(),
+            clients: Clients::default(),
+            servers: Servers::default(),
+            admission: Admission::new(config.limits.clone()),
+            stats: EndpointStats::default(),
+            outputs: VecDeque::new(),
+            transactions: 0,
+            config,
+        }
+    }
+
+    pub(crate) fn next_transaction(&mut self) -> TransactionId {
+        self.transactions += 1;
+        TransactionId(self.transactions)
+    }
+
+    pub(crate) fn transmit(&mut self, transmit: Transmit) {
+        self.stats.messages_sent += 1;
+        self.outputs.push_back(Output::Transmit(transmit));
+    }
+
+    pub(crate) fn emit(&mut self, leg: LegId, event: DialogEvent) {
+        self.outputs.push_back(Output::Event { leg, event });
+    }
+
+    /// `host:port` by which the peer of this flow reaches us.
+    pub(crate) fn sent_by(&self, flow: &Flow) -> String {
+        let host = self.config.advertise.clone().unwrap_or_else(|| host_of(flow.local.ip()));
+        let port = self.config.listeners.get(flow.listener).map_or(flow.local.port(), |l| l.address.port());
+        format!("{host}:{port}")
+    }
+
+    /// Our `Contact` on this flow, with the user (still escaped) of the URI that stands for us.
+    pub(crate) fn contact(&self, flow: &Flow, ours: &Uri) -> Bytes {
+        let mut value = b"<sip:".to_vec();
+        if let Some(user) = ours.user() {
+            value.extend_from_slice(user);
+            value.push(b'@');
+        }
+        value.extend_from_slice(self.sent_by(flow).as_bytes());
+        if flow.transport == Transport::Tcp {
+            value.extend_from_slice(b";transport=tcp");
+        }
+        value.push(b'>');
+        value.into()
+    }
+
+    /// The same way by TCP, where we listen on that too and so can name an address for it.
+    pub(crate) fn over_tcp(&self, flow: &Flow) -> Option<Flow> {
+        self.listener(Transport::Tcp, flow.remote).map(|listener| Flow {
+            transport: Transport::Tcp,
+            listener,
+            connection: None,
+            redial: None,
+            ..*flow
+        })
+    }
+
+    /// A listener from which this peer can be reached.
+    pub(crate) fn listener(&self, transport: Transport, remote: SocketAddr) -> Option<usize> {
+        let listeners = self.config.listeners.iter();
+        let fits = |l: &Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
+        // Loopback speaks only to loopback.
+        let best = |l: &Listener| fits(l) && l.address.ip().is_loopback() == remote.ip().is_loopback();
+        listeners.clone().position(best).or_else(|| listeners.clone().position(fits))
+    }
+
+    /// The flow with a listener that fits its transport and the peer's address family.
+    pub(crate) fn settle_listener(&self, flow: Flow) -> Flow {
+        let fits = |l: &Listener| l.transport == flow.transport && l.address.is_ipv4() == flow.remote.is_ipv4();
+        if self.config.listeners.get(flow.listener).is_some_and(fits) {
+            return flow;
+        }
+        match self.listener(flow.transport, flow.remote) {
+            Some(listener) => Flow { listener, ..flow },
+            // A stream can be opened without a listener of its kind; a datagram cannot be sent without a socket.
+            None => flow,
+        }
+    }
+
+    /// 64·T1.
+    pub(crate) fn life(&self) -> Duration {
+        self.config.timing.transaction_life()
+    }
+}

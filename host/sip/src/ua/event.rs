@@ -1,0 +1,113 @@
+//! What a leg tells its user.
+
+use super::flow::Transport;
+use std::net::SocketAddr;
+
+/// Something that happened in a dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialogEvent {
+    /// Outgoing call: the far end rings (180, 181, 182, 183 without a description).
+    Ringing,
+    /// Outgoing call: the far end sends media before it answers.
+    Progress {
+        /// Its session description, where one came.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Outgoing call: the far end answered. The stack acknowledges it; where our INVITE had no offer, `sdp` is the
+    /// far end's offer and the answer goes with [`Dialog::ack`](crate::Dialog::ack).
+    Answered {
+        /// Answer, or offer for a late one.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Incoming call, or a re-INVITE of the far end: our 200 was acknowledged.
+    Confirmed {
+        /// The answer, where our 200 carried the offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The far end wants to change the session; answer with
+    /// [`Dialog::answer_reinvite`](crate::Dialog::answer_reinvite) within ten seconds. An UPDATE looks the same.
+    Reinvite {
+        /// The new offer; none asks for ours.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our re-INVITE was accepted.
+    ReinviteAnswered {
+        /// The far end's answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our re-INVITE was refused; the session stays as it was.
+    ReinviteFailed {
+        /// Status of the refusal; 408 when nothing came.
+        status: u16,
+        /// Its reason phrase.
+        reason: String,
+    },
+    /// A key, by INFO (`application/dtmf-relay` or `application/dtmf`).
+    Digit {
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: char,
+        /// How long it was pressed, in milliseconds; 0 when the message did not say.
+        duration_ms: u32,
+    },
+    /// How the transfer asked for by [`Dialog::refer`](crate::Dialog::refer) goes; final when 200 or more.
+    ReferProgress {
+        /// Status of the call to the new target, or of the refused REFER itself.
+        status: u16,
+        /// Its reason phrase.
+        reason: String,
+    },
+    /// The far end asked to be transferred; it was refused with 603.
+    ReferRequested {
+        /// Where to.
+        target: String,
+    },
+    /// The dialog is over. The last event.
+    Ended {
+        /// Whether the far end (or the network) ended it, and not we.
+        by_remote: bool,
+        /// The final status of an INVITE that failed; 408 for silence, 487 for a call cancelled before its answer.
+        status: Option<u16>,
+        /// The text of `Reason` or the reason phrase.
+        reason: Option<String>,
+        /// The Q.850 cause in `Reason` (RFC 3326).
+        q850: Option<u8>,
+        /// Where a 3xx points to, in the order of its `Contact`; not followed.
+        contacts: Vec<String>,
+    },
+}
+
+/// One side of a call as a header names it. All of it is chosen by the peer and not to be trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The display name, without quotes.
+    pub display_name: Option<String>,
+    /// The URI as received, lossily as text.
+    pub uri: String,
+    /// The user part with escapes decoded, or the number of a `tel:` URI.
+    pub user: Option<String>,
+}
+
+/// An INVITE as its receiver sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteInfo {
+    /// The request URI as received.
+    pub request_uri: String,
+    /// Its user part with escapes decoded: what the router looks up.
+    pub request_user: Option<String>,
+    /// Who calls.
+    pub from: Identity,
+    /// Who is called, by the caller's first choice.
+    pub to: Identity,
+    /// The `Call-ID`.
+    pub call_id: String,
+    /// All header fields in order, names in lower case, values lossily as text.
+    pub headers: Vec<(String, String)>,
+    /// The session description; none asks for our offer in the 200.
+    pub offer: Option<Vec<u8>>,
+    /// Where the INVITE came from.
+    pub source: SocketAddr,
+    /// Our address that it reached, as concrete as the system can tell.
+    pub local: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+}

@@ -1,0 +1,592 @@
+//! The user agent core: one state machine that holds all transactions and dialogs of a host.
+//!
+//! Whoever drives an [`Endpoint`] hands in messages and commands with the time, drains [`Endpoint::poll_output`] until
+//! nothing is left, and calls [`Endpoint::timeout`] at [`Endpoint::deadline`]. Nothing here reads a clock, draws
+//! randomness from the system, opens a socket, spawns or blocks; two endpoints and a simulated network between them
+//! make every race of the protocol a test.
+
+mod clients;
+mod core;
+mod digits;
+mod error;
+mod event;
+pub(crate) mod flow;
+mod leg;
+mod local;
+mod names;
+mod reason;
+mod refer;
+mod reply;
+mod schedule;
+mod servers;
+mod session;
+mod uac;
+mod uas;
+
+pub use self::core::{EndpointConfig, EndpointStats, Listener, Output};
+pub use crate::digest::Credentials;
+pub use error::SipError;
+pub use event::{DialogEvent, Identity, InviteInfo};
+pub(crate) use flow::host_of;
+pub use flow::{ConnectionId, Flow, LegId, TransactionId, Transmit, Transport};
+pub use uac::Invite;
+
+use self::core::Core;
+use crate::dialog::DialogState;
+use crate::overload::Refusal;
+use crate::wire::{self, Body, Field, HeaderName, Message, Method, Support, Uri};
+use bytes::Bytes;
+use clients::{Outcome, Owner, Purpose};
+use leg::Leg;
+pub(crate) use reply::put;
+use reply::{Reply, serialise, server_key};
+use schedule::Due;
+use servers::Request;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A message from the network.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The datagram, or one frame of a stream.
+    pub bytes: Bytes,
+    /// The way it came; `remote` is its source.
+    pub flow: Flow,
+    /// How long it waited before it was handed in.
+    pub age: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Endpoint {
+    core: Core,
+    legs: HashMap<LegId, Leg>,
+    /// By Call-ID and our tag.
+    dialogs: HashMap<(Bytes, String), LegId>,
+    last_leg: u64,
+    /// Legs whose user has not been told of an end.
+    active: usize,
+}
+
+impl Endpoint {
+    /// An endpoint without calls.
+    #[must_use]
+    pub fn new(config: EndpointConfig) -> Self {
+        Self { core: Core::new(config), legs: HashMap::new(), dialogs: HashMap::new(), last_leg: 0, active: 0 }
+    }
+
+    /// What it wants done next. To be drained after every call of another function.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.core.outputs.pop_front()
+    }
+
+    /// When [`timeout`](Self::timeout) wants to be called.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.core.schedule.next()
+    }
+
+    /// Fires every timer that is due.
+    pub fn timeout(&mut self, now: Instant) {
+        while let Some(due) = self.core.schedule.pop(now) {
+            match due {
+                Due::Client(id) => {
+                    let outcome = self.core.client_due(now, id);
+                    self.outcome(now, id, outcome, None);
+                }
+                Due::Server(id) => self.core.server_due(now, id),
+                Due::Leg(id) => self.with(id, |leg, core| leg.due(core, now)).unwrap_or_default(),
+            }
+        }
+    }
+
+    /// Takes a message from the network.
+    pub fn receive(&mut self, now: Instant, incoming: Incoming) {
+        let Incoming { bytes, flow, age } = incoming;
+        self.core.stats.messages_received += 1;
+        match wire::parse_bytes(bytes) {
+            Ok(message) if message.is_request() => self.request(now, message, flow, age),
+            Ok(message) => self.response(now, &message, flow),
+            Err(error) => {
+                self.core.stats.parse_errors += 1;
+                tracing::debug!(source = %flow.remote, %error, "a message does not parse");
+                if let Some(rejection) = error.rejection
+                    && self.core.admission.source(now, flow.remote.ip())
+                {
+                    self.refuse_unread(&rejection, flow);
+                }
+            }
+        }
+    }
+
+    /// The edge could not send a request ([`Transmit::transaction`]): its transport failed.
+    pub fn unsendable(&mut self, now: Instant, transaction: TransactionId) {
+        let outcome = self.core.unsendable(now, transaction);
+        self.outcome(now, transaction, outcome, None);
+    }
+
+    /// The address of the next hop of this leg, asked for by [`Output::Resolve`].
+    pub fn resolved(&mut self, leg: LegId, address: SocketAddr) {
+        self.with(leg, |leg, _| {
+            if let Some(dialog) = &mut leg.dialog {
+                dialog.resolved(address);
+            }
+        });
+    }
+
+    /// Places a call; its leg's events tell how it goes.
+    ///
+    /// # Errors
+    /// [`SipError::TooManyCalls`], [`SipError::Closed`] while draining.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<LegId, SipError> {
+        let max = self.core.admission.limits().max_calls;
+        if self.core.admission.draining() {
+            return Err(SipError::Closed);
+        }
+        if self.active >= max {
+            return Err(SipError::TooManyCalls(max));
+        }
+        self.core.stats.calls_out += 1;
+        let id = self.next_leg();
+        let leg = Leg::outgoing(&mut self.core, now, id, invite);
+        tracing::debug!(call = %leg.name(), "calling");
+        self.add(leg);
+        Ok(id)
+    }
+
+    /// 180.
+    ///
+    /// # Errors
+    /// As for all commands to a leg: [`SipError::Ended`] when it is over, [`SipError::NotNow`] in the wrong state.
+    pub fn ring(&mut self, now: Instant, leg: LegId) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.provisional(core, now, None))
+    }
+
+    /// 183 with a description.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn progress(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.provisional(core, now, Some(sdp)))
+    }
+
+    /// 200, sent again until its ACK comes.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn answer(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.answer(core, now, sdp))
+    }
+
+    /// A final response that is no success; the status is brought into 300–699.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        status: u16,
+        reason: Option<String>,
+        headers: Vec<(HeaderName, Bytes)>,
+    ) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.reject(core, now, status, reason, headers))
+    }
+
+    /// BYE, CANCEL or a refusal, whatever fits; the reason is a Q.850 cause with a text.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn hang_up(&mut self, now: Instant, leg: LegId, reason: Option<(u8, String)>) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.hang_up(core, now, reason))
+    }
+
+    /// Acknowledges a 2xx that brought an offer, with the answer.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn ack(&mut self, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.ack(core, sdp))
+    }
+
+    /// Offers a changed session.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.reinvite(core, now, sdp))
+    }
+
+    /// Answers a re-INVITE or UPDATE of the peer; an error is the status of the refusal.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn answer_reinvite(&mut self, now: Instant, leg: LegId, result: Result<Bytes, u16>) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.answer_reinvite(core, now, result))
+    }
+
+    /// Sends a key by INFO.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn info_digit(&mut self, now: Instant, leg: LegId, digit: char, duration_ms: u32) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.info_digit(core, now, digit, duration_ms))
+    }
+
+    /// Asks the peer to call `target`.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn refer(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        target: &Uri,
+        headers: Vec<(HeaderName, Bytes)>,
+    ) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.refer(core, now, target, headers))
+    }
+
+    /// While on, new calls and OPTIONS get 503.
+    pub fn drain(&mut self, on: bool) {
+        self.core.admission.drain(on);
+    }
+
+    /// The `Call-ID` of a leg.
+    #[must_use]
+    pub fn call_id(&self, leg: LegId) -> Option<String> {
+        self.legs.get(&leg).map(|leg| leg.name().into_owned())
+    }
+
+    /// What refusals for want of room carry.
+    #[must_use]
+    pub fn retry_after(&self) -> (HeaderName, Bytes) {
+        (Field::RetryAfter.into(), Bytes::from(self.core.admission.limits().retry_after_s.to_string()))
+    }
+
+    /// Calls that are not over.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.active
+    }
+
+    /// What it still remembers: legs, client and server transactions.
+    #[must_use]
+    pub fn remembered(&self) -> (usize, usize, usize) {
+        (self.legs.len(), self.core.clients.len(), self.core.servers.len())
+    }
+
+    /// What went by.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        self.core.stats
+    }
+
+    // --- Requests ---
+
+    fn request(&mut self, now: Instant, mut message: Message, flow: Flow, age: Duration) {
+        let (Some(method), Ok(via)) = (message.method().cloned(), message.top_via()) else { return };
+        let invite_key = server_key(&message, &via, &Method::Invite);
+        if method == Method::Ack {
+            return self.ack_came(now, &message, invite_key.as_deref());
+        }
+        let key = if method == Method::Invite { invite_key.clone() } else { server_key(&message, &via, &method) };
+        let Some(key) = key else { return };
+        if let Some(transaction) = self.core.servers.find(&key) {
+            return self.core.request_repeated(transaction);
+        }
+        // Where responses go (RFC 3261 §18.2.2, RFC 3581): to the source where rport asks for it, else to the source's
+        // address at the port of sent-by; over a stream by the same connection. maddr is ignored: it would let
+        // anybody aim our answers.
+        let named = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(5060));
+        let back = match flow.transport {
+            Transport::Udp if via.rport().is_some() => flow,
+            Transport::Udp => Flow { remote: named, ..flow },
+            Transport::Tcp => Flow { redial: Some(named), ..flow },
+        };
+        message.stamp_source(flow.remote);
+        let Ok(to) = message.to() else { return };
+        if method == Method::Cancel {
+            let invite = invite_key.and_then(|key| self.core.servers.find(&key));
+            return self.cancel_came(
+                now,
+                &message,
+                Request { message: &message, method, key, merged: None, flow: back },
+                invite,
+            );
+        }
+        if let Some(tag) = to.tag() {
+            return self.in_dialog(
+                now,
+                &message,
+                Request { message: &message, method, key, merged: None, flow: back },
+                flow,
+                tag,
+            );
+        }
+        if !self.core.admission.source(now, flow.remote.ip()) {
+            self.core.stats.dropped_source += 1;
+            return;
+        }
+        if let Err(rejection) = wire::screen(&message, &SUPPORT) {
+            self.refuse_unread(&rejection, back);
+            return;
+        }
+        match method {
+            Method::Invite => {
+                self.call_came(
+                    now,
+                    &message,
+                    Request { message: &message, method, key, merged: None, flow: back },
+                    flow,
+                    age,
+                );
+            }
+            Method::Options if self.core.admission.draining() => {
+                let reply = self.unavailable();
+                self.reply_stateless(&message, reply, back);
+            }
+            Method::Options => self.reply_stateless(&message, session::capabilities(), back),
+            Method::Refer => self.reply_stateless(&message, Reply::new(603), back),
+            // BYE, INFO, UPDATE, NOTIFY without a dialog.
+            _ => self.reply_stateless(&message, Reply::new(481), back),
+        }
+    }
+
+    fn ack_came(&mut self, now: Instant, ack: &Message, invite_key: Option<&[u8]>) {
+        if let Some(transaction) = invite_key.and_then(|key| self.core.servers.find(key))
+            && !self.core.request_acknowledged(now, transaction)
+        {
+            return;
+        }
+        match self.leg_of(ack) {
+            Some(leg) => self.with(leg, |leg, core| leg.acknowledged(core, now, ack)).unwrap_or_default(),
+            None => self.core.stats.strays += 1,
+        }
+    }
+
+    fn cancel_came(&mut self, now: Instant, cancel: &Message, request: Request<'_>, invite: Option<TransactionId>) {
+        let Some(invite) = invite.filter(|invite| self.core.servers.get(*invite).is_some()) else {
+            return self.reply_stateless(cancel, Reply::new(481), request.flow);
+        };
+        // The same tag as in the responses to the INVITE (RFC 3261 §9.2, and 8.2.6.2).
+        let (leg, tag) = self.core.servers.get(invite).map(|s| (s.leg, s.to_tag())).unwrap_or_default();
+        let transaction = self.core.serve(request, leg, tag);
+        self.core.respond(now, transaction, Reply::new(200));
+        if let Some(leg) = leg
+            && self.core.servers.pending(invite)
+        {
+            self.with(leg, |leg, core| leg.cancelled(core, now, invite, cancel));
+        }
+    }
+
+    fn in_dialog(&mut self, now: Instant, message: &Message, request: Request<'_>, flow: Flow, tag: String) {
+        let Some(leg) = self.leg_of(message) else {
+            return self.reply_stateless(message, Reply::new(481), request.flow);
+        };
+        if let Err(rejection) = wire::screen(message, &SUPPORT) {
+            return self.refuse_unread(&rejection, request.flow);
+        }
+        let method = request.method.clone();
+        let transaction = self.core.serve(request, Some(leg), Some(tag));
+        self.with(leg, |leg, core| leg.requested(core, now, transaction, &method, message, flow));
+    }
+
+    /// An INVITE outside of any dialog.
+    fn call_came(&mut self, now: Instant, invite: &Message, mut request: Request<'_>, flow: Flow, age: Duration) {
+        let merged = merge_key(invite);
+        if self.core.servers.is_merged(&merged) {
+            return self.reply_stateless(invite, Reply::new(482), request.flow);
+        }
+        if let Err(refusal) = self.core.admission.invite(now, age, self.active) {
+            let counter = match refusal {
+                Refusal::Draining => &mut self.core.stats.shed_draining,
+                Refusal::Stale => &mut self.core.stats.shed_stale,
+                Refusal::Calls => &mut self.core.stats.shed_calls,
+                Refusal::Rate => &mut self.core.stats.shed_rate,
+            };
+            *counter += 1;
+            let reply = self.unavailable();
+            return self.reply_stateless(invite, reply, request.flow);
+        }
+        let offer = match invite.sdp() {
+            Body::Found(sdp) => Some(sdp),
+            Body::Empty => None,
+            Body::Unsupported => {
+                let reply = Reply::new(415).text(Field::Accept, reply::ACCEPT);
+                return self.reply_stateless(invite, reply, request.flow);
+            }
+        };
+        let tag = self.core.names.tag();
+        request.merged = Some(merged);
+        let id = self.next_leg();
+        let back = request.flow;
+        // The dialog is made first: an INVITE that makes none is refused without leaving a trace.
+        let dialog = match DialogState::from_invite(invite, tag.clone(), flow) {
+            Ok(dialog) => dialog,
+            Err(error) => {
+                let reply = Reply::new(400).reason(Some(format!("Bad Request ({error})")));
+                return self.reply_stateless(invite, reply, back);
+            }
+        };
+        let transaction = self.core.serve(request, Some(id), Some(tag));
+        self.core.respond(now, transaction, Reply::new(100));
+        self.core.stats.calls_in += 1;
+        let leg = Leg::incoming(&self.core, now, id, invite, dialog, offer.is_some(), transaction);
+        tracing::debug!(call = %leg.name(), source = %flow.remote, "a call came in");
+        self.add(leg);
+        let invite = Box::new(uas::describe(invite, offer, flow));
+        self.core.outputs.push_back(Output::Incoming { leg: id, invite });
+    }
+
+    fn unavailable(&self) -> Reply {
+        let seconds = self.core.admission.limits().retry_after_s.to_string();
+        Reply::new(503).header(Field::RetryAfter, seconds)
+    }
+
+    /// Answers without remembering: the same request gets the same answer, tag included (RFC 3261 §8.2.7).
+    fn reply_stateless(&mut self, request: &Message, reply: Reply, flow: Flow) {
+        let tag = self.stateless_tag(&request.headers);
+        let bytes = reply.write(&request.headers, Some(&tag), &self.core.config.user_agent);
+        self.core.transmit(Transmit { flow, bytes, transaction: None });
+    }
+
+    /// Answers what the checks of the wire refused.
+    fn refuse_unread(&mut self, rejection: &wire::Rejection, flow: Flow) {
+        let tag = self.stateless_tag(&rejection.headers);
+        let mut response = rejection.response(&tag);
+        response.stamp_source(flow.remote);
+        self.core.transmit(Transmit { flow, bytes: serialise(&response), transaction: None });
+    }
+
+    fn stateless_tag(&self, headers: &wire::Headers) -> String {
+        let part = |field| headers.get(field).map(|value| value.as_ref()).unwrap_or_default();
+        self.core.names.stateless_tag(&[part(Field::Via), part(Field::From), part(Field::CallId), part(Field::CSeq)])
+    }
+
+    fn leg_of(&self, request: &Message) -> Option<LegId> {
+        let call_id = request.call_id().ok()?.clone();
+        let tag = request.to().ok()?.tag()?;
+        let id = *self.dialogs.get(&(call_id, tag))?;
+        let from = request.from().ok()?.tag();
+        self.legs.get(&id)?.is_with(from.as_deref()).then_some(id)
+    }
+
+    // --- Responses ---
+
+    fn response(&mut self, now: Instant, message: &Message, flow: Flow) {
+        let (Some(status), Ok(via), Ok(cseq)) = (message.status(), message.top_via(), message.cseq()) else { return };
+        let cancel = cseq.method == Method::Cancel;
+        let Some(id) = via.branch().and_then(|branch| self.core.clients.find(branch, cancel)) else {
+            self.core.stats.strays += 1;
+            return;
+        };
+        // The method has to agree, too (RFC 3261 §17.1.3); the branch of an INVITE is not that of its ACK here.
+        if self.core.clients.get(id).and_then(|client| client.request.method()) != Some(&cseq.method) {
+            self.core.stats.strays += 1;
+            return;
+        }
+        let outcome = self.core.response_for(now, id, message, status);
+        self.outcome(now, id, outcome, Some((message, status, flow)));
+        self.core.forget_finished(id);
+    }
+
+    fn outcome(&mut self, now: Instant, id: TransactionId, outcome: Outcome, response: Option<(&Message, u16, Flow)>) {
+        let Outcome::Tell(Owner { leg, purpose }, result) = outcome else { return };
+        let result = match (result, response) {
+            (Ok(()), Some(response)) => Ok(response),
+            (Err(status), _) => Err(status),
+            (Ok(()), None) => return,
+        };
+        let told = self.with(leg, |leg, core| {
+            // An answer by TCP tells which connection leads to the peer.
+            match purpose {
+                Purpose::Invite => leg.invite_outcome(core, now, id, result),
+                _ => {
+                    let result = result.map(|(message, status, _)| (message, status));
+                    leg.request_outcome(core, now, id, purpose, result);
+                }
+            }
+        });
+        if told.is_none()
+            && matches!(purpose, Purpose::Invite | Purpose::Reinvite)
+            && let Ok((message, 200..=299, flow)) = result
+        {
+            self.core.acknowledge_and_leave(now, id, leg, message, flow);
+        }
+    }
+
+    // --- Legs ---
+
+    fn next_leg(&mut self) -> LegId {
+        self.last_leg += 1;
+        LegId(self.last_leg)
+    }
+
+    fn add(&mut self, leg: Leg) {
+        let id = leg.id;
+        self.dialogs.insert((leg.call_id.clone(), leg.local_tag.clone()), id);
+        self.active += 1;
+        self.legs.insert(id, leg);
+        self.with(id, |_, _| ());
+    }
+
+    fn command(
+        &mut self,
+        leg: LegId,
+        act: impl FnOnce(&mut Leg, &mut Core) -> Result<(), SipError>,
+    ) -> Result<(), SipError> {
+        self.with(leg, act).unwrap_or(Err(SipError::Ended))
+    }
+
+    /// Lets something happen to a leg, then sets its timers and forgets it when nothing is left of it.
+    fn with<T>(&mut self, id: LegId, act: impl FnOnce(&mut Leg, &mut Core) -> T) -> Option<T> {
+        let leg = self.legs.get_mut(&id)?;
+        let was_active = !leg.ended;
+        let result = act(leg, &mut self.core);
+        leg.look_up(&mut self.core);
+        leg.arm(&mut self.core);
+        if was_active && leg.ended {
+            self.active -= 1;
+        }
+        if leg.done() {
+            let key = (leg.call_id.clone(), leg.local_tag.clone());
+            tracing::debug!(call = %leg.name(), "forgotten");
+            self.dialogs.remove(&key);
+            self.legs.remove(&id);
+            self.core.outputs.push_back(Output::Gone { leg: id });
+        }
+        Some(result)
+    }
+}
+
+/// What we serve. PRACK is not among it: without `100rel` in `Supported` nobody has a use for it.
+const SUPPORT: Support<'static> = Support {
+    methods: &[
+        Method::Invite,
+        Method::Ack,
+        Method::Cancel,
+        Method::Bye,
+        Method::Options,
+        Method::Info,
+        Method::Update,
+        Method::Refer,
+        Method::Notify,
+    ],
+    extensions: &["norefersub"],
+    session: "application/sdp",
+};
+
+/// Call-ID, From tag and CSeq: what tells one request that came by two paths (RFC 3261 §8.2.2.2).
+fn merge_key(message: &Message) -> Box<[u8]> {
+    let mut key = Vec::with_capacity(96);
+    let from = message.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+    let cseq = message.cseq().map(|cseq| cseq.seq).unwrap_or_default();
+    key.extend_from_slice(message.call_id().map(|id| id.as_ref()).unwrap_or_default());
+    key.push(0);
+    key.extend_from_slice(from.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&cseq.to_be_bytes());
+    key.into()
+}

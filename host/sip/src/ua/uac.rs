@@ -1,0 +1,345 @@
+//! The outgoing call until its answer (RFC 3261 §13.2), with digest, forks and CANCEL.
+
+use super::SipError;
+use super::clients::{Owner, Purpose};
+use super::core::Core;
+use super::event::DialogEvent;
+use super::flow::{Flow, LegId, TransactionId};
+use super::leg::{Bye, Ending, Leg, Phase};
+use super::reason;
+use super::reply::{ALLOW, SUPPORTED, put};
+use crate::dialog::DialogState;
+use crate::wire::{Field, HeaderName, Message, Method, NameAddr, Uri};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+use crate::digest::{self, Credentials};
+
+/// A call to place.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    /// Whom to call: the request URI and `To`.
+    pub target: Uri,
+    /// Who calls: the URI in `From`.
+    pub from: Uri,
+    /// The display name in `From`.
+    pub display_name: Option<String>,
+    /// The way to the next hop.
+    pub flow: Flow,
+    /// Whether a large INVITE may go by TCP, the transport being our choice.
+    pub or_tcp: bool,
+    /// What to answer a 401 or 407 with.
+    pub credentials: Option<Credentials>,
+    /// Further header fields, checked already.
+    pub headers: Vec<(HeaderName, Bytes)>,
+    /// The offer; none asks for the far end's.
+    pub offer: Option<Vec<u8>>,
+    /// How long it may ring.
+    pub ring_timeout: Duration,
+}
+
+/// An INVITE of ours without a final response.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    pub(crate) invite: TransactionId,
+    /// Tags of the early dialogs that provisional responses made.
+    pub(crate) early: Vec<String>,
+    cancel: Cancel,
+    challenges: u8,
+}
+
+#[derive(Debug)]
+enum Cancel {
+    No,
+    /// To be sent with the first provisional response (§9.1).
+    Wanted(Option<Bytes>),
+    Sent,
+}
+
+/// A 2xx with the peer's offer, to be acknowledged with our answer.
+#[derive(Debug)]
+pub(crate) struct LateAck {
+    invite: TransactionId,
+    cseq: u32,
+}
+
+/// Early dialogs that one INVITE may have; forks beyond it ring unseen.
+const MAX_EARLY: usize = 8;
+/// How often one request is sent again with an answer to a challenge: a proxy's, the server's, a stale nonce.
+const MAX_CHALLENGES: u8 = 3;
+
+impl Leg {
+    /// Places a call.
+    pub(crate) fn outgoing(core: &mut Core, now: Instant, id: LegId, call: Invite) -> Self {
+        let (call_id, tag) = (Bytes::from(core.names.call_id()), core.names.tag());
+        let mut message = Message::request(Method::Invite, call.target.as_request_target());
+        let headers = &mut message.headers;
+        put(headers, Field::Via, Bytes::new());
+        put(headers, Field::MaxForwards, "70");
+        put(
+            headers,
+            Field::From,
+            NameAddr::new(call.display_name.as_deref(), call.from.clone()).with_tag(&tag).to_bytes(),
+        );
+        put(headers, Field::To, NameAddr::new(None, call.target.as_request_target()).to_bytes());
+        put(headers, Field::CallId, call_id.clone());
+        put(headers, Field::CSeq, "1 INVITE");
+        let contact = core.contact(&call.flow, &call.from);
+        put(headers, Field::Contact, contact.clone());
+        put(headers, Field::Allow, ALLOW);
+        put(headers, Field::Supported, SUPPORTED);
+        if !core.config.user_agent.is_empty() {
+            put(headers, Field::UserAgent, core.config.user_agent.clone());
+        }
+        for (name, value) in call.headers {
+            headers.push_checked(name, value);
+        }
+        let offer = call.offer.is_some();
+        attach(&mut message, call.offer.map(Bytes::from));
+        let owner = Owner { leg: id, purpose: Purpose::Invite };
+        let invite = core.request(now, message, call.flow, call.or_tcp, owner);
+        let calling = Calling { invite, early: Vec::new(), cancel: Cancel::No, challenges: 0 };
+        let mut leg = Self::new(id, call_id, tag, Phase::Calling(calling));
+        leg.outgoing = true;
+        leg.offer = offer;
+        leg.contact = contact;
+        leg.digest = call.credentials.map(digest::Client::new);
+        leg.limit = Some(now + call.ring_timeout);
+        leg
+    }
+
+    /// Gives the INVITE up: CANCEL now, or with the first sign of life.
+    pub(crate) fn cancel(&mut self, core: &mut Core, now: Instant, reason: Option<Bytes>) {
+        let Phase::Calling(calling) = &mut self.phase else { return };
+        if !matches!(calling.cancel, Cancel::No) {
+            return;
+        }
+        if core.clients.unanswered(calling.invite) {
+            calling.cancel = Cancel::Wanted(reason);
+        } else {
+            calling.cancel = Cancel::Sent;
+            core.cancel(now, calling.invite, reason);
+        }
+    }
+
+    /// Something became of the INVITE that made the leg.
+    pub(crate) fn invite_outcome(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        transaction: TransactionId,
+        outcome: Result<(&Message, u16, Flow), u16>,
+    ) {
+        match outcome {
+            Ok((response, status @ 200..=299, flow)) => self.answered(core, now, transaction, response, status, flow),
+            _ if !self.is_calling(transaction) => {}
+            Ok((response, status @ ..=199, _)) => self.provisional_came(core, now, response, status),
+            Ok((response, 401 | 407, _)) if self.challenged(core, now, transaction, response) => {}
+            Ok((response, status, _)) => {
+                self.phase = Phase::Down;
+                self.end(core, now, Ending::refused(response, status));
+            }
+            Err(status) => {
+                self.phase = Phase::Down;
+                self.end(core, now, Ending::failed(status));
+            }
+        }
+    }
+
+    fn is_calling(&self, transaction: TransactionId) -> bool {
+        matches!(&self.phase, Phase::Calling(calling) if calling.invite == transaction)
+    }
+
+    fn provisional_came(&mut self, core: &mut Core, now: Instant, response: &Message, status: u16) {
+        let Phase::Calling(calling) = &mut self.phase else { return };
+        if let Some(tag) = response.to().ok().and_then(|to| to.tag())
+            && calling.early.len() < MAX_EARLY
+            && !calling.early.contains(&tag)
+        {
+            calling.early.push(tag);
+        }
+        if let Cancel::Wanted(_) = &calling.cancel
+            && let Cancel::Wanted(reason) = std::mem::replace(&mut calling.cancel, Cancel::Sent)
+        {
+            core.cancel(now, calling.invite, reason);
+        }
+        if self.ended || status == 100 {
+            return;
+        }
+        let event = match response.sdp().found() {
+            Some(sdp) => DialogEvent::Progress { sdp: Some(sdp.to_vec()) },
+            None => DialogEvent::Ringing,
+        };
+        core.emit(self.id, event);
+    }
+
+    fn answered(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        transaction: TransactionId,
+        response: &Message,
+        status: u16,
+        flow: Flow,
+    ) {
+        if !self.is_calling(transaction) {
+            let tag = response.to().ok().and_then(|to| to.tag());
+            let known = self.dialog.as_ref().is_some_and(|dialog| dialog.is_with(tag.as_deref()));
+            // The 2xx that still waits for our answer, again; else another branch of a fork picked up as well.
+            if !known {
+                core.acknowledge_and_leave(now, transaction, self.id, response, flow);
+            }
+            return;
+        }
+        let Some(client) = core.clients.get(transaction) else { return };
+        let Ok(cseq) = client.request.cseq() else { return };
+        let dialog = DialogState::from_response(&client.request, self.local_tag.clone(), response, flow);
+        let dialog = match dialog {
+            Ok(dialog) => dialog,
+            Err(error) => {
+                tracing::warn!(call = %self.name(), %error, status, "the answer cannot be acknowledged");
+                self.phase = Phase::Down;
+                let reason = Some(format!("the answer cannot be read: {error}"));
+                self.end(core, now, Ending { by_remote: true, status: Some(502), reason, ..Ending::default() });
+                return;
+            }
+        };
+        self.dialog = Some(dialog);
+        self.phase = Phase::Up;
+        self.limit = None;
+        let sdp = response.sdp().found();
+        if self.ended {
+            // Our CANCEL and this answer crossed: take it and hang up (§15.1.1 has no other way).
+            self.send_ack(core, transaction, cseq.seq, None);
+            self.send_bye(core, now, Some(reason::sip(487, "cancelled")));
+            return;
+        }
+        if self.offer {
+            self.send_ack(core, transaction, cseq.seq, None);
+        } else if sdp.is_some() {
+            self.late_ack = Some(LateAck { invite: transaction, cseq: cseq.seq });
+        } else {
+            self.send_ack(core, transaction, cseq.seq, None);
+            let end = Ending { reason: Some("the answer made no offer".to_owned()), ..Ending::ours(Some(488)) };
+            self.say_goodbye(core, now, Some(reason::sip(488, "no offer")), end);
+            return;
+        }
+        core.emit(self.id, DialogEvent::Answered { sdp: sdp.map(|sdp| sdp.to_vec()) });
+    }
+
+    /// Acknowledges the 2xx that brought the peer's offer, with our answer.
+    pub(crate) fn ack(&mut self, core: &mut Core, sdp: Bytes) -> Result<(), SipError> {
+        let late = self.late_ack.take().ok_or(if self.ended {
+            SipError::Ended
+        } else {
+            SipError::NotNow("an ACK with a session description")
+        })?;
+        self.send_ack(core, late.invite, late.cseq, Some(sdp));
+        Ok(())
+    }
+
+    /// The ACK of a 2xx: CSeq number and credentials of the INVITE, a transaction of its own.
+    pub(crate) fn send_ack(&self, core: &mut Core, invite: TransactionId, cseq: u32, sdp: Option<Bytes>) {
+        let Some(dialog) = &self.dialog else { return };
+        let mut ack = dialog.request(Method::Ack, cseq);
+        if let Some(client) = core.clients.get(invite) {
+            for field in [Field::Authorization, Field::ProxyAuthorization] {
+                ack.headers.copy(field, &client.request.headers);
+            }
+        }
+        attach(&mut ack, sdp);
+        let flow = core.settle_listener(dialog.flow());
+        core.acknowledge(invite, dialog.remote_tag.clone(), ack, flow);
+    }
+
+    /// Tries again with an answer to the challenge; false when there is none to give.
+    fn challenged(&mut self, core: &mut Core, now: Instant, transaction: TransactionId, response: &Message) -> bool {
+        let Phase::Calling(calling) = &mut self.phase else { return false };
+        if !matches!(calling.cancel, Cancel::No) || calling.challenges >= MAX_CHALLENGES {
+            return false;
+        }
+        let Some(client) = core.clients.get(transaction) else { return false };
+        let (request, flow) = (client.request.clone(), client.flow);
+        let (Some(digest), Ok(cseq)) = (&mut self.digest, request.cseq()) else { return false };
+        let Some(message) = again(core, digest, request, cseq.seq + 1, response) else { return false };
+        calling.challenges += 1;
+        let owner = Owner { leg: self.id, purpose: Purpose::Invite };
+        calling.invite = core.request(now, message, flow, false, owner);
+        calling.early.clear();
+        true
+    }
+}
+
+/// The request once more, with an answer to the challenge in `response`; `None` where it cannot be answered, or the
+/// credentials were refused.
+pub(crate) fn again(
+    core: &mut Core,
+    digest: &mut digest::Client,
+    mut request: Message,
+    cseq: u32,
+    response: &Message,
+) -> Option<Message> {
+    digest.challenged(response).ok()?;
+    let method = request.method()?.clone();
+    request.headers.set_checked(Field::CSeq, Bytes::from(format!("{cseq} {method}")));
+    authorise(core, digest, &mut request);
+    Some(request)
+}
+
+/// Adds credentials for every realm that asked so far.
+pub(crate) fn authorise(core: &mut Core, digest: &mut digest::Client, request: &mut Message) {
+    let (Some(method), Some(uri)) = (request.method(), request.request_uri()) else { return };
+    let lines = digest.authorize(method, uri.as_bytes(), &core.names.tag());
+    for field in [Field::Authorization, Field::ProxyAuthorization] {
+        request.headers.remove(field);
+    }
+    for (field, value) in lines {
+        put(&mut request.headers, field, value);
+    }
+}
+
+/// Gives a message of ours a session description.
+pub(crate) fn attach(message: &mut Message, sdp: Option<Bytes>) {
+    if let Some(sdp) = sdp {
+        put(&mut message.headers, Field::ContentType, "application/sdp");
+        message.body = sdp;
+    }
+}
+
+impl Core {
+    /// A 2xx that nobody waits for – the second of a fork, or after the leg is gone – is acknowledged and ended at
+    /// once, as one unit (RFC 3261 §13.2.2.4).
+    pub(crate) fn acknowledge_and_leave(
+        &mut self,
+        now: Instant,
+        invite: TransactionId,
+        leg: LegId,
+        response: &Message,
+        flow: Flow,
+    ) {
+        let Some(client) = self.clients.get(invite) else { return };
+        let Ok(from) = client.request.from() else { return };
+        // The answer to a re-INVITE needs its ACK and no BYE: the dialog it is of has its own end.
+        let reinvite = client.owner.purpose == Purpose::Reinvite;
+        let tag = from.tag().unwrap_or_default();
+        let Ok(cseq) = client.request.cseq() else { return };
+        let Ok(mut dialog) = DialogState::from_response(&client.request, tag, response, flow) else { return };
+        let flow = self.settle_listener(dialog.flow());
+        let ack = dialog.request(Method::Ack, cseq.seq);
+        self.acknowledge(invite, dialog.remote_tag.clone(), ack, flow);
+        if !reinvite {
+            let seq = dialog.next_cseq();
+            let bye = dialog.request(Method::Bye, seq);
+            self.request(now, bye, flow, false, Owner { leg, purpose: Purpose::Forked });
+        }
+    }
+}
+
+impl Leg {
+    /// Our BYE has its answer, or will get none.
+    pub(crate) fn bye_outcome(&mut self, transaction: TransactionId) {
+        if matches!(self.bye, Bye::Sent(sent) if sent == transaction) {
+            self.bye = Bye::No;
+        }
+    }
+}
