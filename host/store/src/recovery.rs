@@ -1,0 +1,122 @@
+//! After a crash: calls that a dead process left behind are closed, so that each
+//! has its `call.completed`, and deliveries it had in hand are free again.
+
+use crate::calls::CallStart;
+use crate::completion::{CallCompletion, Closing, close};
+use crate::document::CallDocument;
+use crate::{Store, StoreError, UnixMs, columns};
+use callbox_dialogue::call::{Direction, EndReason};
+use callbox_dialogue::record::{EndedBy, Outcome, TimelineEntry};
+use callbox_dialogue::time::Time;
+use std::fs::{File, TryLockError};
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Calls that were closed.
+    pub calls: usize,
+    /// Deliveries that were freed.
+    pub deliveries: u64,
+}
+
+/// Calls closed in one transaction.
+const STEP: i64 = 100;
+
+/// The document of a call whose host died.
+fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs) -> CallCompletion {
+    let mut document = CallDocument::begin(&start);
+    document.times.answered = answered;
+    document.times.ended = Some(now);
+    document.outcome = Some(match (answered, start.direction) {
+        (Some(_), _) => Outcome::Answered,
+        (None, Direction::Inbound) => Outcome::Cancelled,
+        (None, Direction::Outbound) => Outcome::NetworkError,
+    });
+    document.ended_by = Some(EndedBy::Platform);
+    document.end_reason = Some(EndReason::PlatformError);
+    let at = Time(columns::count64(now.since(start.created_at)));
+    let detail = "the host that ran the call is gone; closed at its next start".to_owned();
+    let timeline = vec![TimelineEntry { at, kind: "ended".to_owned(), detail }];
+    CallCompletion { start, document, timeline, tape: None, recordings: Vec::new(), pushes: Vec::new() }
+}
+
+impl Store {
+    /// To be called once by the process that is going to run calls as `host`, before
+    /// the first of them: makes sure no other process uses this SQLite file for calls,
+    /// closes the calls this host left behind (`end_reason: platform_error`), and
+    /// frees the deliveries it had leased.
+    pub async fn start_host(&self, host: &str) -> Result<Recovered, StoreError> {
+        self.claim()?;
+        let mut recovered = Recovered::default();
+        loop {
+            let (owner, now) = (host.to_owned(), self.now());
+            let closed = self
+                .write(move |db| {
+                    Box::pin(async move {
+                        let rows: Vec<(String, Option<UnixMs>)> = sqlx::query_as(
+                            "SELECT start, answered_at FROM calls WHERE host = $1 AND state = 'active' ORDER BY id LIMIT $2",
+                        )
+                        .bind(owner)
+                        .bind(STEP)
+                        .fetch_all(&mut *db)
+                        .await?;
+                        let count = rows.len();
+                        for (start, answered) in rows {
+                            let start: CallStart = columns::from_json("calls.start", &start)?;
+                            tracing::warn!(call = %start.id, "closing a call that a dead host left behind");
+                            close(db, Closing::prepare(orphan(start, answered, now))?, now).await?;
+                        }
+                        Ok(count)
+                    })
+                })
+                .await?;
+            recovered.calls += closed;
+            if closed == 0 {
+                break;
+            }
+        }
+        let (owner, now) = (host.to_owned(), self.now());
+        recovered.deliveries = self
+            .write(move |db| {
+                Box::pin(async move {
+                    let freed = sqlx::query(
+                        "UPDATE deliveries SET state = 'pending', due_at = $1, lease = NULL, leased_by = NULL
+                         WHERE leased_by = $2",
+                    )
+                    .bind(now)
+                    .bind(owner)
+                    .execute(db)
+                    .await?;
+                    Ok(freed.rows_affected())
+                })
+            })
+            .await?;
+        self.wake_outbox();
+        Ok(recovered)
+    }
+
+    /// One process per SQLite file runs calls: two would close each other's.
+    fn claim(&self) -> Result<(), StoreError> {
+        let Some(path) = &self.inner.file else { return Ok(()) };
+        let mut claim = self.inner.claim.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if claim.is_some() {
+            return Ok(());
+        }
+        let mut lock = path.clone().into_os_string();
+        lock.push(".lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock)
+            .map_err(|error| StoreError::io("opening the lock file", &error))?;
+        match file.try_lock() {
+            Ok(()) => {
+                *claim = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("locking the database", &error)),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The only way to a secret value. Lists and reads of other modules never hold
+//! one; whoever needs one asks a function here, by name. Issue 7 encrypts the
+//! column behind these functions.
+
+use crate::writer::Db;
+use crate::{Store, StoreError, TenantId, UnixMs};
+use base64::Engine as _;
+use std::fmt;
+
+/// A secret value. It has no `Serialize`, and its debug text does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps one.
+    #[must_use]
+    pub const fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value itself: for signing, for a request header, or to be shown once.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The owner's part of a row: what for.
+pub(crate) mod name {
+    /// Signs what a webhook gets.
+    pub(crate) const SIGNING: &str = "signing";
+
+    /// Signs the context requests of a source.
+    pub(crate) fn source(source: &str) -> String {
+        format!("source:{source}")
+    }
+
+    /// Signs the pushes to a destination.
+    pub(crate) fn destination(destination: &str) -> String {
+        format!("destination:{destination}")
+    }
+
+    /// A header of a source or of a destination.
+    pub(crate) fn header(endpoint: &str, header: &str) -> String {
+        format!("{endpoint}:header:{header}")
+    }
+
+    /// A secret that the manifest names.
+    pub(crate) fn named(secret: &str) -> String {
+        format!("secret:{secret}")
+    }
+}
+
+/// A fresh signing secret as Standard Webhooks writes them: `whsec_` and 32
+/// random bytes in base64.
+pub fn generate_signing_secret() -> Result<Secret, StoreError> {
+    let mut bytes = [0_u8; 32];
+    crate::keys::random(&mut bytes)?;
+    Ok(Secret(format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes))))
+}
+
+/// Whether `text` can sign: `whsec_` and 24 to 64 bytes in base64.
+#[must_use]
+pub fn is_signing_secret(text: &str) -> bool {
+    let Some(encoded) = text.strip_prefix("whsec_") else { return false };
+    base64::engine::general_purpose::STANDARD.decode(encoded).is_ok_and(|bytes| (24..=64).contains(&bytes.len()))
+}
+
+pub(crate) async fn put(
+    db: &mut Db,
+    tenant: &TenantId,
+    owner: &str,
+    name: &str,
+    value: &Secret,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO secrets (tenant_id, owner, name, value, updated_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (owner, name) DO UPDATE
+         SET value = excluded.value, previous = NULL, previous_until = NULL, updated_at = excluded.updated_at",
+    )
+    .bind(tenant)
+    .bind(owner)
+    .bind(name)
+    .bind(value.expose())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Puts a new value in place; the old one stays good until `previous_until`.
+pub(crate) async fn rotate(
+    db: &mut Db,
+    tenant: &TenantId,
+    owner: &str,
+    name: &str,
+    value: &Secret,
+    previous_until: UnixMs,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "UPDATE secrets SET previous = value, previous_until = $1, value = $2, updated_at = $3
+         WHERE tenant_id = $4 AND owner = $5 AND name = $6",
+    )
+    .bind(previous_until)
+    .bind(value.expose())
+    .bind(now)
+    .bind(tenant)
+    .bind(owner)
+    .bind(name)
+    .execute(db)
+    .await?;
+    Ok(changed.rows_affected() > 0)
+}
+
+pub(crate) async fn names(db: &mut Db, tenant: &TenantId, owner: &str) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT name FROM secrets WHERE tenant_id = $1 AND owner = $2")
+        .bind(tenant)
+        .bind(owner)
+        .fetch_all(db)
+        .await?)
+}
+
+pub(crate) async fn remove(db: &mut Db, tenant: &TenantId, owner: &str, name: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM secrets WHERE tenant_id = $1 AND owner = $2 AND name = $3")
+        .bind(tenant)
+        .bind(owner)
+        .bind(name)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn remove_all(db: &mut Db, tenant: &TenantId, owner: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM secrets WHERE tenant_id = $1 AND owner = $2").bind(tenant).bind(owner).execute(db).await?;
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct Held {
+    pub(crate) name: String,
+    value: String,
+    previous: Option<String>,
+    previous_until: Option<UnixMs>,
+}
+
+impl Held {
+    /// The current value and, during a rotation, the one before.
+    pub(crate) fn valid(self, now: UnixMs) -> Vec<Secret> {
+        let mut all = vec![Secret(self.value)];
+        if let (Some(previous), Some(until)) = (self.previous, self.previous_until)
+            && now < until
+        {
+            all.push(Secret(previous));
+        }
+        all
+    }
+}
+
+impl Store {
+    /// Everything secret of one owner, to be used at once and dropped.
+    pub(crate) async fn held_secrets(&self, tenant: &TenantId, owner: &str) -> Result<Vec<Held>, StoreError> {
+        Ok(sqlx::query_as::<_, Held>(
+            "SELECT name, value, previous, previous_until FROM secrets WHERE tenant_id = $1 AND owner = $2",
+        )
+        .bind(tenant)
+        .bind(owner)
+        .fetch_all(self.readers())
+        .await?)
+    }
+
+    pub(crate) async fn held_secret(
+        &self,
+        tenant: &TenantId,
+        owner: &str,
+        name: &str,
+    ) -> Result<Vec<Secret>, StoreError> {
+        let held = sqlx::query_as::<_, Held>(
+            "SELECT name, value, previous, previous_until FROM secrets
+             WHERE tenant_id = $1 AND owner = $2 AND name = $3",
+        )
+        .bind(tenant)
+        .bind(owner)
+        .bind(name)
+        .fetch_optional(self.readers())
+        .await?;
+        Ok(held.map(|h| h.valid(self.now())).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_in_its_debug_text() {
+        let secret = generate_signing_secret().unwrap();
+        assert!(is_signing_secret(secret.expose()));
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+
+    #[test]
+    fn only_secrets_of_the_right_length_sign() {
+        for bad in ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "whsec_!!!!"] {
+            assert!(!is_signing_secret(bad), "{bad}");
+        }
+        assert!(is_signing_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
+    }
+}

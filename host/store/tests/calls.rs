@@ -1,0 +1,218 @@
+//! The books of calls: exactly one `call.completed`, sequences without a gap, orphans.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod fixture;
+
+use callbox_dialogue::call::{Direction, EndReason};
+use callbox_dialogue::record::{Outcome, TimelineEntry};
+use callbox_dialogue::time::Time;
+use callbox_store::calls::{CallFilter, CallState};
+use callbox_store::completion::NewRecording;
+use callbox_store::outbox::NewPush;
+use callbox_store::{PageRequest, StoreError, TenantId, UnixMs, id};
+use fixture::{House, T0, end};
+use serde_json::Value;
+
+fn push(house: &House, call: &str, seq: u32) -> NewPush {
+    NewPush {
+        tenant_id: house.tenant(),
+        call_id: call.to_owned(),
+        script_id: id::new("scr"),
+        push_seq: seq,
+        event_id: None,
+        destination: "outcome".to_owned(),
+        body: format!("{{\"n\": {seq}}}"),
+    }
+}
+
+#[tokio::test]
+async fn a_call_has_one_completed_event_and_no_gap() {
+    let house = House::new().await;
+    let (store, tenant) = (&house.store, house.tenant());
+    house.webhook(&[]).await;
+    let start = house.call();
+    store.start_call(start.clone()).await.unwrap();
+    store.start_call(start.clone()).await.unwrap();
+    house.clock.advance(1_000);
+    store.mark_answered(&start, store.now()).await.unwrap();
+    store.mark_answered(&start, store.now()).await.unwrap();
+    let first = store.enqueue_push(push(&house, &start.id, 1)).await.unwrap();
+    assert_eq!(store.enqueue_push(push(&house, &start.id, 1)).await.unwrap(), first);
+    assert_eq!(first, id::of_push(&start.id, 1));
+
+    house.clock.advance(9_000);
+    let mut completion = end(&start);
+    completion.document.times.ended = Some(store.now());
+    completion.document.outcome = Some(Outcome::Answered);
+    completion.document.end_reason = Some(EndReason::CallerHangup);
+    completion.timeline = vec![TimelineEntry { at: Time(0), kind: "created".to_owned(), detail: String::new() }];
+    completion.pushes = vec![push(&house, &start.id, 1), push(&house, &start.id, 2)];
+    completion.recordings = vec![NewRecording {
+        id: id::new("rec"),
+        location: "/recordings/x.wav".to_owned(),
+        size: 10,
+        duration_ms: 20,
+        sha256: "00".to_owned(),
+    }];
+    let done = store.complete_call(completion.clone()).await.unwrap();
+    assert!(done.first);
+    let again = store.complete_call(completion).await.unwrap();
+    assert_eq!((again.first, &again.event_id, again.sequence), (false, &done.event_id, done.sequence));
+
+    let events = store.call_events(&tenant, &start.id).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|e| (e.sequence.unwrap(), e.kind.as_str())).collect();
+    let all = ["call.started", "call.answered", "call.push", "call.push", "call.completed"];
+    assert_eq!(kinds, all.iter().enumerate().map(|(n, kind)| (n as i64 + 1, *kind)).collect::<Vec<_>>());
+    let body: Value = serde_json::from_str(events[4].body.get()).unwrap();
+    assert_eq!(body["type"], "call.completed");
+    assert_eq!(body["sequence"], 5);
+    assert_eq!(body["created_at"], "2026-11-21T09:05:50.000Z");
+    assert_eq!(body["data"]["end_reason"], "caller_hangup");
+    assert_eq!(body["data"]["from"], "+491701");
+    assert_eq!(body["data"]["disposition"], Value::Null);
+    let body: Value = serde_json::from_str(events[2].body.get()).unwrap();
+    assert_eq!(body["data"], serde_json::json!({"destination": "outcome", "body": {"n": 1}}));
+
+    let call = store.call(&tenant, &start.id).await.unwrap();
+    assert_eq!(call.summary.state, CallState::Completed);
+    assert_eq!(call.summary.answered_at, Some(UnixMs(T0.0 + 1_000)));
+    assert!(call.record.unwrap().get().contains("\"end_reason\":\"caller_hangup\""));
+    assert_eq!(store.tape(&tenant, &start.id).await.unwrap(), Some(vec![1, 2, 3]));
+    assert_eq!(store.timeline(&tenant, &start.id).await.unwrap().len(), 1);
+    assert!(store.transcript(&tenant, &start.id).await.unwrap().is_empty());
+    let recordings = store.recordings(&tenant, &start.id).await.unwrap();
+    assert_eq!(recordings.len(), 1);
+    assert!(!serde_json::to_string(&recordings).unwrap().contains("/recordings"));
+}
+
+#[tokio::test]
+async fn a_hundred_completions_at_once_make_one_event() {
+    let house = House::new().await;
+    let start = house.call();
+    let all: Vec<_> = (0..100)
+        .map(|_| {
+            let (store, completion) = (house.store.clone(), end(&start));
+            tokio::spawn(async move { store.complete_call(completion).await.unwrap().first })
+        })
+        .collect();
+    let mut first = 0;
+    for one in all {
+        first += usize::from(one.await.unwrap());
+    }
+    assert_eq!(first, 1);
+    assert_eq!(house.store.call_events(&house.tenant(), &start.id).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_push_that_is_no_json_takes_nothing_with_it() {
+    let house = House::new().await;
+    let start = house.call();
+    house.store.start_call(start.clone()).await.unwrap();
+    let mut bad = push(&house, &start.id, 1);
+    bad.body = "{".to_owned();
+    assert_eq!(house.store.enqueue_push(bad.clone()).await.unwrap_err().code(), "invalid_input");
+    let mut completion = end(&start);
+    completion.pushes = vec![bad, push(&house, &start.id, 2)];
+    house.store.complete_call(completion).await.unwrap();
+    let events = house.store.call_events(&house.tenant(), &start.id).await.unwrap();
+    assert_eq!(events.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["call.push", "call.completed"]);
+    let mut late = push(&house, "call_unknown", 1);
+    late.body = "1".to_owned();
+    assert_eq!(house.store.enqueue_push(late).await.unwrap_err().code(), "not_found");
+}
+
+#[tokio::test]
+async fn calls_of_a_dead_host_are_closed_once() {
+    let house = House::new().await;
+    let mut ids = Vec::new();
+    for n in 0..250 {
+        let mut start = house.call();
+        if n == 0 {
+            start.host = "host-b".to_owned();
+        } else {
+            ids.push(start.id.clone());
+        }
+        house.store.start_call(start.clone()).await.unwrap();
+        if n == 1 {
+            house.store.mark_answered(&start, UnixMs(T0.0 + 500)).await.unwrap();
+        }
+    }
+    house.clock.advance(60_000);
+    let house = house.reopen().await;
+    let (store, tenant) = (&house.store, house.tenant());
+    let recovered = store.start_host("host-a").await.unwrap();
+    assert_eq!(recovered.calls, 249);
+    assert_eq!(store.start_host("host-a").await.unwrap().calls, 0);
+    assert_eq!(store.active_calls(&tenant).await.unwrap(), 1);
+    for (at, id) in ids.iter().enumerate() {
+        let events = store.call_events(&tenant, id).await.unwrap();
+        assert_eq!(events.len(), 1);
+        let body: Value = serde_json::from_str(events[0].body.get()).unwrap();
+        assert_eq!(body["data"]["end_reason"], "platform_error");
+        assert_eq!(body["data"]["ended_by"], "platform");
+        assert_eq!(body["data"]["outcome"], if at == 0 { "answered" } else { "cancelled" });
+        assert_eq!(body["data"]["times"]["ended"], "2026-11-21T09:06:40.000Z");
+    }
+}
+
+#[tokio::test]
+async fn two_processes_do_not_run_calls_on_one_file() {
+    let house = House::new().await;
+    house.store.start_host("a").await.unwrap();
+    let url = format!("sqlite://{}/callbox.db", house.folder.path().display());
+    let second = callbox_store::Store::open(&url, &house.folder.path().join("artefacts")).await.unwrap();
+    assert!(matches!(second.start_host("b").await, Err(StoreError::InUse(_))));
+    // It may still look and administer.
+    assert_eq!(second.default_tenant(), house.store.default_tenant());
+    second.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_are_found_by_what_they_are() {
+    let house = House::new().await;
+    let (store, tenant) = (&house.store, house.tenant());
+    let mut starts = Vec::new();
+    for n in 0..10_u32 {
+        let mut start = house.call();
+        start.number_id = Some(format!("num_{}", n % 2));
+        start.direction = if n % 3 == 0 { Direction::Outbound } else { Direction::Inbound };
+        start.relation_id = (n == 4).then(|| "order-4".to_owned());
+        store.start_call(start.clone()).await.unwrap();
+        if n < 6 {
+            let mut completion = end(&start);
+            completion.document.outcome = Some(if n < 3 { Outcome::Answered } else { Outcome::Busy });
+            store.complete_call(completion).await.unwrap();
+        }
+        starts.push(start);
+        house.clock.advance(1_000);
+    }
+    let at = |n: i64| Some(UnixMs(T0.0 + n * 1_000));
+    let all = CallFilter::default;
+    let cases = [
+        (all(), vec![9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
+        (CallFilter { number_id: Some("num_1".to_owned()), ..all() }, vec![9, 7, 5, 3, 1]),
+        (CallFilter { direction: Some(Direction::Outbound), ..all() }, vec![9, 6, 3, 0]),
+        (CallFilter { state: Some(CallState::Active), ..all() }, vec![9, 8, 7, 6]),
+        (CallFilter { outcome: Some("busy".to_owned()), ..all() }, vec![5, 4, 3]),
+        (CallFilter { relation_id: Some("order-4".to_owned()), ..all() }, vec![4]),
+        (CallFilter { created_from: at(2), created_to: at(5), ..all() }, vec![4, 3, 2]),
+        (CallFilter { script_id: Some("scr_none".to_owned()), ..all() }, vec![]),
+    ];
+    for (filter, expected) in cases {
+        let mut found = Vec::new();
+        let mut page = PageRequest { cursor: None, limit: Some(2) };
+        loop {
+            let got = store.calls(&tenant, &filter, &page).await.unwrap();
+            found.extend(got.data.iter().map(|c| starts.iter().position(|s| s.id == c.id).unwrap()));
+            page.cursor = got.next_cursor;
+            if page.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{filter:?}");
+    }
+    let other = TenantId("ten_other".to_owned());
+    assert!(store.calls(&other, &all(), &PageRequest::default()).await.unwrap().data.is_empty());
+    assert_eq!(store.call(&other, &starts[0].id).await.unwrap_err().code(), "not_found");
+    assert_eq!(store.tape(&other, &starts[0].id).await.unwrap_err().code(), "not_found");
+}
