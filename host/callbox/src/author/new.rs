@@ -106,10 +106,16 @@ pub(super) fn run(args: &NewArgs) -> miette::Result<()> {
     data(folder.display())
 }
 
-/// The versions the SDK was tested with, for a project that uses it. Cargo puts
-/// the entries in order.
+/// The versions the SDK was tested with, for a project that uses it: its own
+/// entry among them, where cargo would put it.
 fn lock(name: &str) -> String {
-    format!("{LOCK}\n[[package]]\nname = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"callbox-guest\",\n]\n")
+    const ENTRY: &str = "[[package]]\nname = \"";
+    let own = format!("{ENTRY}{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"callbox-guest\",\n]\n\n");
+    let later = |(at, _): &(usize, &str)| LOCK[at + ENTRY.len()..].split('"').next().is_some_and(|other| other > name);
+    match LOCK.match_indices(ENTRY).find(later) {
+        Some((at, _)) => format!("{}{own}{}", &LOCK[..at], &LOCK[at..]),
+        None => format!("{LOCK}\n{}\n", own.trim_end()),
+    }
 }
 
 fn check(name: &str) -> miette::Result<()> {
@@ -165,6 +171,18 @@ mod tests {
         for (path, text) in TEMPLATE {
             let written = fs::read_to_string(root.join(path)).unwrap();
             assert!(!written.contains("{{"), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_lock_file_is_as_cargo_would_write_it() {
+        for name in ["a", "hello", "zzz"] {
+            let lock = lock(name);
+            let names: Vec<_> =
+                lock.split("[[package]]\nname = \"").skip(1).filter_map(|entry| entry.split('"').next()).collect();
+            assert!(names.is_sorted() && names.contains(&name), "{names:?}");
+            assert_eq!(lock.matches("\n\n[[package]]").count(), names.len(), "{lock}");
+            assert!(lock.ends_with("\n") && !lock.ends_with("\n\n"));
         }
     }
 
