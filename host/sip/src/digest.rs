@@ -98,8 +98,10 @@ impl DigestParams {
             let value = match value {
                 [b'"', ..] if lex::quoted_end(value, 0) == Some(value.len()) => &value[1..value.len() - 1],
                 [b'"', ..] => return Err(ValueFault::OpenQuote),
-                // Blanks or quotes in a bare value would not come out again as they went in.
-                value if value.iter().any(|&b| lex::is_blank(b) || b == b'"') => return Err(ValueFault::Parameter),
+                // Quoted, as we would repeat them, these would end or open something.
+                value if value.iter().any(|&b| lex::is_blank(b) || matches!(b, b'"' | b'\\')) => {
+                    return Err(ValueFault::Parameter);
+                }
                 value => value,
             };
             found.push((params.slice_ref(name), params.slice_ref(value)));

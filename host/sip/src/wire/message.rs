@@ -72,7 +72,9 @@ impl Message {
         if !lex::is_token(tag.as_bytes()) || NameAddr::parse(value).is_ok_and(|to| to.params.contains("tag")) {
             return;
         }
-        let value = [value.as_ref(), b";tag=", tag.as_bytes()].concat();
+        // Some end the value with a semicolon already.
+        let separator: &[u8] = if value.ends_with(b";") { b"tag=" } else { b";tag=" };
+        let value = [value.as_ref(), separator, tag.as_bytes()].concat();
         self.headers.set_checked(Field::To, value.into());
     }
 
@@ -258,6 +260,9 @@ mod tests {
         let mut again = response;
         again.add_to_tag("t2");
         assert_eq!(again.to().unwrap().tag().as_deref(), Some("t1"));
+        again.headers.set(Field::To, "<sip:a@h>;").unwrap();
+        again.add_to_tag("t3");
+        assert_eq!(again.headers.get(Field::To).unwrap().as_ref(), b"<sip:a@h>;tag=t3");
         again.headers.set(Field::To, "<sip:a@h>").unwrap();
         again.add_to_tag("x\r\nVia: y");
         assert_eq!(again.to().unwrap().tag(), None);

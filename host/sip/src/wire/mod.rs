@@ -48,5 +48,5 @@ pub const MAX_MESSAGE: usize = 65_536;
 pub const MAX_HEADERS: usize = 256;
 /// Bytes of one header value or URI. An `Identity` with a certificate chain stays below.
 pub const MAX_VALUE: usize = 16_384;
-/// Hops in all `Via` lines of a message.
-pub const MAX_VIAS: usize = 16;
+/// Hops in all `Via` lines of a message. `Max-Forwards` allows 70 on the way; RFC 4475 §3.1.1.7 has 34.
+pub const MAX_VIAS: usize = 70;

@@ -44,7 +44,7 @@ impl NameAddr {
         if !raw.is_empty() && !raw.starts_with(b";") {
             raw.insert(0, b';');
         }
-        raw.extend_from_slice(b";tag=");
+        raw.extend_from_slice(if raw.ends_with(b";") { b"tag=" } else { b";tag=" });
         raw.extend_from_slice(tag.as_bytes());
         self.params = Params::checked(raw.into());
         self

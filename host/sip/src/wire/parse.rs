@@ -132,14 +132,14 @@ impl Lexer {
                 line = Line { start: line.start, end: next.end, bare_cr: line.bare_cr || next.bare_cr };
                 folded = true;
             }
-            if self.headers.len() >= MAX_HEADERS {
-                self.fail(Fault::TooManyHeaders, line.start);
-                return;
-            }
             if line.bare_cr {
                 self.fail(Fault::BareCr, line.start);
             } else if let Err(fault) = self.header(&line, folded) {
+                let stop = fault == Fault::TooManyHeaders;
                 self.fail(fault, line.start);
+                if stop {
+                    return;
+                }
             }
         }
     }
@@ -173,6 +173,7 @@ impl Lexer {
                     }
                 }
             }
+            _ if self.headers.len() >= MAX_HEADERS => Err(Fault::TooManyHeaders),
             name => {
                 self.headers.push_checked(name, value);
                 Ok(())
@@ -208,8 +209,13 @@ impl Lexer {
             // Not reached: a start line that does not read has left a fault.
             return Err(ParseError { fault: Fault::StartLine, at: first, rejection: None });
         };
-        let is_request = !matches!(start, Start::BadResponse | Start::Read(StartLine::Response { .. }));
-        let rejection = is_request.then(|| fault.rejection(&self.headers, method)).flatten().map(Box::new);
+        let answerable = match &start {
+            Start::BadResponse | Start::Read(StartLine::Response { .. }) => false,
+            // A method that does not read may still be an ACK gone wrong.
+            Start::BadRequest(None) => !self.headers.get(Field::CSeq).is_some_and(|cseq| cseq.ends_with(b"ACK")),
+            Start::BadRequest(Some(_)) | Start::Read(StartLine::Request { .. }) => true,
+        };
+        let rejection = answerable.then(|| fault.rejection(&self.headers, method)).flatten().map(Box::new);
         Err(ParseError { fault, at, rejection })
     }
 }
@@ -243,7 +249,9 @@ fn status_line(text: &[u8]) -> Result<StartLine, Fault> {
         _ => None,
     };
     let status = status.filter(|status| (100..700).contains(status)).ok_or(Fault::Status)?;
-    Ok(StartLine::Response { status, reason: String::from_utf8_lossy(lex::trim(reason)).into_owned() })
+    // Control characters would not be written back either.
+    let reason = String::from_utf8_lossy(reason).replace(|c: char| c.is_ascii_control(), " ");
+    Ok(StartLine::Response { status, reason: reason.trim_matches(' ').to_owned() })
 }
 
 /// The checks that make a message one that can be answered and matched.

@@ -1,0 +1,4 @@
+//! See `callbox_sip::fuzz::sdp`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| callbox_sip::fuzz::sdp(data));
