@@ -3,4 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod barge_in;
+mod context;
+mod ending;
+mod failing;
+mod limits;
+mod properties;
+mod results;
 mod rig;
+mod secrets;
+mod speaking;
+mod transfers;
+mod waiting;

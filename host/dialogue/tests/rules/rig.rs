@@ -12,16 +12,16 @@ use callbox_dialogue::{Engine, Input, Output, Time};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Gives way to nothing.
-pub const NOTHING: BargeIn = BargeIn { speech: false, digits: false };
+pub(crate) const NOTHING: BargeIn = BargeIn { speech: false, digits: false };
 /// Gives way to keys.
-pub const DIGITS: BargeIn = BargeIn { speech: false, digits: true };
+pub(crate) const DIGITS: BargeIn = BargeIn { speech: false, digits: true };
 /// Gives way to speech.
-pub const SPEECH: BargeIn = BargeIn { speech: true, digits: false };
+pub(crate) const SPEECH: BargeIn = BargeIn { speech: true, digits: false };
 /// Gives way to both.
-pub const BOTH: BargeIn = BargeIn { speech: true, digits: true };
+pub(crate) const BOTH: BargeIn = BargeIn { speech: true, digits: true };
 
 /// What a call starts from: inbound, a recogniser, one destination.
-pub fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     Setup {
         info: CallInfo {
             id: CallId("call_0192aa".into()),
@@ -47,7 +47,7 @@ pub fn setup() -> Setup {
 }
 
 /// A source with a time limit of two seconds.
-pub fn source(prefetch: bool, on_failure: SourcePolicy) -> Source {
+pub(crate) fn source(prefetch: bool, on_failure: SourcePolicy) -> Source {
     Source { prefetch, timeout: 2_000, on_failure }
 }
 
@@ -64,36 +64,36 @@ struct Known {
 }
 
 /// A call in virtual time.
-pub struct Rig {
-    pub engine: Engine,
-    pub now: u64,
+pub(crate) struct Rig {
+    pub(crate) engine: Engine,
+    pub(crate) now: u64,
     /// What the leg was told, and when.
-    pub commands: Vec<(u64, LegCommand)>,
+    pub(crate) commands: Vec<(u64, LegCommand)>,
     /// What else came out, and when.
-    pub outputs: Vec<(u64, Output)>,
+    pub(crate) outputs: Vec<(u64, Output)>,
     replies: VecDeque<(Reply, bool)>,
     due: BTreeMap<(u64, u64), Input>,
     sequence: u64,
     prompts: BTreeMap<PromptId, Known>,
     sounding: Option<Sounding>,
     /// How long a text segment sounds.
-    pub text_ms: u64,
+    pub(crate) text_ms: u64,
     /// Prompts whose text is this fail to get ready.
-    pub broken: String,
+    pub(crate) broken: String,
     /// Whether the leg reports word times: evenly spread.
-    pub words: bool,
+    pub(crate) words: bool,
     /// What becomes of a transfer, after how long; else nothing.
-    pub transfer: Option<(u64, TransferResult)>,
+    pub(crate) transfer: Option<(u64, TransferResult)>,
     /// The leg answers `Answer` by itself; an outbound call is answered by the test.
-    pub answers: bool,
+    pub(crate) answers: bool,
     /// The leg reports its end when told to end.
-    pub ends: bool,
+    pub(crate) ends: bool,
     /// The leg reports the end of a prompt it stops.
-    pub stops: bool,
+    pub(crate) stops: bool,
 }
 
 impl Rig {
-    pub fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         let mut rig = Self {
             engine: Engine::new(setup),
             now: 0,
@@ -117,7 +117,7 @@ impl Rig {
     }
 
     /// A call that is up, at 100 ms.
-    pub fn up(setup: Setup) -> Self {
+    pub(crate) fn up(setup: Setup) -> Self {
         let mut rig = Self::new(setup);
         rig.ask_for(HostCall::Answer).unwrap();
         rig.to(100);
@@ -126,18 +126,18 @@ impl Rig {
     }
 
     /// Hands in an input now.
-    pub fn give(&mut self, input: Input) {
+    pub(crate) fn give(&mut self, input: Input) {
         self.engine.handle(Time(self.now), input);
         self.drain();
     }
 
     /// The leg reports something now.
-    pub fn leg(&mut self, event: LegEvent) {
+    pub(crate) fn leg(&mut self, event: LegEvent) {
         self.give(Input::Leg(event));
     }
 
     /// The caller presses keys, 100 ms apart.
-    pub fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         for (index, digit) in keys.chars().enumerate() {
             if index > 0 {
                 self.wait(100);
@@ -147,35 +147,35 @@ impl Rig {
     }
 
     /// The caller hangs up.
-    pub fn remote_hangup(&mut self) {
+    pub(crate) fn remote_hangup(&mut self) {
         self.sounding = None;
         self.leg(LegEvent::Ended { cause: EndCause::RemoteHangup, evidence: Evidence::default(), reason: None });
     }
 
     /// The script makes a call; its answer is taken with [`Self::reply`].
-    pub fn call(&mut self, call: HostCall) {
+    pub(crate) fn call(&mut self, call: HostCall) {
         assert!(self.replies.is_empty(), "the script makes one call at a time");
         self.give(Input::Script(call));
     }
 
     /// The script makes a call and waits for the answer, for an hour at most.
-    pub fn ask_for(&mut self, call: HostCall) -> Reply {
+    pub(crate) fn ask_for(&mut self, call: HostCall) -> Reply {
         self.call(call);
         self.until_reply()
     }
 
     /// The answer, if it is there.
-    pub fn reply(&mut self) -> Option<Reply> {
+    pub(crate) fn reply(&mut self) -> Option<Reply> {
         self.replies.pop_front().map(|(reply, _)| reply)
     }
 
     /// The answer, if it is there, and whether it is secret.
-    pub fn marked_reply(&mut self) -> Option<(Reply, bool)> {
+    pub(crate) fn marked_reply(&mut self) -> Option<(Reply, bool)> {
         self.replies.pop_front()
     }
 
     /// Lets time pass until the answer is there.
-    pub fn until_reply(&mut self) -> Reply {
+    pub(crate) fn until_reply(&mut self) -> Reply {
         let end = self.now + 4 * 3_600_000;
         loop {
             if let Some(reply) = self.reply() {
@@ -186,19 +186,19 @@ impl Rig {
     }
 
     /// Lets so much time pass.
-    pub fn wait(&mut self, ms: u64) {
+    pub(crate) fn wait(&mut self, ms: u64) {
         self.to(self.now + ms);
     }
 
     /// Lets time pass until then.
-    pub fn to(&mut self, end: u64) {
+    pub(crate) fn to(&mut self, end: u64) {
         while self.step(end) {}
         self.now = end;
         self.give(Input::Tick);
     }
 
     /// Lets time pass until nothing is due any more, for a day at most.
-    pub fn to_the_end(&mut self) {
+    pub(crate) fn run_out(&mut self) {
         let end = self.now + 86_400_000;
         while self.step(end) {}
     }
@@ -354,17 +354,17 @@ impl Rig {
     // What came out.
 
     /// How often the leg was told something like this.
-    pub fn told(&self, what: impl Fn(&LegCommand) -> bool) -> usize {
+    pub(crate) fn told(&self, what: impl Fn(&LegCommand) -> bool) -> usize {
         self.commands.iter().filter(|(_, command)| what(command)).count()
     }
 
     /// When the leg was last told something like this.
-    pub fn told_at(&self, what: impl Fn(&LegCommand) -> bool) -> Option<u64> {
+    pub(crate) fn told_at(&self, what: impl Fn(&LegCommand) -> bool) -> Option<u64> {
         self.commands.iter().rev().find(|(_, command)| what(command)).map(|(at, _)| *at)
     }
 
     /// The run of the recogniser that was started last and not stopped.
-    pub fn recognition(&self) -> Option<RecognitionId> {
+    pub(crate) fn recognition(&self) -> Option<RecognitionId> {
         self.commands.iter().rev().find_map(|(_, command)| match command {
             LegCommand::Recognise { recognition, .. } => Some(Some(*recognition)),
             LegCommand::StopRecognising { .. } => Some(None),
@@ -373,64 +373,64 @@ impl Rig {
     }
 
     /// The recogniser is done.
-    pub fn recognised(&mut self, text: &str, start: u32, end: u32) {
+    pub(crate) fn recognised(&mut self, text: &str, start: u32, end: u32) {
         let recognition = self.recognition().unwrap();
         let alternatives = if text.is_empty() { Vec::new() } else { vec![utterance(text, start, end)] };
         self.leg(LegEvent::Recognised { recognition, alternatives });
     }
 
     /// How often something like this came out.
-    pub fn came(&self, what: impl Fn(&Output) -> bool) -> usize {
+    pub(crate) fn came(&self, what: impl Fn(&Output) -> bool) -> usize {
         self.outputs.iter().filter(|(_, output)| what(output)).count()
     }
 
-    pub fn finished(&self) -> usize {
+    pub(crate) fn finished(&self) -> usize {
         self.came(|output| *output == Output::Finished)
     }
 
-    pub fn reason(&self) -> Option<EndReason> {
+    pub(crate) fn reason(&self) -> Option<EndReason> {
         self.engine.record().end_reason
     }
 
     /// The script returns.
-    pub fn returns(&mut self) {
+    pub(crate) fn returns(&mut self) {
         self.give(Input::ScriptEnded(ScriptEnd::Returned));
     }
 
     /// The script traps.
-    pub fn traps(&mut self) {
+    pub(crate) fn traps(&mut self) {
         self.give(Input::ScriptEnded(ScriptEnd::Trapped { message: "unreachable in `menu`".into() }));
     }
 }
 
 // What a script says.
 
-pub fn text(text: &str) -> Vec<Segment> {
+pub(crate) fn text(text: &str) -> Vec<Segment> {
     vec![Segment::Text(text.into())]
 }
 
-pub fn prompt(words: &str, barge_in: BargeIn) -> Prompt {
+pub(crate) fn prompt(words: &str, barge_in: BargeIn) -> Prompt {
     Prompt { segments: text(words), barge_in, queueing: Queueing::Append }
 }
 
-pub fn say(words: &str, barge_in: BargeIn) -> HostCall {
+pub(crate) fn say(words: &str, barge_in: BargeIn) -> HostCall {
     HostCall::Say { prompt: prompt(words, barge_in) }
 }
 
-pub fn start_say(words: &str, barge_in: BargeIn) -> HostCall {
+pub(crate) fn start_say(words: &str, barge_in: BargeIn) -> HostCall {
     HostCall::StartSay { prompt: prompt(words, barge_in) }
 }
 
-pub fn ask(words: &str, barge_in: BargeIn, options: ListenOptions) -> HostCall {
+pub(crate) fn ask(words: &str, barge_in: BargeIn, options: ListenOptions) -> HostCall {
     HostCall::Ask { prompt: prompt(words, barge_in), options: Box::new(options) }
 }
 
-pub fn listen(options: ListenOptions) -> HostCall {
+pub(crate) fn listen(options: ListenOptions) -> HostCall {
     HostCall::Listen { options: Box::new(options) }
 }
 
 /// Listens for keys only: a pause of a second, no terminator.
-pub fn keys(min: u8, max: u8) -> ListenOptions {
+pub(crate) fn keys(min: u8, max: u8) -> ListenOptions {
     ListenOptions {
         digits: Some(DigitOptions { min, max, terminator: None, digit_timeout: 1_000 }),
         speech: false,
@@ -439,7 +439,7 @@ pub fn keys(min: u8, max: u8) -> ListenOptions {
 }
 
 /// Listens for keys only, up to a terminator.
-pub fn keys_to(min: u8, max: u8, terminator: char) -> ListenOptions {
+pub(crate) fn keys_to(min: u8, max: u8, terminator: char) -> ListenOptions {
     ListenOptions {
         digits: Some(DigitOptions { min, max, terminator: Some(terminator), digit_timeout: 1_000 }),
         speech: false,
@@ -448,51 +448,51 @@ pub fn keys_to(min: u8, max: u8, terminator: char) -> ListenOptions {
 }
 
 /// Listens for speech only.
-pub fn speech() -> ListenOptions {
+pub(crate) fn speech() -> ListenOptions {
     ListenOptions::default()
 }
 
 /// Listens for both.
-pub fn both(min: u8, max: u8) -> ListenOptions {
+pub(crate) fn both(min: u8, max: u8) -> ListenOptions {
     ListenOptions { speech: true, ..keys(min, max) }
 }
 
-pub fn utterance(text: &str, start: u32, end: u32) -> Utterance {
+pub(crate) fn utterance(text: &str, start: u32, end: u32) -> Utterance {
     Utterance { text: text.into(), confidence: Some(0.5), language: "en".into(), start, end }
 }
 
-pub fn refer() -> TransferOptions {
+pub(crate) fn refer() -> TransferOptions {
     TransferOptions { mode: TransferMode::Refer, ring_timeout: 30_000, caller_id: None, headers: Vec::new() }
 }
 
-pub fn bridge() -> TransferOptions {
+pub(crate) fn bridge() -> TransferOptions {
     TransferOptions { mode: TransferMode::Bridge, ..refer() }
 }
 
 // What a script is told.
 
-pub fn handle(reply: Reply) -> Handle {
+pub(crate) fn handle(reply: Reply) -> Handle {
     match reply {
         Ok(HostReply::Handle(handle)) => handle,
         other => panic!("no handle: {other:?}"),
     }
 }
 
-pub fn playout(reply: Reply) -> Playout {
+pub(crate) fn playout(reply: Reply) -> Playout {
     match reply {
         Ok(HostReply::Playout(playout)) => playout,
         other => panic!("no playout: {other:?}"),
     }
 }
 
-pub fn heard(reply: Reply) -> Heard {
+pub(crate) fn heard(reply: Reply) -> Heard {
     match reply {
         Ok(HostReply::Heard(heard)) => heard,
         other => panic!("nothing heard: {other:?}"),
     }
 }
 
-pub fn answer(reply: Reply) -> (Heard, Playout) {
+pub(crate) fn answer(reply: Reply) -> (Heard, Playout) {
     match reply {
         Ok(HostReply::Answer { heard, prompt }) => (heard, prompt),
         other => panic!("no answer: {other:?}"),
