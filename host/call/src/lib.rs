@@ -1,1 +1,32 @@
 //! One actor per call that ties leg, engine, script and record together.
+//!
+//! * [`Platform`] – the rooms a call needs, the calls that run, the ways in
+//! * `inbound`, `outbound` – from an INVITE, or from the API, to an actor
+//! * `actor` – drives one engine, carries out its outputs
+//! * `leg`, `negotiation`, `prompts`, `bridge` – the SIP leg: dialog, offer and answer, audio, second leg
+//! * `context` – asks the customer's system
+//! * `ledger`, `completion` – the books of a call, while it runs and at its end
+//! * `live` – the registry of running calls
+//!
+//! What this room never does: hold a rule of the dialogue, hold a lock across an
+//! await, or make a call wait for a disk or for a customer's system.
+
+mod actor;
+mod bridge;
+mod completion;
+mod context;
+mod inbound;
+mod ledger;
+mod leg;
+mod live;
+mod negotiation;
+mod outbound;
+mod place;
+mod platform;
+mod prompts;
+
+pub use live::{LiveError, Snapshot};
+pub use negotiation::Negotiation;
+pub use outbound::OutboundPolicy;
+pub use place::{PlaceCall, PlaceError, Talker};
+pub use platform::{CallPolicy, Platform, Rooms};

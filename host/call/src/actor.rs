@@ -1,0 +1,269 @@
+//! One actor per call: it drives the engine with what the script, the leg, the
+//! context sources and the operator say, and carries out what the engine wants.
+//!
+//! The actor owns everything of its call, so nothing here is shared or locked.
+//! It never waits for a slow party: fetches, store writes and prompts run in
+//! tasks of their own and report back.
+
+use crate::completion;
+use crate::context::ContextFetcher;
+use crate::ledger::Ledger;
+use crate::leg::{Happening, SipLeg};
+use crate::live::{CallCommand, Snapshot};
+use crate::platform::CallPolicy;
+use callbox_dialogue::engine::{Engine, Input, Output};
+use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
+use callbox_dialogue::{CallId, EndCause, Setup, Time};
+use callbox_script::{Answered, Script, ScriptHost, ScriptRun, Seat, Session};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// What an actor is made of.
+pub(crate) struct CallParts {
+    pub(crate) setup: Setup,
+    pub(crate) leg: SipLeg,
+    /// Why there is none, for the record, where it could not be loaded.
+    pub(crate) script: Result<(Seat, Arc<Script>), String>,
+    pub(crate) scripts: ScriptHost,
+    pub(crate) fetcher: ContextFetcher,
+    pub(crate) ledger: Ledger,
+    pub(crate) commands: mpsc::Receiver<CallCommand>,
+    /// The call's [`Time::ZERO`].
+    pub(crate) began: Instant,
+}
+
+struct Actor {
+    id: CallId,
+    engine: Engine,
+    leg: SipLeg,
+    began: Instant,
+    calls: mpsc::Receiver<HostCall>,
+    answers: mpsc::Sender<Answered>,
+    script: Option<JoinHandle<ScriptRun>>,
+    /// Ends the script's run, wherever it is.
+    stop: CancellationToken,
+    fetcher: ContextFetcher,
+    fetches: JoinSet<(Handle, Result<String, HostError>)>,
+    commands: mpsc::Receiver<CallCommand>,
+    ledger: Ledger,
+    run: Option<ScriptRun>,
+    finished: bool,
+}
+
+/// What woke the actor.
+enum Wake {
+    Leg(Happening),
+    Script(HostCall),
+    ScriptEnded(Result<ScriptRun, JoinError>),
+    Fetched(Handle, Result<String, HostError>),
+    Command(CallCommand),
+    Deadline,
+}
+
+/// Runs a call to its end and writes it down. Returns when its record is kept.
+pub(crate) async fn run(parts: CallParts, policy: &CallPolicy) {
+    let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began } = parts;
+    let id = setup.info.id.clone();
+    let (call_sender, calls) = mpsc::channel(1);
+    let (answers, answer_receiver) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let mut actor = Actor {
+        engine: Engine::new(setup),
+        leg,
+        began,
+        calls,
+        answers,
+        script: None,
+        stop,
+        fetcher,
+        fetches: JoinSet::new(),
+        commands,
+        ledger,
+        run: None,
+        finished: false,
+        id,
+    };
+    match script {
+        Ok((seat, script)) => {
+            let session = EngineSession { calls: call_sender, answers: answer_receiver };
+            let (id, stop) = (actor.id.clone(), actor.stop.clone());
+            let run = async move { scripts.run_until(seat, script, id, session, true, stop.cancelled()).await };
+            actor.script = Some(tokio::spawn(run));
+        }
+        Err(message) => {
+            let end = ScriptEnd::NotStarted { message };
+            actor.engine.handle(actor.now(), Input::ScriptEnded(end));
+        }
+    }
+    actor.drain().await;
+    while !actor.finished {
+        let wake = actor.wait().await;
+        actor.handle(wake).await;
+        actor.drain().await;
+    }
+    actor.close(policy).await;
+}
+
+impl Actor {
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits for the first of everything. Every branch is cancel-safe.
+    async fn wait(&mut self) -> Wake {
+        let deadline = self.engine.deadline().map(|at| self.began + std::time::Duration::from_millis(at.0));
+        tokio::select! {
+            biased;
+            happening = self.leg.next() => Wake::Leg(happening),
+            Some(command) = self.commands.recv() => Wake::Command(command),
+            Some(call) = self.calls.recv() => Wake::Script(call),
+            end = join(&mut self.script) => Wake::ScriptEnded(end),
+            Some(done) = self.fetches.join_next() => match done {
+                Ok((fetch, result)) => Wake::Fetched(fetch, result),
+                // An aborted or panicked fetch: the engine's own time limit answers the script.
+                Err(_) => Wake::Deadline,
+            },
+            () = sleep_until(deadline.unwrap_or(self.began)), if deadline.is_some() => Wake::Deadline,
+        }
+    }
+
+    async fn handle(&mut self, wake: Wake) {
+        let now = self.now();
+        match wake {
+            Wake::Leg(happening) => {
+                self.leg.handle(happening).await;
+            }
+            Wake::Script(call) => self.engine.handle(now, Input::Script(call)),
+            Wake::ScriptEnded(run) => self.script_ended(now, run),
+            Wake::Fetched(fetch, result) => self.engine.handle(now, Input::Fetched { fetch, result }),
+            Wake::Command(command) => self.command(now, command),
+            Wake::Deadline => self.engine.handle(now, Input::Tick),
+        }
+    }
+
+    fn script_ended(&mut self, now: Time, run: Result<ScriptRun, JoinError>) {
+        self.script = None;
+        let end = match run {
+            Ok(run) => {
+                let end = run.end.clone();
+                self.run = Some(run);
+                end
+            }
+            // A panic of the host's own code: the call goes on to its fallback.
+            Err(error) => ScriptEnd::NotStarted { message: format!("the script host failed: {error}") },
+        };
+        if !matches!(end, ScriptEnd::Returned) {
+            tracing::warn!(call = %self.id, ?end, "the script did not return");
+        }
+        self.engine.handle(now, Input::ScriptEnded(end));
+    }
+
+    fn command(&mut self, now: Time, command: CallCommand) {
+        match command {
+            CallCommand::Hangup { reason, why } => self.engine.handle(now, Input::Hangup { reason, why }),
+            CallCommand::Message(json) => self.engine.handle(now, Input::Message(json)),
+            CallCommand::Drain { within } => self.engine.handle(now, Input::Drain { within }),
+            CallCommand::Snapshot(reply) => {
+                // Nobody waiting any more is fine.
+                let _ = reply.send(Snapshot { at: now, record: self.engine.record().clone() });
+            }
+        }
+    }
+
+    /// Carries out all outputs, and hands in all reports of the leg, until both are empty.
+    async fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.engine.poll_output() {
+                self.carry_out(output).await;
+            }
+            let Some(report) = self.leg.report() else { break };
+            let now = self.now();
+            self.ledger.saw(&report, now);
+            self.engine.handle(now, Input::Leg(report));
+        }
+    }
+
+    async fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Leg(command) => self.leg.command(command).await,
+            Output::Reply { reply, sensitive } => {
+                let answered = Answered { reply, sensitive, at: self.now() };
+                // The channel is empty: a script asks once and waits. It is closed when the script
+                // has just been dropped.
+                let _ = self.answers.try_send(answered);
+            }
+            Output::Fetch { fetch, source, parameters } => {
+                let request = self.fetcher.fetch(source, parameters);
+                self.fetches.spawn(async move { (fetch, request.await) });
+            }
+            Output::Push { seq, destination, body } => self.ledger.push(seq, destination, body),
+            Output::Log { level, message } => self.log(level, &message),
+            Output::StopScript => self.stop.cancel(),
+            Output::Finished => self.finished = true,
+        }
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        let call = &self.id;
+        match level {
+            LogLevel::Debug => tracing::debug!(target: "script", %call, message),
+            LogLevel::Info => tracing::info!(target: "script", %call, message),
+            LogLevel::Warn => tracing::warn!(target: "script", %call, message),
+            LogLevel::Error => tracing::error!(target: "script", %call, message),
+        }
+    }
+
+    async fn close(mut self, policy: &CallPolicy) {
+        self.stop.cancel();
+        if let Some(script) = self.script.take() {
+            match script.await {
+                Ok(run) => self.run = Some(run),
+                Err(error) => tracing::error!(call = %self.id, %error, "the script host failed"),
+            }
+        }
+        let closing = self.leg.close().await;
+        let recordings = completion::recordings(&closing).await;
+        let record = self.engine.record();
+        tracing::info!(
+            call = %self.id,
+            outcome = ?record.outcome,
+            end_reason = record.end_reason.map(|reason| reason.as_str()),
+            talk_ms = record.talk_ms(),
+            "call over"
+        );
+        let (run, public_url) = (self.run, policy.public_url.as_str());
+        self.ledger.complete(|start| completion::of(start, record, run, closing, recordings, public_url)).await;
+    }
+}
+
+/// The script's end; pending for ever where there is none to come.
+async fn join(script: &mut Option<JoinHandle<ScriptRun>>) -> Result<ScriptRun, JoinError> {
+    match script {
+        Some(handle) => handle.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The script's side of the call: one question at a time.
+struct EngineSession {
+    calls: mpsc::Sender<HostCall>,
+    answers: mpsc::Receiver<Answered>,
+}
+
+impl Session for EngineSession {
+    async fn call(&mut self, call: HostCall) -> Answered {
+        let answered = match self.calls.send(call).await {
+            Ok(()) => self.answers.recv().await,
+            Err(_) => None,
+        };
+        // The actor is gone: the host is going down.
+        answered.unwrap_or_else(|| Answered {
+            reply: Err(HostError::Ended(EndCause::Operator("the call's host is gone".into()))),
+            sensitive: false,
+            at: Time::ZERO,
+        })
+    }
+}

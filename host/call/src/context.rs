@@ -1,0 +1,90 @@
+//! Context requests of one call: from a source's name to the customer's answer.
+
+use crate::platform::Rooms;
+use callbox_delivery::{ContextRequest, FetchError};
+use callbox_dialogue::Setup;
+use callbox_dialogue::script::HostError;
+use callbox_store::calls::CallStart;
+use callbox_store::routing::Route;
+use serde_json::{Map, Value, json};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Asks the sources of one call. What a source is bound to never leaves this room.
+#[derive(Clone)]
+pub(crate) struct ContextFetcher {
+    rooms: Rooms,
+    facts: Arc<Facts>,
+}
+
+struct Facts {
+    route: Route,
+    start: CallStart,
+    /// Who calls whom, and the headers the manifest lists.
+    call: Value,
+}
+
+impl ContextFetcher {
+    pub(crate) fn new(rooms: Rooms, route: &Route, start: &CallStart, setup: &Setup) -> Self {
+        let info = &setup.info;
+        let headers: Map<String, Value> =
+            info.headers.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+        let call = json!({
+            "direction": info.direction,
+            "transport": info.transport,
+            "from": callbox_store::document::address(&info.caller),
+            "to": callbox_store::document::address(&info.callee),
+            "caller": info.caller,
+            "callee": info.callee,
+            "number_id": start.number_id,
+            "relation_id": start.relation_id,
+            "external_id": start.external_id,
+            "headers": headers,
+            "parameters": start.parameters,
+        });
+        Self { rooms, facts: Arc::new(Facts { route: route.clone(), start: start.clone(), call }) }
+    }
+
+    /// A request to a source. The engine keeps the time limit; this one only makes sure that
+    /// nothing runs on for ever.
+    pub(crate) fn fetch(
+        &self,
+        source: String,
+        parameters: Vec<(String, String)>,
+    ) -> impl Future<Output = Result<String, HostError>> + Send + use<> {
+        let this = self.clone();
+        async move { this.ask(&source, parameters).await }
+    }
+
+    async fn ask(&self, source: &str, parameters: Vec<(String, String)>) -> Result<String, HostError> {
+        let Facts { route, start, call } = self.facts.as_ref();
+        let Some(binding) = route.bindings.sources.get(source) else {
+            return Err(HostError::NotFound(format!("the source {source} is not bound")));
+        };
+        let store = &self.rooms.store;
+        let credentials = store
+            .source_credentials(&start.tenant_id, &route.script_id, source)
+            .await
+            .map_err(|error| HostError::Unavailable(format!("source {source}: {}", error.code())))?;
+        let parameters: Map<String, Value> =
+            parameters.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        let request = ContextRequest {
+            url: &binding.url,
+            credentials: &credentials,
+            tenant_id: &start.tenant_id,
+            call_id: &start.id,
+            created_at: store.now(),
+            data: json!({ "source": source, "parameters": parameters, "call": call }),
+        };
+        let limit = Duration::from_millis(binding.timeout_ms.into());
+        let answer = callbox_delivery::fetch_context(&self.rooms.egress, request, limit).await;
+        answer.map_err(|error| {
+            tracing::warn!(call = start.id, source, %error, "a context source failed");
+            match error {
+                FetchError::TimedOut => HostError::TimedOut,
+                other => HostError::Unavailable(format!("source {source}: {other}")),
+            }
+        })
+    }
+}

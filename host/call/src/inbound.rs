@@ -1,0 +1,277 @@
+//! Calls that come in: from the INVITE to an actor, or to the right refusal.
+
+use crate::actor::{self, CallParts};
+use crate::context::ContextFetcher;
+use crate::leg::{LegParts, SipLeg};
+use crate::ledger::Ledger;
+use crate::negotiation::Negotiation;
+use crate::outbound::Dial;
+use crate::platform::Platform;
+use callbox_dialogue::call::{Direction, Party, Transport};
+use callbox_dialogue::leg::VoiceSettings;
+use callbox_dialogue::{CallId, CallInfo, Setup};
+use callbox_script::Script;
+use callbox_sip::sdp::{SdpError, SessionIds};
+use callbox_sip::{IncomingCall, Identity, InviteInfo};
+use callbox_store::calls::CallStart;
+use callbox_store::document::ScriptUsed;
+use callbox_store::numbers::Recording;
+use callbox_store::routing::{Route, Routing};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+/// Seconds after which a refused caller may try again.
+const RETRY_AFTER: &str = "5";
+/// The header that carries the caller's own correlation id.
+const RELATION: &str = "x-call-relation-id";
+
+/// A refusal: SIP status, reason, headers, and why, for the log.
+struct Refusal {
+    status: u16,
+    reason: &'static str,
+    headers: Vec<(String, String)>,
+    why: String,
+}
+
+impl Refusal {
+    fn new(status: u16, reason: &'static str, why: impl Into<String>) -> Self {
+        Self { status, reason, headers: Vec::new(), why: why.into() }
+    }
+
+    /// The offer cannot be met (RFC 3261 §13.3.1.3, §20.43).
+    fn offer(error: &SdpError) -> Self {
+        let headers = error.warning().map(|warning| ("Warning".into(), warning.into())).into_iter().collect();
+        Self { headers, ..Self::new(error.status(), "Not Acceptable Here", error.to_string()) }
+    }
+
+    /// 503 with `Retry-After` (RFC 3261 §21.5.4).
+    fn later(why: impl Into<String>) -> Self {
+        let headers = vec![("Retry-After".into(), RETRY_AFTER.into())];
+        Self { headers, ..Self::new(503, "Service Unavailable", why) }
+    }
+}
+
+impl Platform {
+    /// Answers one INVITE, and runs its call to the end.
+    pub(crate) async fn incoming(&self, incoming: IncomingCall) {
+        let dialog = incoming.dialog.clone();
+        if let Err(refusal) = self.accept(incoming).await {
+            tracing::info!(sip_call = dialog.id(), status = refusal.status, why = refusal.why, "call refused");
+            if let Err(error) = dialog.reject(refusal.status, Some(refusal.reason.to_owned()), refusal.headers).await {
+                tracing::debug!(sip_call = dialog.id(), %error, "there is nobody to refuse any more");
+            }
+        }
+    }
+
+    async fn accept(&self, incoming: IncomingCall) -> Result<(), Refusal> {
+        let began = Instant::now();
+        let IncomingCall { dialog, events, invite } = incoming;
+        let inner = &self.inner;
+        if inner.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::later("the host is going down"));
+        }
+        if inner.health.is_failing() {
+            return Err(Refusal::later("results cannot be stored"));
+        }
+        if inner.live.len() >= inner.policy.max_calls {
+            return Err(Refusal::later("the host has as many calls as it may"));
+        }
+        let route = self.route(&invite).await?;
+        let id = CallId(callbox_store::id::new("call"));
+        let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
+        let (seat, commands) = inner
+            .live
+            .enter(&id, tenant, number, route.max_concurrent)
+            .ok_or_else(|| Refusal::new(486, "Busy Here", "the number has as many calls as it may"))?;
+        let (media, media_events) = inner
+            .rooms
+            .media
+            .open(&id)
+            .map_err(|error| Refusal::later(format!("no media session: {error}")))?;
+        let created_at = inner.rooms.store.now();
+        let ids = SessionIds { id: created_at.0.unsigned_abs(), version: 1 };
+        let source = invite.source.ip();
+        let address = inner.rooms.sip.media_address(source);
+        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, address, ids)
+            .map_err(|error| Refusal::offer(&error))?;
+        let start = self.start(&id, &route, &invite, created_at);
+        tracing::info!(
+            call = %id,
+            sip_call = dialog.id(),
+            from = %start.caller.uri,
+            to = %start.callee.uri,
+            script = route.script_name,
+            version = route.version,
+            "call came in"
+        );
+        let room = inner.rooms.scripts.reserve().ok_or_else(|| Refusal::later("no script instance is free"))?;
+        let script = self.script(&route.digest).await;
+        if let Err(error) = &script {
+            tracing::error!(call = %id, digest = route.digest, %error, "the script cannot be loaded");
+        }
+        let setup = self.setup(&route, &start, headers(&invite, &route), script.as_deref().ok());
+        let dial = self.dial(&id, &invite.from, &start.callee.uri, ids, address);
+        let recording = self.recording(&id, &route);
+        let leg = SipLeg::new(LegParts {
+            dialog,
+            dialog_events: events,
+            media,
+            media_events,
+            negotiation,
+            speech: inner.rooms.speech.clone(),
+            script: script.as_ref().ok().cloned(),
+            dial,
+            recording,
+        });
+        let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);
+        let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
+        let scripts = inner.rooms.scripts.clone();
+        let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
+        actor::run(CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began }, &inner.policy).await;
+        drop(seat);
+        Ok(())
+    }
+
+    async fn route(&self, invite: &InviteInfo) -> Result<Route, Refusal> {
+        let user = invite.request_user.as_deref().unwrap_or_default();
+        let routing = self.inner.rooms.store.route(user).await;
+        self.inner.health.saw(&routing);
+        match routing {
+            Ok(Routing::Ready(route)) => Ok(*route),
+            Ok(Routing::Unknown) => Err(Refusal::new(404, "Not Found", format!("no number {user:?}"))),
+            Ok(Routing::Closed { why, .. }) => Err(Refusal::new(480, "Temporarily Unavailable", why)),
+            Err(error) => Err(Refusal::later(format!("no route: {error}"))),
+        }
+    }
+
+    fn start(
+        &self,
+        id: &CallId,
+        route: &Route,
+        invite: &InviteInfo,
+        created_at: callbox_store::UnixMs,
+    ) -> CallStart {
+        let relation_id = invite.headers.iter().find(|(name, _)| name == RELATION).map(|(_, value)| value.clone());
+        CallStart {
+            id: id.0.clone(),
+            tenant_id: route.tenant_id.clone(),
+            host: self.inner.policy.host.clone(),
+            direction: Direction::Inbound,
+            transport: Transport::Sip,
+            caller: party(&invite.from),
+            callee: party(&invite.to),
+            number_id: route.number_id.clone(),
+            script: Some(script_used(route)),
+            relation_id,
+            external_id: None,
+            sip_call_id: Some(invite.call_id.clone()),
+            parameters: None,
+            created_at,
+        }
+    }
+
+    /// What the engine starts from.
+    pub(crate) fn setup(
+        &self,
+        route: &Route,
+        start: &CallStart,
+        headers: Vec<(String, String)>,
+        script: Option<&Script>,
+    ) -> Setup {
+        let mut seed = [0; 32];
+        if let Err(error) = getrandom::fill(&mut seed) {
+            // Scripts get poor randomness rather than the caller none at all.
+            tracing::error!(%error, "the system gives no randomness");
+            let id = start.id.as_bytes();
+            seed.iter_mut().zip(id.iter().rev()).for_each(|(seed, byte)| *seed = *byte);
+        }
+        Setup {
+            info: CallInfo {
+                id: CallId(start.id.clone()),
+                direction: start.direction,
+                transport: start.transport,
+                caller: start.caller.clone(),
+                callee: start.callee.clone(),
+                language: route.language.clone(),
+                headers,
+                parameters: start.parameters.as_ref().map(ToString::to_string),
+            },
+            started_unix_ms: start.created_at.0.unsigned_abs(),
+            seed,
+            voice: VoiceSettings { voice: None, language: route.language.clone(), rate: None },
+            limits: self.inner.policy.limits.clone(),
+            sources: route.sources(),
+            destinations: route.destinations(),
+            settings: route.settings(),
+            assets: script.map(|script| script.assets.keys().cloned().collect()).unwrap_or_default(),
+            fallback: route.fallback.clone(),
+            speech_recognition: false,
+        }
+    }
+
+    pub(crate) fn dial(
+        &self,
+        id: &CallId,
+        peer: &Identity,
+        from: &str,
+        ids: SessionIds,
+        address: Option<IpAddr>,
+    ) -> Dial {
+        Dial {
+            stack: self.inner.rooms.sip.clone(),
+            media: self.inner.rooms.media.clone(),
+            policy: self.inner.outbound.clone(),
+            call: id.clone(),
+            from: from.to_owned(),
+            peer_host: crate::outbound::uri_host(&peer.uri).map(ToOwned::to_owned),
+            ids,
+            address,
+        }
+    }
+
+    /// Where the call is recorded, if it is.
+    pub(crate) fn recording(&self, id: &CallId, route: &Route) -> Option<std::path::PathBuf> {
+        let folder = &self.inner.policy.recordings;
+        (route.recording == Recording::On).then(|| folder.join(format!("{id}.wav")))
+    }
+}
+
+pub(crate) fn script_used(route: &Route) -> ScriptUsed {
+    ScriptUsed { id: route.script_id.clone(), version: route.version, digest: route.digest.clone() }
+}
+
+/// The headers that the manifest lists, in the order of the message.
+fn headers(invite: &InviteInfo, route: &Route) -> Vec<(String, String)> {
+    let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+    invite.headers.iter().filter(|(name, _)| listed(name)).cloned().collect()
+}
+
+fn party(identity: &Identity) -> Party {
+    Party {
+        uri: identity.uri.clone(),
+        number: identity.user.as_deref().and_then(e164),
+        display_name: identity.display_name.clone(),
+    }
+}
+
+/// An E.164 number, where the user part is one: with `+`, or with the `00` of most countries.
+fn e164(user: &str) -> Option<String> {
+    let digits = user.strip_prefix('+').or_else(|| user.strip_prefix("00"))?;
+    let fits = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    fits.then(|| format!("+{digits}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::e164;
+
+    #[test]
+    fn only_international_numbers_are_e164() {
+        assert_eq!(e164("+493012345").as_deref(), Some("+493012345"));
+        assert_eq!(e164("00493012345").as_deref(), Some("+493012345"));
+        for user in ["1000", "03012345", "+49", "+4930123456789012", "+49x", ""] {
+            assert_eq!(e164(user), None, "{user}");
+        }
+    }
+}

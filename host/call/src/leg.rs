@@ -1,0 +1,422 @@
+//! The SIP leg: carries out the engine's commands on a dialog and a media
+//! session, and reports what both of them see.
+//!
+//! It knows offer and answer, prompts, transfers and the order in which a call
+//! is torn down. It knows no rule of the dialogue.
+
+use crate::bridge::{Bridge, BridgeEnd, BridgeRequest};
+use crate::negotiation::Negotiation;
+use crate::outbound::Dial;
+use crate::prompts::Prompts;
+use callbox_dialogue::call::{EndCause, EndReason, Evidence};
+use callbox_dialogue::leg::{LegCommand, LegEvent, TransferId, TransferResult};
+use callbox_dialogue::script::{HostError, TransferMode};
+use callbox_media::{MediaCommand, MediaEvent, MediaStats, Session};
+use callbox_script::Script;
+use callbox_sip::{Dialog, DialogEvent};
+use callbox_speech::Speech;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Reports of the tasks of one leg on their way.
+const SIGNALS: usize = 64;
+/// How long the media plane may take to finish a recording and its statistics.
+const CLOSING: Duration = Duration::from_secs(5);
+/// The status of a transfer whose target is not allowed.
+const FORBIDDEN: u16 = 403;
+
+/// What the tasks of a leg tell it.
+pub(crate) enum LegSignal {
+    /// From the rendering of a prompt.
+    Prompt(LegEvent),
+    /// A bridged transfer came to its end.
+    Bridge(TransferId, BridgeEnd),
+}
+
+/// Something a leg has to look at.
+pub(crate) enum Happening {
+    Dialog(DialogEvent),
+    Media(MediaEvent),
+    Signal(LegSignal),
+    /// The stack dropped the dialog without a last word.
+    Lost,
+}
+
+/// What the media plane leaves behind.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    pub(crate) stats: Option<MediaStats>,
+    pub(crate) recording: Option<Recording>,
+    pub(crate) recording_error: Option<String>,
+}
+
+/// A finished recording.
+#[derive(Clone, Debug)]
+pub(crate) struct Recording {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) duration_ms: u64,
+}
+
+/// What a leg is made of.
+pub(crate) struct LegParts {
+    pub(crate) dialog: Dialog,
+    pub(crate) dialog_events: mpsc::Receiver<DialogEvent>,
+    pub(crate) media: Session,
+    pub(crate) media_events: mpsc::Receiver<MediaEvent>,
+    pub(crate) negotiation: Negotiation,
+    pub(crate) speech: Speech,
+    /// Where audio assets come from; none when it could not be loaded.
+    pub(crate) script: Option<Arc<Script>>,
+    pub(crate) dial: Dial,
+    /// Where the call is recorded, where it is.
+    pub(crate) recording: Option<PathBuf>,
+}
+
+/// One SIP leg.
+pub(crate) struct SipLeg {
+    dialog: Dialog,
+    dialog_events: mpsc::Receiver<DialogEvent>,
+    media: Arc<Session>,
+    media_events: mpsc::Receiver<MediaEvent>,
+    signals: mpsc::Receiver<LegSignal>,
+    signal_sender: mpsc::Sender<LegSignal>,
+    prompts: Prompts,
+    negotiation: Negotiation,
+    /// What the engine has not been told yet.
+    reports: VecDeque<LegEvent>,
+    answered: bool,
+    ended: bool,
+    transfer: Option<Transfer>,
+    /// The manner in which the caller's keys come. The first one seen counts, since some phones
+    /// send both.
+    keys: Option<Keys>,
+    dial: Dial,
+    recording: Option<PathBuf>,
+    closing: Closing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// RFC 4733, or tones.
+    Audio,
+    /// RFC 6086.
+    Info,
+}
+
+struct Transfer {
+    id: TransferId,
+    /// None for a REFER.
+    bridge: Option<Bridge>,
+}
+
+impl SipLeg {
+    pub(crate) fn new(parts: LegParts) -> Self {
+        let (signal_sender, signals) = mpsc::channel(SIGNALS);
+        let media = Arc::new(parts.media);
+        Self {
+            prompts: Prompts::new(parts.speech, media.clone(), parts.script, signal_sender.clone()),
+            dialog: parts.dialog,
+            dialog_events: parts.dialog_events,
+            media,
+            media_events: parts.media_events,
+            signals,
+            signal_sender,
+            negotiation: parts.negotiation,
+            reports: VecDeque::new(),
+            answered: false,
+            ended: false,
+            transfer: None,
+            keys: None,
+            dial: parts.dial,
+            recording: parts.recording,
+            closing: Closing::default(),
+        }
+    }
+
+    /// What the engine is to be told, in order.
+    pub(crate) fn report(&mut self) -> Option<LegEvent> {
+        self.reports.pop_front()
+    }
+
+    /// Waits for something to look at. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Happening {
+        tokio::select! {
+            biased;
+            Some(event) = self.media_events.recv() => Happening::Media(event),
+            Some(signal) = self.signals.recv() => Happening::Signal(signal),
+            event = self.dialog_events.recv(), if !self.ended => event.map_or(Happening::Lost, Happening::Dialog),
+        }
+    }
+
+    pub(crate) async fn handle(&mut self, happening: Happening) {
+        match happening {
+            Happening::Media(MediaEvent::MediaTimeout) => self.media_timeout().await,
+            Happening::Media(event) => self.media_event(event),
+            Happening::Dialog(event) => self.dialog_event(event).await,
+            Happening::Signal(LegSignal::Prompt(event)) => self.reports.push_back(event),
+            Happening::Signal(LegSignal::Bridge(id, end)) => self.bridge_over(id, end),
+            Happening::Lost => self.over(
+                EndCause::NetworkFailure,
+                Evidence::default(),
+                Some(EndReason::TrunkLost),
+            ),
+        }
+    }
+
+    /// Carries out a command of the engine.
+    pub(crate) async fn command(&mut self, command: LegCommand) {
+        if self.ended {
+            return;
+        }
+        match command {
+            LegCommand::Ring => self.note(self.dialog.ring().await, "ring"),
+            LegCommand::Answer => self.answer().await,
+            LegCommand::Reject { status, reason } => {
+                self.note(self.dialog.reject(status, reason, Vec::new()).await, "reject");
+            }
+            LegCommand::Hangup => self.hang_up(None).await,
+            LegCommand::Prepare { prompt, segments, voice, open } => {
+                self.prompts.prepare(prompt, segments, voice, open);
+            }
+            LegCommand::Append { prompt, segments } => self.prompts.append(prompt, segments),
+            LegCommand::Complete { prompt } => self.prompts.complete(prompt),
+            LegCommand::Play { prompt } => self.media(MediaCommand::Play { prompt }),
+            LegCommand::Stop { prompt } => {
+                self.media(MediaCommand::Stop { prompt });
+                self.prompts.forget(prompt);
+            }
+            LegCommand::SendDigits { digits } => self.media(MediaCommand::SendDigits { digits }),
+            LegCommand::Recognise { recognition, .. } => self.reports.push_back(LegEvent::RecogniseFailed {
+                recognition,
+                error: HostError::Unavailable("no speech recogniser is configured".into()),
+            }),
+            LegCommand::StopRecognising { .. } => {}
+            LegCommand::Mask { on } => self.media(MediaCommand::Mask(on)),
+            LegCommand::Transfer { transfer, target, mode, ring_timeout, caller_id, headers } => {
+                let ring_timeout = Duration::from_millis(ring_timeout.into());
+                let request = BridgeRequest { target, caller_id, headers, ring_timeout };
+                self.start_transfer(transfer, mode, request).await;
+            }
+            LegCommand::CancelTransfer { transfer } => self.cancel_transfer(transfer),
+        }
+    }
+
+    async fn answer(&mut self) {
+        let Some(sdp) = self.negotiation.for_answer(&self.media) else { return };
+        let result = self.dialog.answer(sdp).await;
+        self.note(result, "answer");
+    }
+
+    fn media_event(&mut self, event: MediaEvent) {
+        match event {
+            MediaEvent::PromptStarted { prompt } => self.reports.push_back(LegEvent::PromptStarted { prompt }),
+            MediaEvent::PromptEnded { prompt, played, complete } => {
+                self.reports.push_back(LegEvent::PromptEnded { prompt, played, complete });
+            }
+            MediaEvent::Digit { digit } => self.digit(digit, Keys::Audio),
+            MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
+            // The far end's audio is here before its ACK: it hears us.
+            MediaEvent::Latched { .. } => self.up(),
+            MediaEvent::MediaTimeout => {}
+            MediaEvent::RecordingDone { path, bytes, duration_ms } => {
+                self.closing.recording = Some(Recording { path, bytes, duration_ms });
+            }
+            MediaEvent::RecordingFailed { path, error } => {
+                tracing::error!(path = %path.display(), error, "a recording failed");
+                self.closing.recording_error = Some(error);
+            }
+            MediaEvent::Closed(stats) => self.closing.stats = Some(stats),
+        }
+    }
+
+    async fn media_timeout(&mut self) {
+        if self.answered && !self.ended {
+            self.hang_up(None).await;
+            self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::MediaTimeout));
+        }
+    }
+
+    async fn dialog_event(&mut self, event: DialogEvent) {
+        match event {
+            DialogEvent::Ringing | DialogEvent::Progress { .. } => self.reports.push_back(LegEvent::Ringing),
+            DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => self.confirmed(sdp).await,
+            DialogEvent::Reinvite { sdp } => self.reinvite(sdp).await,
+            DialogEvent::Digit { digit, .. } => self.digit(digit, Keys::Info),
+            DialogEvent::ReferProgress { status, reason } => self.refer_progress(status, reason),
+            DialogEvent::ReferRequested { .. }
+            | DialogEvent::ReinviteAnswered { .. }
+            | DialogEvent::ReinviteFailed { .. } => {}
+            DialogEvent::Ended { by_remote, status, reason, q850, .. } => {
+                let cause = match (by_remote, status) {
+                    (true, _) => EndCause::RemoteHangup,
+                    (false, Some(408 | 500..=599)) => EndCause::NetworkFailure,
+                    (false, _) => EndCause::LocalHangup,
+                };
+                let evidence = Evidence { sip_status: status, sip_reason: reason, q850 };
+                self.over(cause, evidence, None);
+            }
+        }
+    }
+
+    /// The far end has the call: by its ACK, or by its 2xx.
+    async fn confirmed(&mut self, sdp: Option<Vec<u8>>) {
+        match self.negotiation.confirmed(sdp.as_deref(), &self.media) {
+            Ok(()) => self.up(),
+            Err(error) => {
+                tracing::warn!(%error, "the far end's answer cannot be used");
+                self.hang_up(Some((88, "Incompatible destination".into()))).await;
+            }
+        }
+    }
+
+    /// Audio may flow both ways.
+    fn up(&mut self) {
+        if self.answered || self.ended || !self.negotiation.settled() {
+            return;
+        }
+        self.answered = true;
+        if let Some(path) = self.recording.clone() {
+            self.media(MediaCommand::Record { path });
+        }
+        self.reports.push_back(LegEvent::Answered);
+    }
+
+    async fn reinvite(&mut self, sdp: Option<Vec<u8>>) {
+        let answer = self.negotiation.reinvited(sdp.as_deref(), &self.media);
+        if let Err(status) = &answer {
+            tracing::warn!(status, "a re-INVITE cannot be accepted");
+        }
+        self.note(self.dialog.answer_reinvite(answer).await, "answer a re-INVITE");
+    }
+
+    fn digit(&mut self, digit: char, manner: Keys) {
+        if *self.keys.get_or_insert(manner) == manner {
+            self.reports.push_back(LegEvent::Digit { digit });
+        }
+    }
+
+    /// The call is over: nothing of the dialog follows.
+    fn over(&mut self, cause: EndCause, evidence: Evidence, reason: Option<EndReason>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        if let Some(Transfer { id, bridge: Some(bridge) }) = self.transfer.take() {
+            // A caller who leaves a bridge has been served by the target.
+            let result = bridge.caller_left();
+            self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
+        }
+        self.reports.push_back(LegEvent::Ended { cause, evidence, reason });
+    }
+
+    // ---- transfers
+
+    async fn start_transfer(&mut self, id: TransferId, mode: TransferMode, request: BridgeRequest) {
+        if self.transfer.is_some() {
+            return self.transfer_failed(id, 491, "another transfer is under way");
+        }
+        let Some(target) = self.dial.resolve(&request.target) else {
+            return self.transfer_failed(id, FORBIDDEN, "the target is not allowed");
+        };
+        match mode {
+            TransferMode::Refer => match self.dialog.refer(&target.uri, request.headers).await {
+                Ok(()) => self.transfer = Some(Transfer { id, bridge: None }),
+                Err(error) => self.transfer_failed(id, 500, &error.to_string()),
+            },
+            TransferMode::Bridge => {
+                let bridge = Bridge::start(id, target, request, &self.dial, &self.media, self.signal_sender.clone());
+                self.transfer = Some(Transfer { id, bridge: Some(bridge) });
+            }
+        }
+    }
+
+    fn cancel_transfer(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) else { return };
+        drop(transfer);
+        self.transfer_failed(id, 487, "cancelled");
+    }
+
+    fn refer_progress(&mut self, status: u16, reason: String) {
+        if status < 200 {
+            return;
+        }
+        let Some(transfer) = self.transfer.take_if(|transfer| transfer.bridge.is_none()) else { return };
+        let result = match status {
+            200..300 => TransferResult::Connected,
+            _ => TransferResult::Failed { status, reason },
+        };
+        self.reports.push_back(LegEvent::TransferEnded { transfer: transfer.id, result });
+    }
+
+    fn bridge_over(&mut self, id: TransferId, end: BridgeEnd) {
+        if self.transfer.take_if(|transfer| transfer.id == id).is_none() {
+            return;
+        }
+        let result = match end {
+            BridgeEnd::NotAnswered { status, reason } => TransferResult::Failed { status, reason },
+            BridgeEnd::TargetLeft => TransferResult::Returned,
+        };
+        self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
+    }
+
+    fn transfer_failed(&mut self, transfer: TransferId, status: u16, reason: &str) {
+        let result = TransferResult::Failed { status, reason: reason.to_owned() };
+        self.reports.push_back(LegEvent::TransferEnded { transfer, result });
+    }
+
+    // ---- small things
+
+    fn media(&mut self, command: MediaCommand) {
+        if let Err(error) = self.media.send(command) {
+            tracing::error!(%error, "the media plane does not take a command");
+        }
+    }
+
+    async fn hang_up(&self, reason: Option<(u8, String)>) {
+        self.note(self.dialog.hangup(reason).await, "hang up");
+    }
+
+    fn note<E: std::fmt::Display>(&self, result: Result<(), E>, what: &str) {
+        if let Err(error) = result {
+            // The dialog reports its end itself.
+            tracing::warn!(call = self.dialog.id(), %error, "the dialog could not {what}");
+        }
+    }
+
+    /// Ends what is left and waits for the recording and the statistics.
+    pub(crate) async fn close(self) -> Closing {
+        if !self.ended {
+            self.hang_up(None).await;
+        }
+        let Self { media, mut media_events, prompts, transfer, recording, answered, mut closing, .. } = self;
+        drop(transfer);
+        drop(prompts);
+        let expect_recording = recording.is_some() && answered;
+        // Dropping the session closes it: the recording is finished first, then the statistics come.
+        let _ = media.send(MediaCommand::StopRecording);
+        drop(media);
+        let last_words = async {
+            while let Some(event) = media_events.recv().await {
+                match event {
+                    MediaEvent::RecordingDone { path, bytes, duration_ms } => {
+                        closing.recording = Some(Recording { path, bytes, duration_ms });
+                    }
+                    MediaEvent::RecordingFailed { error, .. } => closing.recording_error = Some(error),
+                    MediaEvent::Closed(stats) => closing.stats = Some(stats),
+                    _ => {}
+                }
+            }
+        };
+        if timeout(CLOSING, last_words).await.is_err() {
+            tracing::warn!("the media plane did not say its last words in time");
+        }
+        if expect_recording && closing.recording.is_none() && closing.recording_error.is_none() {
+            closing.recording_error = Some("the recording was not finished in time".into());
+        }
+        closing
+    }
+}

@@ -1,0 +1,143 @@
+//! The calls that are running now: who they belong to and how to reach them.
+
+use callbox_dialogue::call::EndReason;
+use callbox_dialogue::time::Millis;
+use callbox_dialogue::{CallId, CallRecord, Time};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What others may ask of a running call.
+#[derive(Debug)]
+pub(crate) enum CallCommand {
+    /// End it.
+    Hangup {
+        /// For the record.
+        reason: EndReason,
+        /// For the script.
+        why: String,
+    },
+    /// JSON for the script.
+    Message(String),
+    /// The host is going down.
+    Drain {
+        /// Time left.
+        within: Millis,
+    },
+    /// What is known so far.
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// A running call, as far as it has come.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Time,
+    /// What is known so far.
+    pub record: CallRecord,
+}
+
+/// Why a running call could not be reached.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LiveError {
+    /// It is over, never was, or belongs to somebody else.
+    #[error("the call is not running")]
+    NotRunning,
+    /// It has more commands waiting than it may.
+    #[error("the call has too many commands waiting; try again in a moment")]
+    Busy,
+}
+
+/// Commands waiting for one call.
+const COMMANDS: usize = 32;
+
+/// The registry.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveCalls {
+    calls: Arc<Mutex<HashMap<CallId, LiveCall>>>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct LiveCall {
+    tenant: String,
+    number: Option<String>,
+    commands: mpsc::Sender<CallCommand>,
+}
+
+/// A place in the registry; dropping it takes the call out.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    id: CallId,
+    live: LiveCalls,
+}
+
+impl LiveCalls {
+    pub(crate) fn new() -> Self {
+        Self { calls: Arc::default(), count: watch::Sender::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, LiveCall>> {
+        // A panic while it was held cannot leave a half-made entry: the map is valid.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a call in, unless its number has as many as it may.
+    pub(crate) fn enter(
+        &self,
+        id: &CallId,
+        tenant: &str,
+        number: Option<&str>,
+        limit: Option<u32>,
+    ) -> Option<(Seat, mpsc::Receiver<CallCommand>)> {
+        let mut calls = self.lock();
+        if let (Some(number), Some(limit)) = (number, limit) {
+            let running = calls.values().filter(|call| call.number.as_deref() == Some(number)).count();
+            if running >= limit as usize {
+                return None;
+            }
+        }
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let call = LiveCall { tenant: tenant.to_owned(), number: number.map(ToOwned::to_owned), commands };
+        calls.insert(id.clone(), call);
+        self.count.send_replace(calls.len());
+        Some((Seat { id: id.clone(), live: self.clone() }, receiver))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Waits until no call is running.
+    pub(crate) async fn empty(&self) {
+        let mut count = self.count.subscribe();
+        // The sender lives as long as self.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    /// Sends a command to a tenant's call.
+    pub(crate) fn send(&self, tenant: &str, id: &CallId, command: CallCommand) -> Result<(), LiveError> {
+        let calls = self.lock();
+        let call = calls.get(id).filter(|call| call.tenant == tenant).ok_or(LiveError::NotRunning)?;
+        call.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => LiveError::Busy,
+            mpsc::error::TrySendError::Closed(_) => LiveError::NotRunning,
+        })
+    }
+
+    /// Sends a command to every call.
+    pub(crate) fn broadcast(&self, command: impl Fn() -> CallCommand) {
+        for call in self.lock().values() {
+            // A call that takes no more commands is ending or will be told by its own limits.
+            let _ = call.commands.try_send(command());
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut calls = self.live.lock();
+        calls.remove(&self.id);
+        self.live.count.send_replace(calls.len());
+    }
+}

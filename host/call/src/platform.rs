@@ -1,0 +1,180 @@
+//! Everything a call needs, in one place: the rooms, the calls that run, and the
+//! ways in – from the SIP stack and from the API.
+
+use crate::ledger::StoreHealth;
+use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
+use crate::outbound::OutboundPolicy;
+use callbox_delivery::Egress;
+use callbox_dialogue::CallId;
+use callbox_dialogue::call::EndReason;
+use callbox_dialogue::setup::Limits;
+use callbox_media::MediaPlane;
+use callbox_script::{Script, ScriptError, ScriptHost};
+use callbox_sip::{IncomingCall, SipStack};
+use callbox_speech::Speech;
+use callbox_store::{Store, TenantId};
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// How long a running call may take to say how far it is.
+const SNAPSHOT: Duration = Duration::from_secs(2);
+
+/// The rooms a call needs.
+#[derive(Clone)]
+pub struct Rooms {
+    /// Signalling.
+    pub sip: SipStack,
+    /// Audio.
+    pub media: MediaPlane,
+    /// Scripts.
+    pub scripts: ScriptHost,
+    /// The voice.
+    pub speech: Speech,
+    /// The database.
+    pub store: Store,
+    /// Requests to customers' systems.
+    pub egress: Egress,
+}
+
+/// What the operator settles for all calls.
+#[derive(Clone, Debug)]
+pub struct CallPolicy {
+    /// The name of this host in the books; a later process of this name closes what it left behind.
+    pub host: String,
+    /// Limits of one call.
+    pub limits: Limits,
+    /// Calls at once.
+    pub max_calls: usize,
+    /// Where recordings go.
+    pub recordings: PathBuf,
+    /// The API's own address in documents, for example `https://calls.example.com`.
+    pub public_url: String,
+    /// Calls we place.
+    pub outbound: OutboundPolicy,
+}
+
+/// The platform: cloning gives another handle.
+#[derive(Clone)]
+pub struct Platform {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) rooms: Rooms,
+    pub(crate) policy: CallPolicy,
+    pub(crate) outbound: Arc<OutboundPolicy>,
+    pub(crate) live: LiveCalls,
+    pub(crate) health: StoreHealth,
+    pub(crate) draining: AtomicBool,
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform").field("calls", &self.calls()).finish_non_exhaustive()
+    }
+}
+
+impl Platform {
+    /// A platform that answers nothing yet.
+    #[must_use]
+    pub fn new(rooms: Rooms, policy: CallPolicy) -> Self {
+        let outbound = Arc::new(policy.outbound.clone());
+        let inner = Inner {
+            rooms,
+            policy,
+            outbound,
+            live: LiveCalls::new(),
+            health: StoreHealth::default(),
+            draining: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Answers calls until the stack is shut down.
+    pub async fn serve(&self, mut incoming: mpsc::Receiver<IncomingCall>) {
+        while let Some(call) = incoming.recv().await {
+            let platform = self.clone();
+            tokio::spawn(async move { platform.incoming(call).await });
+        }
+    }
+
+    /// The rooms, for whoever manages what is in them.
+    #[must_use]
+    pub fn rooms(&self) -> &Rooms {
+        &self.inner.rooms
+    }
+
+    /// Calls that run now.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.inner.live.len()
+    }
+
+    /// Whether new calls are taken: not while draining, and not while results cannot be stored.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.inner.draining.load(Ordering::Relaxed) && !self.inner.health.is_failing()
+    }
+
+    /// How far a tenant's running call is.
+    ///
+    /// # Errors
+    /// The call does not run, or does not answer.
+    pub async fn snapshot(&self, tenant: &TenantId, call: &CallId) -> Result<Snapshot, LiveError> {
+        let (sender, receiver) = oneshot::channel();
+        self.inner.live.send(tenant.as_str(), call, CallCommand::Snapshot(sender))?;
+        match timeout(SNAPSHOT, receiver).await {
+            Ok(Ok(snapshot)) => Ok(snapshot),
+            Ok(Err(_)) => Err(LiveError::NotRunning),
+            Err(_) => Err(LiveError::Busy),
+        }
+    }
+
+    /// Ends a tenant's running call.
+    ///
+    /// # Errors
+    /// The call does not run, or takes no more commands.
+    pub fn hangup(&self, tenant: &TenantId, call: &CallId) -> Result<(), LiveError> {
+        let command = CallCommand::Hangup { reason: EndReason::OperatorHangup, why: "ended through the API".into() };
+        self.inner.live.send(tenant.as_str(), call, command)
+    }
+
+    /// Sends JSON to the script of a tenant's running call.
+    ///
+    /// # Errors
+    /// The call does not run, or takes no more commands.
+    pub fn message(&self, tenant: &TenantId, call: &CallId, json: String) -> Result<(), LiveError> {
+        self.inner.live.send(tenant.as_str(), call, CallCommand::Message(json))
+    }
+
+    /// Takes no more calls and lets those that run finish. After `within` the rest is ended through
+    /// its fallback. Returns when none is left and all records are kept.
+    pub async fn drain(&self, within: Duration) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.rooms.sip.draining(true);
+        let ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        self.inner.live.broadcast(|| CallCommand::Drain { within: ms });
+        self.inner.live.empty().await;
+    }
+
+    /// Ends all calls at once. Their scripts have their grace time, their records are kept.
+    pub fn end_all(&self, why: &str) {
+        self.inner.live.broadcast(|| CallCommand::Hangup {
+            reason: EndReason::PlatformShutdown,
+            why: why.to_owned(),
+        });
+    }
+
+    /// A script, ready to run: from memory, from the cache of artefacts, or compiled.
+    pub(crate) async fn script(&self, digest: &str) -> Result<Arc<Script>, ScriptError> {
+        let rooms = &self.inner.rooms;
+        let (store, name) = (rooms.store.clone(), digest.to_owned());
+        let wasm = async || store.blob(&name).await.map(Bytes::from).map_err(|error| error.to_string());
+        rooms.scripts.load(digest, wasm).await
+    }
+}
