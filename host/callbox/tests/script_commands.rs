@@ -66,6 +66,28 @@ fn the_example_carries_its_sound() {
 }
 
 #[test]
+fn projects_of_one_name_are_not_taken_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in ["a", "b"] {
+        let path = folder.path().join(place);
+        let new = callbox(folder.path(), &["script", "new", "twin", "--path", path.to_str().unwrap()]);
+        assert!(new.status.success(), "{:?}", told(&new));
+        let code = path.join("src/lib.rs");
+        let text = std::fs::read_to_string(&code).unwrap();
+        std::fs::write(&code, text.replace("Goodbye.", &format!("Goodbye from {place}."))).unwrap();
+    }
+    for place in ["a", "b", "a"] {
+        let path = folder.path().join(place);
+        let output = path.join("target/twin.wasm");
+        let build = callbox(&path, &["script", "build", "-o", output.to_str().unwrap()]);
+        assert!(build.status.success(), "{:?}", told(&build));
+        let wasm = std::fs::read(output).unwrap();
+        let said = format!("Goodbye from {place}.");
+        assert!(wasm.windows(said.len()).any(|part| part == said.as_bytes()), "{place} was built from other code");
+    }
+}
+
+#[test]
 fn mistakes_are_pointed_at_before_anything_is_compiled() {
     let folder = tempfile::tempdir().unwrap();
     callbox(folder.path(), &["script", "new", "hello"]);

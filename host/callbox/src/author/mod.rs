@@ -5,6 +5,7 @@
 //! put together; what is meant for a person goes to standard error.
 
 mod build;
+mod cargo;
 mod check;
 mod new;
 mod project;

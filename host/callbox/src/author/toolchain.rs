@@ -146,10 +146,15 @@ impl Recipe {
         format!("{} ({major}.{minor}){how}", self.toolchain.rustc.display())
     }
 
-    /// `cargo build --release` for the target, ready to be given more arguments.
-    pub(super) fn cargo_build(&self) -> Command {
+    /// What `cargo build` needs besides the target.
+    pub(super) const fn build_arguments(&self) -> &'static [&'static str] {
+        if self.builds_std { &["-Zbuild-std=std,panic_abort"] } else { &[] }
+    }
+
+    /// A command of this toolchain's cargo, ready to be given arguments.
+    pub(super) fn cargo(&self, what: &str) -> Command {
         let mut command = Command::new(&self.toolchain.cargo);
-        command.args(["build", "--release", "--target", TARGET]);
+        command.arg(what);
         // When we run under cargo ourselves, what it told us is not meant for ours.
         for name in ["CARGO", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "RUSTC", "RUSTC_WORKSPACE_WRAPPER"] {
             command.env_remove(name);
@@ -158,7 +163,7 @@ impl Recipe {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
         if self.builds_std {
-            command.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1").env("RUSTC", &self.toolchain.rustc);
+            command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", &self.toolchain.rustc);
             // Whatever cargo looks for by name must come from the same toolchain.
             if let (Some(folder), Some(path)) = (self.toolchain.cargo.parent(), std::env::var_os("PATH")) {
                 let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
