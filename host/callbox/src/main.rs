@@ -1,28 +1,56 @@
 //! The binary: command line, configuration, wiring, shutdown.
 
 mod author;
+mod caller;
+mod config;
+mod doctor;
+mod logging;
+mod serve;
 
 use clap::Parser;
+use miette::{IntoDiagnostic, WrapErr};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Voice dialogue on the telephone, scripted in WebAssembly.
 #[derive(Debug, Parser)]
 #[command(name = "callbox", version, arg_required_else_help = true)]
 enum Command {
+    Serve(serve::ServeArgs),
     /// Write, build, check and publish scripts.
     #[command(subcommand)]
     Script(author::ScriptCommand),
+    Call(caller::CallArgs),
+    /// Check whether this machine can run a host.
+    Doctor(serve::ServeArgs),
+    /// Print the configuration in force, without secrets.
+    Config(serve::ServeArgs),
     /// Compiles one component under its own limits; started by the host itself.
     #[command(hide = true)]
     CompileWorker,
 }
 
 fn main() -> miette::Result<ExitCode> {
-    match Command::parse() {
-        Command::CompileWorker => Ok(callbox_script::compile_worker()),
-        Command::Script(command) => {
-            let runtime = tokio::runtime::Runtime::new().map_err(|error| miette::miette!("{error}"))?;
-            runtime.block_on(author::run(command)).map(|()| ExitCode::SUCCESS)
+    let command = match Command::parse() {
+        // No runtime: the worker limits its own threads and files.
+        Command::CompileWorker => return Ok(callbox_script::compile_worker()),
+        command => command,
+    };
+    let runtime = tokio::runtime::Runtime::new().into_diagnostic().wrap_err("no threads to run on")?;
+    runtime.block_on(run(command))
+}
+
+async fn run(command: Command) -> miette::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::run(args).await?,
+        Command::Script(command) => author::run(command).await?,
+        Command::Call(args) => return caller::run(args).await,
+        Command::Doctor(args) => return doctor::run(args).await,
+        Command::Config(args) => {
+            let text = args.load()?.to_toml()?;
+            std::io::stdout().write_all(text.as_bytes()).into_diagnostic()?;
         }
+        Command::CompileWorker => {}
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,322 @@
+//! Configuration: defaults, then a file, then the environment, then flags; the
+//! later wins.
+//!
+//! * The file is `--config FILE`, else `/etc/callbox/host.toml` and then
+//!   `./callbox-host.toml`, where they exist. (`callbox.toml` is a script's
+//!   manifest.)
+//! * The environment: `CALLBOX_` and the path of the value with `__` between
+//!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
+//! * Flags are those of `callbox serve --help`.
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use miette::{Diagnostic, miette};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Everything `callbox serve` can be told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where the database, scripts, recordings and caches live, unless said otherwise below.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: Http,
+    pub(crate) sip: Sip,
+    pub(crate) media: Media,
+    pub(crate) store: Store,
+    pub(crate) speech: Speech,
+    pub(crate) script: Script,
+    pub(crate) egress: Egress,
+    pub(crate) outbound: Outbound,
+    pub(crate) calls: Calls,
+    pub(crate) log: Log,
+}
+
+/// The REST API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Http {
+    /// Address and port.
+    pub(crate) bind: SocketAddr,
+    /// The API's own address in documents, for example `https://calls.example.com`.
+    pub(crate) public_url: Option<String>,
+    /// Requests a second of one key.
+    pub(crate) requests_per_second: u32,
+}
+
+/// Signalling.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sip {
+    /// UDP addresses to listen on.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// TCP addresses to listen on.
+    pub(crate) tcp: Vec<SocketAddr>,
+    /// The address others reach us at, where it differs from the bound one.
+    pub(crate) advertise: Option<IpAddr>,
+    /// New calls a second before 503.
+    pub(crate) invites_per_second: u32,
+    /// New requests a second from one address; what is above is dropped. 0 for no limit.
+    pub(crate) requests_per_second_per_source: u32,
+}
+
+/// Audio.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Media {
+    /// Address to receive RTP on.
+    pub(crate) bind: IpAddr,
+    /// The address others send RTP to, where it differs from the bound one.
+    pub(crate) advertise: Option<IpAddr>,
+    /// First port; outside 32768-60999, where the kernel takes its own.
+    pub(crate) first_port: u16,
+    /// Last port.
+    pub(crate) last_port: u16,
+    /// Worker threads; 0 for one per core.
+    pub(crate) workers: usize,
+    /// A call without RTP ends after so long.
+    pub(crate) timeout_ms: u64,
+}
+
+/// The database.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    /// `sqlite:///path/file.db`; by default `callbox.db` in the data directory.
+    pub(crate) url: Option<String>,
+}
+
+/// The voice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Speech {
+    /// The espeak-ng program.
+    pub(crate) espeak: PathBuf,
+    /// Rendered prompts kept in memory.
+    pub(crate) cache_mb: usize,
+}
+
+/// Limits of scripts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Script {
+    /// CPU time between two host calls.
+    pub(crate) cpu_per_turn_ms: u32,
+    /// CPU time of a whole call.
+    pub(crate) cpu_per_call_ms: u32,
+    /// Linear memory of one instance.
+    pub(crate) memory_mb: u32,
+    /// Largest upload.
+    pub(crate) upload_mb: u32,
+}
+
+/// Requests to customers' systems.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Egress {
+    /// Allow every private and local address. For tests and closed networks.
+    pub(crate) allow_private: bool,
+    /// Networks to allow although they are private, for example `10.1.0.0/16`.
+    pub(crate) allow: Vec<String>,
+}
+
+/// Calls we place.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Outbound {
+    /// Numbers go to this SIP server: `host:port`.
+    pub(crate) proxy: Option<String>,
+    /// Name for digest authentication.
+    pub(crate) username: Option<String>,
+    /// Password for digest authentication; better given by `CALLBOX_OUTBOUND__PASSWORD`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<Secret>,
+    /// Hosts that a SIP URI given by the API or a script may name. `*` allows all.
+    pub(crate) allowed_hosts: Vec<String>,
+}
+
+/// Limits of calls.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Calls {
+    /// Calls at once.
+    pub(crate) max: u32,
+    /// Longest call.
+    pub(crate) max_duration_ms: u32,
+    /// Time a script has after the call.
+    pub(crate) grace_ms: u32,
+    /// Time running calls have after SIGTERM.
+    pub(crate) drain_ms: u32,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// A filter as of `tracing`, for example `info,callbox_sip=debug`.
+    pub(crate) filter: String,
+    /// One JSON object per line instead of text.
+    pub(crate) json: bool,
+}
+
+/// A value that is not printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Only figment serialises a configuration, and it has to carry the value.
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "callbox-data".into(),
+            http: Http::default(),
+            sip: Sip::default(),
+            media: Media::default(),
+            store: Store::default(),
+            speech: Speech::default(),
+            script: Script::default(),
+            egress: Egress::default(),
+            outbound: Outbound::default(),
+            calls: Calls::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), public_url: None, requests_per_second: 50 }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
+        Self {
+            udp: vec![any],
+            tcp: vec![any],
+            advertise: None,
+            invites_per_second: 400,
+            requests_per_second_per_source: 5_000,
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            advertise: None,
+            first_port: 10_000,
+            last_port: 29_999,
+            workers: 0,
+            timeout_ms: 60_000,
+        }
+    }
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self { espeak: "espeak-ng".into(), cache_mb: 64 }
+    }
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { cpu_per_turn_ms: 200, cpu_per_call_ms: 10_000, memory_mb: 64, upload_mb: 32 }
+    }
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { max: 2_000, max_duration_ms: 3_600_000, grace_ms: 5_000, drain_ms: 60_000 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), json: false }
+    }
+}
+
+impl Config {
+    /// Reads all layers. `flags` are the values given on the command line.
+    pub(crate) fn load(file: Option<&Path>, flags: impl Serialize) -> miette::Result<Self> {
+        let mut layers = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(path) if !path.is_file() => {
+                return Err(miette!(help = "give an existing file to --config", "there is no file {}", path.display()));
+            }
+            Some(path) => layers = layers.merge(Toml::file_exact(path)),
+            None => {
+                for path in ["/etc/callbox/host.toml", "callbox-host.toml"] {
+                    if Path::new(path).is_file() {
+                        layers = layers.merge(Toml::file_exact(path));
+                    }
+                }
+            }
+        }
+        layers = layers.merge(Env::prefixed("CALLBOX_").ignore(AUTHOR_VARIABLES).split("__"));
+        layers = layers.merge(Serialized::globals(flags));
+        let config: Self = layers.extract().map_err(|error| ConfigError::from(&error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> miette::Result<()> {
+        if self.media.first_port >= self.media.last_port {
+            return Err(miette!(
+                help = "for example first_port = 10000, last_port = 29999",
+                "media.first_port ({}) must be below media.last_port ({})",
+                self.media.first_port,
+                self.media.last_port
+            ));
+        }
+        if self.sip.udp.is_empty() && self.sip.tcp.is_empty() {
+            return Err(miette!(help = "for example sip.udp = [\"0.0.0.0:5060\"]", "no SIP address to listen on"));
+        }
+        Ok(())
+    }
+
+    /// All values in force, as a file would give them; secrets are left out.
+    pub(crate) fn to_toml(&self) -> miette::Result<String> {
+        let mut shown = self.clone();
+        shown.outbound.password = None;
+        toml::to_string_pretty(&shown).map_err(|error| miette!("the configuration cannot be written: {error}"))
+    }
+
+    /// The database's URL.
+    pub(crate) fn store_url(&self) -> String {
+        self.store.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("callbox.db").display()))
+    }
+}
+
+/// Variables of the author's commands, which are no part of the host's configuration.
+const AUTHOR_VARIABLES: &[&str] = &["url", "key", "config"];
+
+/// A value that cannot be used, with its place.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("the configuration is not valid: {what}")]
+#[diagnostic(code(callbox::config), help("`callbox serve --help` lists the values; later layers win: file, CALLBOX_… variables, flags"))]
+struct ConfigError {
+    what: String,
+}
+
+impl From<&figment::Error> for ConfigError {
+    fn from(error: &figment::Error) -> Self {
+        Self { what: error.to_string() }
+    }
+}

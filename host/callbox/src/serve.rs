@@ -1,0 +1,347 @@
+//! `callbox serve`: puts the rooms together, keeps them running, and takes them
+//! down in order.
+
+use crate::config::Config;
+use callbox_api::ApiConfig;
+use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms};
+use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
+use callbox_dialogue::setup::Limits;
+use callbox_media::{MediaConfig, MediaPlane};
+use callbox_script::{ScriptConfig, ScriptHost, ScriptLimits};
+use callbox_sip::{Credentials, SipConfig, SipStack};
+use callbox_speech::{EspeakConfig, Speech, SpeechConfig};
+use callbox_store::Store;
+use clap::Args;
+use miette::{Context, IntoDiagnostic, miette};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Run the host: SIP, RTP, scripts, REST
+///
+/// Every value of the configuration can be given in a file, by a variable, or, for the most used ones, by a flag; the
+/// later wins. The file is --config, else /etc/callbox/host.toml and ./callbox-host.toml. A variable is CALLBOX_ and the
+/// value's path, with two underscores between its parts: CALLBOX_SIP__INVITES_PER_SECOND=100. `callbox config` prints all
+/// values in force.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Configuration file (TOML)
+    #[arg(long)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Flags that stand for values of the configuration.
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    /// Where the database, scripts, recordings and caches live [default: callbox-data]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Address and port of the REST API [default: 127.0.0.1:8080]
+    #[arg(long)]
+    http: Option<SocketAddr>,
+    /// Address and port of SIP, for UDP and TCP [default: 0.0.0.0:5060]
+    #[arg(long)]
+    sip: Option<SocketAddr>,
+    /// The address others reach us at, for SIP and RTP
+    #[arg(long)]
+    advertise: Option<IpAddr>,
+    /// Ports for RTP, FIRST-LAST [default: 10000-29999]
+    #[arg(long, value_parser = ports)]
+    rtp_ports: Option<(u16, u16)>,
+    /// Let requests to customers' URLs reach private and local addresses
+    #[arg(long)]
+    allow_private: bool,
+    /// Log filter, for example info,callbox_sip=debug
+    #[arg(long)]
+    log: Option<String>,
+}
+
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').ok_or("write it as FIRST-LAST")?;
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| format!("{text} is no port"));
+    Ok((port(first)?, port(last)?))
+}
+
+impl Serialize for Flags {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut layer = json!({});
+        let mut set = |path: [&str; 2], value: Value| layer[path[0]][path[1]] = value;
+        if let Some(http) = self.http {
+            set(["http", "bind"], json!(http));
+        }
+        if let Some(sip) = self.sip {
+            set(["sip", "udp"], json!([sip]));
+            set(["sip", "tcp"], json!([sip]));
+            set(["media", "bind"], json!(sip.ip()));
+        }
+        if let Some(address) = self.advertise {
+            set(["sip", "advertise"], json!(address));
+            set(["media", "advertise"], json!(address));
+        }
+        if let Some((first, last)) = self.rtp_ports {
+            set(["media", "first_port"], json!(first));
+            set(["media", "last_port"], json!(last));
+        }
+        if self.allow_private {
+            set(["egress", "allow_private"], json!(true));
+        }
+        if let Some(filter) = &self.log {
+            set(["log", "filter"], json!(filter));
+        }
+        if let Some(data_dir) = &self.data_dir {
+            layer["data_dir"] = json!(data_dir);
+        }
+        layer.serialize(serializer)
+    }
+}
+
+impl ServeArgs {
+    pub(crate) fn load(&self) -> miette::Result<Config> {
+        Config::load(self.config.as_deref(), &self.flags)
+    }
+}
+
+/// Runs the host until it is told to stop.
+pub(crate) async fn run(args: ServeArgs) -> miette::Result<()> {
+    let config = args.load()?;
+    crate::logging::start(&config.log)?;
+    let host = Host::start(&config).await?;
+    host.until_told_to_stop().await
+}
+
+struct Host {
+    platform: Platform,
+    store: Store,
+    sip: SipStack,
+    media: MediaPlane,
+    outbox: OutboxWorker,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
+    stop_http: CancellationToken,
+    drain: Duration,
+}
+
+impl Host {
+    async fn start(config: &Config) -> miette::Result<Self> {
+        let data = &config.data_dir;
+        let recordings = data.join("recordings");
+        for folder in [data, &recordings] {
+            std::fs::create_dir_all(folder)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("the folder {} cannot be made", folder.display()))?;
+        }
+        let store = Store::open(&config.store_url(), &data.join("artefacts")).await.into_diagnostic()?;
+        let recovered = store.start_host(HOST).await.into_diagnostic()?;
+        if recovered.calls > 0 {
+            tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");
+        }
+        if let Some(key) = store.bootstrap_key().await.into_diagnostic()? {
+            let secret = key.secret.expose();
+            announce(&json!({"event": "first_key", "key": secret}), &format!("First API key, shown once: {secret}"));
+        }
+        let speech = Speech::new(speech(config)).into_diagnostic()?;
+        match speech.check().await {
+            Ok(version) => tracing::info!(version, "the voice works"),
+            Err(error) => tracing::error!(%error, "the voice does not work: prompts will fail until it does"),
+        }
+        let scripts = ScriptHost::start(scripts(config)?).into_diagnostic()?;
+        let media = MediaPlane::start(media(config)).into_diagnostic()?;
+        let (sip, incoming) = SipStack::start(sip(config)).await.into_diagnostic()?;
+        let egress = Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
+            .into_diagnostic()?;
+        let listener = TcpListener::bind(config.http.bind).await.into_diagnostic().wrap_err_with(|| {
+            format!("the API cannot listen on {}: another program may use the port; choose one with --http", config.http.bind)
+        })?;
+        let address = listener.local_addr().into_diagnostic()?;
+        let rooms = Rooms {
+            sip: sip.clone(),
+            media: media.clone(),
+            scripts,
+            speech,
+            store: store.clone(),
+            egress: egress.clone(),
+        };
+        let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let platform = Platform::new(rooms, policy(config, recordings, public_url).await?);
+        let outbox = OutboxWorker::start(store.clone(), egress, HOST);
+        let stop_http = CancellationToken::new();
+        let api = callbox_api::router(platform.clone(), ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: upload(config) });
+        let http = tokio::spawn({
+            let stop = stop_http.clone();
+            async move { axum::serve(listener, api).with_graceful_shutdown(stop.cancelled_owned()).await }
+        });
+        let answering = platform.clone();
+        tokio::spawn(async move { answering.serve(incoming).await });
+        let addresses: Vec<String> =
+            sip.local_addrs().iter().map(|(transport, address)| format!("{transport} {address}")).collect();
+        tracing::info!(http = %address, sip = addresses.join(", "), "ready");
+        announce(
+            &json!({"event": "ready", "http": address, "sip": addresses}),
+            &format!("Ready. API http://{address}/v1, its documentation http://{address}/docs, SIP {}", addresses.join(", ")),
+        );
+        let drain = Duration::from_millis(config.calls.drain_ms.into());
+        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain })
+    }
+
+    async fn until_told_to_stop(self) -> miette::Result<()> {
+        let mut term = signal(SignalKind::terminate()).into_diagnostic()?;
+        let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
+        let Self { platform, store, sip, media, outbox, mut http, stop_http, drain } = self;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+            ended = &mut http => {
+                return Err(miette!("the API ended by itself: {ended:?}"));
+            }
+        }
+        tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
+        let drained = platform.drain(drain);
+        tokio::pin!(drained);
+        tokio::select! {
+            () = &mut drained => {}
+            _ = term.recv() => {
+                platform.end_all("the host is going down");
+                drained.await;
+            }
+            _ = interrupt.recv() => {
+                platform.end_all("the host is going down");
+                drained.await;
+            }
+        }
+        stop_http.cancel();
+        if tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
+            tracing::warn!("requests were still being answered");
+        }
+        outbox.stop().await;
+        sip.shutdown().await;
+        media.shutdown();
+        store.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The name of a host that runs alone on its database.
+const HOST: &str = "host";
+
+pub(crate) fn speech(config: &Config) -> SpeechConfig {
+    let mut speech = SpeechConfig {
+        espeak: EspeakConfig { program: config.speech.espeak.clone(), ..EspeakConfig::default() },
+        ..SpeechConfig::default()
+    };
+    speech.cache.memory_bytes = config.speech.cache_mb << 20;
+    speech.cache.directory = Some(config.data_dir.join("speech-cache"));
+    speech
+}
+
+fn scripts(config: &Config) -> miette::Result<ScriptConfig> {
+    let compiler = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
+    let mut scripts = ScriptConfig::new(config.data_dir.join("script-cache"), compiler);
+    // A call that ends keeps its instance for its grace time.
+    scripts.max_instances = config.calls.max.saturating_add(config.calls.max / 4).saturating_add(16);
+    scripts.limits = ScriptLimits {
+        cpu_per_turn_ms: config.script.cpu_per_turn_ms,
+        cpu_per_call_ms: config.script.cpu_per_call_ms,
+        memory: u64::from(config.script.memory_mb) << 20,
+        ..scripts.limits
+    };
+    scripts.shape.size = upload(config);
+    Ok(scripts)
+}
+
+fn upload(config: &Config) -> u64 {
+    u64::from(config.script.upload_mb) << 20
+}
+
+fn media(config: &Config) -> MediaConfig {
+    let media = &config.media;
+    MediaConfig {
+        bind: media.bind,
+        advertise: media.advertise.unwrap_or(media.bind),
+        ports: media.first_port..=media.last_port,
+        workers: match media.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        },
+        media_timeout: Duration::from_millis(media.timeout_ms),
+        max_sessions: 2 * config.calls.max as usize,
+        ..MediaConfig::default()
+    }
+}
+
+fn sip(config: &Config) -> SipConfig {
+    let mut sip = SipConfig {
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        advertise: config.sip.advertise.map(|address| address.to_string()),
+        ..SipConfig::default()
+    };
+    sip.limits.max_calls = config.calls.max as usize;
+    sip.limits.invites_per_second = config.sip.invites_per_second;
+    sip.limits.requests_per_source = config.sip.requests_per_second_per_source;
+    sip
+}
+
+async fn policy(config: &Config, recordings: PathBuf, public_url: String) -> miette::Result<CallPolicy> {
+    let outbound = &config.outbound;
+    let proxy = match &outbound.proxy {
+        Some(proxy) => Some(resolve(proxy).await?),
+        None => None,
+    };
+    let domain = outbound.proxy.as_deref().map(|proxy| proxy.rsplit_once(':').map_or(proxy, |(host, _)| host).to_owned());
+    let credentials = match (&outbound.username, &outbound.password) {
+        (Some(username), Some(password)) => {
+            Some(Credentials { username: username.clone(), password: password.0.clone() })
+        }
+        (None, None) => None,
+        _ => return Err(miette!("outbound.username and outbound.password go together")),
+    };
+    Ok(CallPolicy {
+        host: HOST.into(),
+        limits: Limits {
+            grace: config.calls.grace_ms,
+            max_duration: config.calls.max_duration_ms,
+            ..Limits::default()
+        },
+        max_calls: config.calls.max as usize,
+        recordings,
+        public_url,
+        outbound: OutboundPolicy { proxy, domain, credentials, allowed_hosts: outbound.allowed_hosts.clone() },
+    })
+}
+
+async fn resolve(proxy: &str) -> miette::Result<SocketAddr> {
+    let with_port = if proxy.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        proxy.to_owned()
+    } else {
+        format!("{proxy}:5060")
+    };
+    let mut found = tokio::net::lookup_host(&with_port)
+        .await
+        .into_diagnostic()
+        .wrap_err_with(|| format!("outbound.proxy {proxy} cannot be resolved"))?;
+    found.next().ok_or_else(|| miette!("outbound.proxy {proxy} has no address"))
+}
+
+/// Says something to whoever started the host: text on a terminal, JSON lines elsewhere.
+#[allow(clippy::print_stdout, reason = "this is what the command's output is for; logs go to stderr")]
+fn announce(event: &Value, text: &str) {
+    if std::io::stdout().is_terminal() {
+        println!("{text}");
+    } else {
+        println!("{event}");
+    }
+}
+
+/// Whether a folder can be written to.
+pub(crate) fn writable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    tempfile::tempfile_in(folder).map(drop)
+}
