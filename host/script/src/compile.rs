@@ -22,7 +22,9 @@ const LINE: u64 = 64 << 10;
 const LAST_WORDS: u64 = 2_048;
 /// Signals that tell why a compiler died.
 const SIGABRT: i32 = 6;
+const SIGBUS: i32 = 7;
 const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
 
 /// Why there is no artefact.
@@ -81,10 +83,8 @@ impl Compiler {
     }
 
     async fn compile(&self, tier: Tier, wasm: &Bytes, background: bool) -> Result<Trusted, CompileError> {
-        let limits = match tier {
-            Tier::Winch => self.limits.winch,
-            Tier::Cranelift => self.limits.cranelift,
-        };
+        // Whoever waits gets no more than the fast compiler's time.
+        let limits = if background { self.limits.cranelift } else { self.limits.winch };
         let mut child = Command::new(&self.program)
             .arg("compile-worker")
             .env_clear()
@@ -102,8 +102,14 @@ impl Compiler {
         match tokio::time::timeout(limits.wall, talk).await {
             Ok(Ok(talked)) => understand(talked, limits),
             Ok(Err(error)) => Err(CompileError::Host(format!("talking to the compiler failed: {error}"))),
-            // Dropping the child kills it.
-            Err(_) => Err(CompileError::Limit(format!("the compiler took more than {} s", limits.wall.as_secs()))),
+            Err(_) => {
+                // Killed and gone before its place is given to the next.
+                child
+                    .kill()
+                    .await
+                    .map_err(|error| CompileError::Host(format!("the compiler cannot be ended: {error}")))?;
+                Err(CompileError::Limit(format!("the compiler took more than {} s", limits.wall.as_secs_f32())))
+            }
         }
     }
 }
@@ -186,6 +192,8 @@ fn understand(talked: Talked, limits: TierLimits) -> Result<Trusted, CompileErro
             Some(SIGABRT) | None if out_of_memory => {
                 CompileError::Limit(format!("the compiler needs more than {} MiB of memory", limits.memory >> 20))
             }
+            // A stack that cannot grow ends like this, whichever limit it met.
+            Some(SIGSEGV | SIGBUS) => CompileError::Limit("the compiler ran out of stack or memory".into()),
             Some(signal) => CompileError::Crashed(format!("signal {signal}; {last_words}")),
             None if status.code() == Some(101) => CompileError::Crashed(last_words),
             None => CompileError::Host(format!("the compiler ended with {status}: {last_words}")),

@@ -19,14 +19,14 @@ use crate::text::printable;
 use bytes::Bytes;
 use callbox_dialogue::{CallId, ScriptEnd};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use wasmtime::component::{HasSelf, Linker};
 
-/// Components waiting for the optimising compiler.
-const BEHIND: usize = 16;
+/// Bytes of components waiting for the optimising compiler.
+const BEHIND: u64 = 256 << 20;
 
 /// What the API tells about an upload that was admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,9 +129,16 @@ struct Inner {
     cache: Arc<Cache>,
     compiler: Compiler,
     shelf: Shelf,
-    /// Digests on their way through the optimising compiler, or refused by it.
-    behind: Mutex<HashSet<String>>,
+    /// Components on their way through the optimising compiler, and their bytes.
+    behind: Mutex<BTreeMap<String, u64>>,
+    /// Components it refused, and why.
     refused: Mutex<BTreeMap<String, String>>,
+}
+
+/// What the first load of a script has at hand.
+struct Fresh {
+    wasm: Bytes,
+    largest: Option<(String, u32)>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -257,14 +264,24 @@ impl ScriptHost {
         R: Future<Output = Result<Bytes, String>> + Send,
     {
         let place = self.inner.shelf.place(wanted);
-        let loaded = place.get_or_try_init(|| self.make(wanted, wasm)).await.cloned();
+        let mut fresh = None;
+        let loaded = place.get_or_try_init(|| self.make(wanted, wasm, &mut fresh)).await.cloned();
         let failed = loaded.is_err().then_some(wanted);
         drop(place);
         self.inner.shelf.tidy(failed, self.inner.config.code_memory);
+        // Only now, that the script is on the shelf and can be given better code.
+        if let (Ok(script), Some(fresh)) = (&loaded, fresh)
+            && script.tier() == Tier::Winch
+        {
+            match self.inner.refusal(wanted) {
+                Some(why) => script.not_optimised(why),
+                None => self.optimise(wanted, &fresh.wasm, fresh.largest),
+            }
+        }
         loaded
     }
 
-    async fn make<F, R>(&self, wanted: &str, wasm: F) -> Result<Arc<Script>, ScriptError>
+    async fn make<F, R>(&self, wanted: &str, wasm: F, fresh: &mut Option<Fresh>) -> Result<Arc<Script>, ScriptError>
     where
         F: FnOnce() -> R + Send,
         R: Future<Output = Result<Bytes, String>> + Send,
@@ -281,31 +298,25 @@ impl ScriptHost {
         })
         .await?;
         let (code, shape) = self.inner.code(wanted, &wasm).await?;
-        let tier = code.tier;
         // Copies, so that the component itself need not stay in memory.
         let assets = package.assets.into_iter().map(|(path, wav)| (path, Bytes::copy_from_slice(&wav))).collect();
-        let script = Arc::new(Script::new(wanted.to_owned(), package.manifest, assets, code));
-        if tier == Tier::Winch {
-            let refused = self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner).get(wanted).cloned();
-            match refused {
-                Some(why) => script.not_optimised(why),
-                None => self.optimise(wanted, &wasm, shape.and_then(|shape| shape.largest)),
-            }
-        }
-        Ok(script)
+        *fresh = Some(Fresh { wasm, largest: shape.and_then(|shape| shape.largest) });
+        Ok(Arc::new(Script::new(wanted.to_owned(), package.manifest, assets, code)))
     }
 
     /// Sends a component to the optimising compiler, unless it is on its way, was
     /// refused, or too many are waiting (then it is sent the next time).
     fn optimise(&self, digest: &str, wasm: &Bytes, largest: Option<(String, u32)>) {
         let inner = &self.inner;
-        if inner.refused.lock().unwrap_or_else(PoisonError::into_inner).contains_key(digest) {
+        if inner.refusal(digest).is_some() {
             return;
         }
         let mut behind = inner.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        if behind.len() >= BEHIND || !behind.insert(digest.to_owned()) {
+        let bytes = wasm.len() as u64;
+        if behind.contains_key(digest) || behind.values().sum::<u64>() + bytes > BEHIND {
             return;
         }
+        behind.insert(digest.to_owned(), bytes);
         drop(behind);
         let (inner, digest, wasm) = (Arc::downgrade(inner), digest.to_owned(), wasm.clone());
         tokio::spawn(async move {
@@ -396,7 +407,8 @@ impl Inner {
         let (tier, artefact) = match self.compiler.now(Tier::Winch, wasm).await {
             Ok(artefact) => (Tier::Winch, artefact),
             // What one compiler does not know the other may.
-            Err(CompileError::Refused(_) | CompileError::Crashed(_)) => {
+            Err(CompileError::Refused(why)) => {
+                tracing::warn!(%digest, %why, "the fast compiler cannot do it; the other one is tried");
                 (Tier::Cranelift, self.compiler.now(Tier::Cranelift, wasm).await?)
             }
             Err(error) => return Err(error.into()),
@@ -439,6 +451,9 @@ impl Inner {
     }
 
     async fn optimised(&self, digest: &str, wasm: &Bytes) -> Result<Code, AdmissionError> {
+        if let Some(code) = self.cached(digest, Tier::Cranelift).await? {
+            return Ok(code);
+        }
         let artefact = self.compiler.behind(Tier::Cranelift, wasm).await?;
         self.keep(digest, Tier::Cranelift, artefact).await
     }
@@ -462,6 +477,11 @@ impl Inner {
         refused.insert(digest.to_owned(), why);
     }
 
+    /// Why the optimising compiler does not want a component.
+    fn refusal(&self, digest: &str) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
     fn name(&self, digest: &str, tier: Tier) -> String {
         Cache::name(digest, &self.compatibilities[index(tier)], tier)
     }
@@ -473,7 +493,11 @@ fn link(
     engine: &wasmtime::Engine,
     linker: &Linker<State>,
 ) -> Result<Code, AdmissionError> {
-    let component = artefact.load(engine).map_err(|error| AdmissionError::Host(format!("{error:#}")))?;
+    // It is of this engine's own kind, so what remains is the pool: too many
+    // instances, memories or tables, which nesting can multiply unseen.
+    let component = artefact.load(engine).map_err(|error| {
+        AdmissionError::Compile(printable(&format!("it does not fit into the host: {error:#}"), 400))
+    })?;
     let pre = linker
         .instantiate_pre(&component)
         .and_then(DialoguePre::new)

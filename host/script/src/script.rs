@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A script that is ready to run. Calls share it.
 pub struct Script {
@@ -19,7 +20,7 @@ pub struct Script {
     /// Its audio files, by path.
     pub assets: BTreeMap<String, Bytes>,
     code: ArcSwap<Code>,
-    optimisation: ArcSwap<Optimisation>,
+    optimisation: watch::Sender<Optimisation>,
 }
 
 /// Whether the optimising compiler has been at it.
@@ -48,7 +49,7 @@ impl Script {
             manifest,
             assets,
             code: ArcSwap::from_pointee(code),
-            optimisation: ArcSwap::from_pointee(optimisation),
+            optimisation: watch::Sender::new(optimisation),
         }
     }
 
@@ -61,7 +62,15 @@ impl Script {
     /// Whether the optimising compiler has been at it.
     #[must_use]
     pub fn optimisation(&self) -> Optimisation {
-        Optimisation::clone(&self.optimisation.load())
+        self.optimisation.borrow().clone()
+    }
+
+    /// Waits until the optimising compiler is through with it, well or badly. That
+    /// may be never: when the host has too much to do, it leaves a script as it is.
+    pub async fn optimised(&self) -> Optimisation {
+        let mut changes = self.optimisation.subscribe();
+        let settled = changes.wait_for(|now| *now != Optimisation::Pending).await;
+        settled.map_or(Optimisation::Pending, |now| now.clone())
     }
 
     pub(crate) fn code(&self) -> Arc<Code> {
@@ -75,11 +84,11 @@ impl Script {
     /// From now on calls run this code; those under way keep theirs.
     pub(crate) fn replace(&self, code: Code) {
         self.code.store(Arc::new(code));
-        self.optimisation.store(Arc::new(Optimisation::Done));
+        self.optimisation.send_replace(Optimisation::Done);
     }
 
     pub(crate) fn not_optimised(&self, why: String) {
-        self.optimisation.store(Arc::new(Optimisation::Failed(why)));
+        self.optimisation.send_replace(Optimisation::Failed(why));
     }
 }
 

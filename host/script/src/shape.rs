@@ -164,15 +164,15 @@ fn custom(
 ) -> Result<(), AdmissionError> {
     match section.as_known() {
         KnownCustom::Name(names) => {
-            counted.has_names = true;
             let Some(level) = levels.last_mut().filter(|level| level.encoding == Encoding::Module) else {
                 return Ok(());
             };
-            let Some((largest, bytes)) = level.largest else { return Ok(()) };
             for names in names.into_iter().flatten() {
                 let Name::Function(functions) = names else { continue };
-                let name = functions.into_iter().flatten().find(|naming| naming.index == largest);
-                if let Some(naming) = name {
+                counted.has_names |= functions.count() > 0;
+                let Some((largest, bytes)) = level.largest else { continue };
+                let naming = functions.into_iter().flatten().find(|naming| naming.index == largest);
+                if let Some(naming) = naming {
                     level.largest = None;
                     larger(&mut counted.largest, || crate::report::readable(naming.name), bytes);
                 }

@@ -7,7 +7,7 @@
 //! nothing and write to no file; it has so much memory and so much CPU time.
 
 use crate::engine::{Role, Tier, engine_config};
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Read, Write};
 use std::process::ExitCode;
@@ -80,8 +80,6 @@ fn confine(request: &Request) -> io::Result<()> {
     let limit = |resource, current: u64, maximum: u64| {
         setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) }).map_err(io::Error::from)
     };
-    // Ends with the host, whatever becomes of it.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Fsize, 0, 0)?;

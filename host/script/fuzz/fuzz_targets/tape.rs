@@ -1,0 +1,5 @@
+//! A tape. `cargo +nightly fuzz run tape`
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| callbox_script::fuzz::tape(data));
