@@ -12,35 +12,44 @@
 //! * [`jitter`], [`conceal`] – from packets back to an even stream of samples
 //! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
 //! * [`playout`] – the queue of prompts
-//! * [`stream`] – all of the above for one call: packets, commands and time in; packets and events out
-//! * [`recorder`] – two-channel WAV files, on a thread of its own
-//! * [`wheel`], [`ports`], [`worker`], [`plane`] – threads, sockets and the clock
+//! * `stream` – all of the above for one call: packets, commands and time in; packets and events out
+//! * `recorder` – two-channel WAV files, on a thread of its own
+//! * [`wheel`], `ports`, `worker`, [`plane`] – threads, sockets and the clock
 //!
 //! What this room never does: play anything it was not told to, send to an address that signalling or the locked
 //! source did not give, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
 
+pub mod bridge;
 pub mod clip;
 pub mod codec;
 pub mod command;
 pub mod conceal;
 pub mod dtmf;
 pub mod error;
+mod histogram;
 pub mod jitter;
 pub mod latch;
 pub mod plane;
 pub mod playout;
+mod ports;
 pub mod quality;
 pub mod reception;
+mod recorder;
+mod report;
 pub mod resample;
 pub mod rtcp;
 pub mod rtp;
+mod stream;
 pub mod tap;
 pub mod wav;
+pub mod wheel;
+mod worker;
 
 pub use clip::Clip;
 pub use codec::Codec;
 pub use command::{MediaCommand, MediaEvent, MediaPlan, MediaStats, SessionId};
 pub use error::MediaError;
+pub use histogram::Percentiles;
 pub use plane::{MediaConfig, MediaPlane, PlaneStats, Session};
 pub use tap::{Tap, TapFrame, TapSender};
 

@@ -1,14 +1,35 @@
-//! The handle to the worker threads.
+//! The handle to the worker threads, and the handle of a session.
 
+use crate::bridge::Bridge;
+use crate::clip::Clip;
+use crate::codec::Codec;
 use crate::command::{MediaCommand, MediaEvent, SessionId};
+use crate::dtmf;
 use crate::error::MediaError;
+use crate::histogram::{Histogram, Percentiles};
+use crate::ports::Ports;
+use crate::recorder::Recorder;
+use crate::stream::{Identity, Stream};
+use crate::worker::{Common, Gauges, Link, Opening, Order, WAKER, Worker};
 use callbox_dialogue::CallId;
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use mio::{Poll, Waker};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
+
+/// Commands that may wait for one worker.
+const ORDERS: usize = 8_192;
+/// Commands that one session may have among them, so that a wild one does not shut out the others.
+const ORDERS_A_SESSION: usize = 512;
+/// Seconds from 1900, where NTP begins, to 1970.
+const NTP_UNIX: u64 = 2_208_988_800;
 
 /// How a plane is set up.
 #[derive(Clone, Debug)]
@@ -26,7 +47,8 @@ pub struct MediaConfig {
     pub media_timeout: Duration,
     /// Sessions at a time; more are [`MediaError::SessionLimit`].
     pub max_sessions: usize,
-    /// How long the ports of a closed session stay bound and silent before another call gets them.
+    /// How long the ports of a closed session stay bound and silent before another call gets them; less where ports
+    /// are scarce.
     pub quarantine: Duration,
     /// Events that may wait for the reader of one session.
     pub event_queue: usize,
@@ -47,26 +69,125 @@ impl Default for MediaConfig {
     }
 }
 
-/// Figures of the whole plane.
+/// Figures of the whole plane since it started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PlaneStats {
     /// Sessions open now.
     pub active_sessions: usize,
+    /// Port pairs of the range.
+    pub port_pairs: usize,
+    /// Of these, neither in use nor at rest after a call.
+    pub free_port_pairs: usize,
+    /// Datagrams received, strangers' included.
+    pub packets_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP packets that the system did not take.
+    pub send_errors: u64,
+    /// Datagrams that were not the far end's, or no RTP.
+    pub rejected: u64,
+    /// Packets left out because a thread was too late for them.
+    pub skipped: u64,
+    /// How late packets left against their schedule.
+    pub lateness: Percentiles,
+    /// The time between two packets of a call. 20 ms at the usual packet time.
+    pub gaps: Percentiles,
 }
 
 /// Handle to the worker threads. Clones are the same plane; the last one to go shuts it down.
 #[derive(Clone)]
 pub struct MediaPlane {
-    config: Arc<MediaConfig>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: MediaConfig,
+    common: Arc<Common>,
+    workers: Arc<[Handle]>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    recorder: Mutex<Option<(Recorder, JoinHandle<()>)>>,
+    next_session: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// The way to a worker.
+struct Handle {
+    orders: Sender<Order>,
+    waker: Waker,
+    gauges: Arc<Gauges>,
+}
+
+impl Handle {
+    fn order(&self, order: Order) -> Result<(), MediaError> {
+        self.orders.try_send(order).map_err(|error| match error {
+            TrySendError::Full(_) => MediaError::Busy,
+            TrySendError::Disconnected(_) => MediaError::Stopped,
+        })?;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // One wake-up is enough for all orders given until the worker looks.
+        if !self.gauges.woken.swap(true, Ordering::SeqCst) {
+            // It fails only when the descriptor is gone, and with it the worker.
+            let _ = self.waker.wake();
+        }
+    }
 }
 
 impl MediaPlane {
     /// Starts the worker threads and the recorder.
     ///
     /// # Errors
-    /// [`MediaError::Config`] for an empty or too small port range, [`MediaError::Start`] when the system refuses.
+    /// [`MediaError::Config`] for a port range without a pair, [`MediaError::Bind`] for an address that is not ours,
+    /// [`MediaError::Start`] when the system refuses threads or descriptors.
+    #[allow(clippy::disallowed_methods, reason = "the edge where the clock is read")]
     pub fn start(config: MediaConfig) -> Result<Self, MediaError> {
-        Ok(Self { config: Arc::new(config) })
+        let failed = |what| move |source| MediaError::Start { what, source };
+        let ports = Ports::new(config.bind, config.ports.clone())?;
+        // An address that is not ours is told now, not with the first call.
+        ports.check_address()?;
+        let (recorder, recorder_thread) = Recorder::start().map_err(failed("the recorder's thread"))?;
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let common = Arc::new(Common {
+            ports,
+            quarantine: config.quarantine,
+            media_timeout: config.media_timeout,
+            start: Instant::now(),
+            ntp_start: crate::rtcp::ntp_span(since_1970 + Duration::from_secs(NTP_UNIX)),
+            sessions: AtomicUsize::new(0),
+            recordings: AtomicU64::new(0),
+            recorder: recorder.clone(),
+        });
+        let count = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let (mut workers, mut threads) = (Vec::new(), Vec::new());
+        for n in 0..count.min(usize::from(u16::MAX)) {
+            let poll = Poll::new().map_err(failed("epoll"))?;
+            let waker = Waker::new(poll.registry(), WAKER).map_err(failed("an event descriptor"))?;
+            let (orders, inbox) = bounded(ORDERS);
+            let gauges = Arc::new(Gauges::default());
+            let worker = Worker::new(poll, inbox, Arc::clone(&gauges), Arc::clone(&common));
+            let thread = std::thread::Builder::new()
+                .name(format!("media-{n}"))
+                .spawn(move || worker.run())
+                .map_err(failed("a worker's thread"))?;
+            workers.push(Handle { orders, waker, gauges });
+            threads.push(thread);
+        }
+        let inner = Inner {
+            config,
+            common,
+            workers: workers.into(),
+            threads: Mutex::new(threads),
+            recorder: Mutex::new(Some((recorder, recorder_thread))),
+            next_session: AtomicU64::new(1),
+            stopped: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Binds an even RTP port and the odd RTCP port above it. They receive (and discard until
@@ -75,25 +196,149 @@ impl MediaPlane {
     /// # Errors
     /// [`MediaError::PortsExhausted`], [`MediaError::SessionLimit`], [`MediaError::Bind`], [`MediaError::Busy`],
     /// [`MediaError::Stopped`].
-    pub fn open(&self, _call: &CallId) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
-        Err(MediaError::PortsExhausted { range: self.config.ports.clone(), pairs: 0 })
+    pub fn open(&self, call: &CallId) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
+        let inner = &*self.inner;
+        if inner.stopped.load(Ordering::Relaxed) {
+            return Err(MediaError::Stopped);
+        }
+        let limit = inner.config.max_sessions;
+        if inner.common.sessions.fetch_add(1, Ordering::Relaxed) >= limit {
+            inner.common.sessions.fetch_sub(1, Ordering::Relaxed);
+            return Err(MediaError::SessionLimit(limit));
+        }
+        let opened = self.open_counted(call);
+        if opened.is_err() {
+            inner.common.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        opened
+    }
+
+    fn open_counted(&self, call: &CallId) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
+        let inner = &*self.inner;
+        let identity = identity()?;
+        // Two more places than asked for: for the end of a recording and for the last event.
+        let (events, receiver) = mpsc::channel(inner.config.event_queue + 2);
+        let Ok(last) = events.clone().try_reserve_owned() else { return Err(MediaError::Busy) };
+        let (at, worker) = inner
+            .workers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, worker)| worker.gauges.sessions.load(Ordering::Relaxed))
+            .ok_or(MediaError::Stopped)?;
+        let pair = inner.common.ports.open()?;
+        let port = pair.port;
+        let id = SessionId { worker: at as u16, number: inner.next_session.fetch_add(1, Ordering::Relaxed) };
+        let link = Arc::new(Link::default());
+        let stream = Stream::new(identity, inner.common.media_timeout, inner.common.ntp_start);
+        let call = call.0.clone();
+        let opening = Opening { number: id.number, call, pair, stream, events, last, link: Arc::clone(&link) };
+        worker.gauges.sessions.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = worker.order(Order::Open(Box::new(opening))) {
+            worker.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
+            inner.common.ports.release(port);
+            return Err(error);
+        }
+        let session = Session {
+            id,
+            local_rtp: SocketAddr::new(inner.config.advertise, port),
+            workers: Arc::clone(&inner.workers),
+            link,
+            codec: AtomicU8::new(0),
+        };
+        Ok((session, receiver))
     }
 
     /// Figures of the whole plane, at this moment.
     #[must_use]
     pub fn stats(&self) -> PlaneStats {
-        PlaneStats::default()
+        let workers = &self.inner.workers;
+        let sum = |of: fn(&Gauges) -> &AtomicU64| workers.iter().map(|w| of(&w.gauges).load(Ordering::Relaxed)).sum();
+        let percentiles = |of: fn(&Gauges) -> &Histogram| Histogram::percentiles(workers.iter().map(|w| of(&w.gauges)));
+        let (port_pairs, free_port_pairs) = self.inner.common.ports.count();
+        PlaneStats {
+            active_sessions: self.inner.common.sessions.load(Ordering::Relaxed),
+            port_pairs,
+            free_port_pairs,
+            packets_received: sum(|gauges| &gauges.packets_in),
+            packets_sent: sum(|gauges| &gauges.packets_out),
+            send_errors: sum(|gauges| &gauges.send_errors),
+            rejected: sum(|gauges| &gauges.rejected),
+            skipped: sum(|gauges| &gauges.skipped),
+            lateness: percentiles(|gauges| &gauges.lateness),
+            gaps: percentiles(|gauges| &gauges.gaps),
+        }
     }
 
-    /// Closes all sessions, finishes recordings and joins the threads.
-    pub fn shutdown(&self) {}
+    /// Closes all sessions, finishes recordings and joins the threads. Later calls do nothing.
+    pub fn shutdown(&self) {
+        self.inner.shutdown();
+    }
+}
+
+impl Inner {
+    fn shutdown(&self) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for worker in self.workers.iter() {
+            // Waits for a place among the orders; the worker takes them until this one.
+            let _ = worker.orders.send(Order::Shutdown);
+            worker.wake();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a media thread had panicked");
+            }
+        }
+        // Only now: the sessions that were just closed have given the recorder their last words.
+        if let Some((recorder, thread)) = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            recorder.shutdown();
+            if thread.join().is_err() {
+                tracing::error!("the recorder's thread had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn identity() -> Result<Identity, MediaError> {
+    let mut random = [0; 18];
+    getrandom::fill(&mut random).map_err(|error| MediaError::Start { what: "random numbers", source: error.into() })?;
+    let (numbers, name) = random.split_at(10);
+    let mut cname = String::with_capacity(16);
+    for byte in name {
+        // Writing to a string does not fail.
+        let _ = write!(cname, "{byte:02x}");
+    }
+    Ok(Identity {
+        ssrc: u32::from_be_bytes([numbers[0], numbers[1], numbers[2], numbers[3]]),
+        // Not too near to the wrap, for the sake of receivers that get it wrong in the beginning (RFC 3711 §3.3.1).
+        sequence: u16::from_be_bytes([numbers[4], numbers[5]]) & 0x7FFF,
+        timestamp: u32::from_be_bytes([numbers[6], numbers[7], numbers[8], numbers[9]]),
+        cname,
+    })
 }
 
 /// One call's media. Dropping it says BYE and closes the session; its last event is [`MediaEvent::Closed`].
-#[derive(Debug)]
 pub struct Session {
     id: SessionId,
     local_rtp: SocketAddr,
+    workers: Arc<[Handle]>,
+    link: Arc<Link>,
+    /// The codec of the last plan: 1 and its place in [`Codec::ALL`].
+    codec: AtomicU8,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("local_rtp", &self.local_rtp).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -109,11 +354,61 @@ impl Session {
         self.local_rtp
     }
 
-    /// Hands a command to the worker without waiting.
+    /// Hands a command to the worker without waiting. What needs work, the encoding of a clip, is done here, on the
+    /// caller's thread.
     ///
     /// # Errors
     /// [`MediaError::Busy`], [`MediaError::Stopped`], [`MediaError::InvalidDigits`], [`MediaError::InvalidBridge`].
-    pub fn send(&self, _command: MediaCommand) -> Result<(), MediaError> {
-        Err(MediaError::Stopped)
+    pub fn send(&self, command: MediaCommand) -> Result<(), MediaError> {
+        match &command {
+            MediaCommand::Configure(plan) => {
+                let place = Codec::ALL.iter().position(|codec| *codec == plan.codec).unwrap_or_default();
+                self.codec.store(place as u8 + 1, Ordering::Relaxed);
+            }
+            MediaCommand::Append { clip, .. } => self.encode(clip),
+            MediaCommand::SendDigits { digits } if !dtmf::sendable(digits) => {
+                return Err(MediaError::InvalidDigits(digits.clone()));
+            }
+            MediaCommand::Bridge { with } => return self.bridge(*with),
+            _ => {}
+        }
+        let worker = self.worker()?;
+        if self.link.pending.fetch_add(1, Ordering::Relaxed) >= ORDERS_A_SESSION {
+            self.link.pending.fetch_sub(1, Ordering::Relaxed);
+            return Err(MediaError::Busy);
+        }
+        worker
+            .order(Order::Command { number: self.id.number, command })
+            .inspect_err(|_| _ = self.link.pending.fetch_sub(1, Ordering::Relaxed))
+    }
+
+    fn encode(&self, clip: &Clip) {
+        let known = usize::from(self.codec.load(Ordering::Relaxed));
+        if let Some(codec) = known.checked_sub(1).and_then(|place| Codec::ALL.get(place)) {
+            clip.encoded(*codec);
+        }
+    }
+
+    fn bridge(&self, with: SessionId) -> Result<(), MediaError> {
+        let other = self.workers.get(usize::from(with.worker)).filter(|_| with != self.id);
+        let other = other.ok_or(MediaError::InvalidBridge(with))?;
+        let (here, there) = Bridge::pair();
+        // Should only one side get its end, it notices at once that the other is gone.
+        self.worker()?.order(Order::Join { number: self.id.number, bridge: here })?;
+        other.order(Order::Join { number: with.number, bridge: there })
+    }
+
+    fn worker(&self) -> Result<&Handle, MediaError> {
+        self.workers.get(usize::from(self.id.worker)).ok_or(MediaError::Stopped)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The worker looks at this now and then, should the order find no place.
+        self.link.closed.store(true, Ordering::Relaxed);
+        if let Ok(worker) = self.worker() {
+            let _ = worker.order(Order::Close { number: self.id.number });
+        }
     }
 }

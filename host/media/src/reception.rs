@@ -166,7 +166,7 @@ impl Reception {
         source.received_before = source.received;
         Some(ReportFigures {
             ssrc: source.ssrc,
-            fraction_lost: if expected == 0 { 0 } else { (lost * 256 / expected).min(255) as u8 },
+            fraction_lost: (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8,
             // 24 bits, signed; we never report less than none.
             cumulative_lost: source.lost().min(0x7F_FFFF) as u32,
             extended_sequence: source.newest as u32,

@@ -237,7 +237,7 @@ mod tests {
         let mut out = [0; MAX_REPORT];
         let length = write(&Report { sender: None, heard: None, ..report(false) }, &mut out);
         assert_eq!(out[1], 201);
-        assert!(length > 8 && length % 4 == 0);
+        assert!(length > 8 && length.is_multiple_of(4));
         assert_eq!(read(&out[..length], 2), Ok(Feedback::default()));
     }
 

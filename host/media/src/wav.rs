@@ -201,12 +201,15 @@ pub fn read(file: &[u8]) -> Result<Arc<Clip>, WavError> {
     read_samples(file).map(Clip::from_pcm)
 }
 
+/// Bytes before the samples of what we write.
+pub const HEADER: usize = 44;
+
 /// The 44 bytes before 16-bit PCM. Lengths beyond what the format can say are cut to its limit.
 #[must_use]
-pub fn header(channels: u16, rate: u32, data_bytes: u64) -> [u8; 44] {
+pub fn header(channels: u16, rate: u32, data_bytes: u64) -> [u8; HEADER] {
     let data = u32::try_from(data_bytes).unwrap_or(u32::MAX - 36).min(u32::MAX - 36);
     let block = channels * 2;
-    let mut header = [0; 44];
+    let mut header = [0; HEADER];
     header[..4].copy_from_slice(b"RIFF");
     header[4..8].copy_from_slice(&(data + 36).to_le_bytes());
     header[8..16].copy_from_slice(b"WAVEfmt ");
@@ -225,7 +228,7 @@ pub fn header(channels: u16, rate: u32, data_bytes: u64) -> [u8; 44] {
 /// A mono WAV file of 16 bits at 8 kHz.
 #[must_use]
 pub fn write(samples: &[i16]) -> Vec<u8> {
-    let mut file = Vec::with_capacity(44 + samples.len() * 2);
+    let mut file = Vec::with_capacity(HEADER + samples.len() * 2);
     file.extend_from_slice(&header(1, crate::SAMPLE_RATE, samples.len() as u64 * 2));
     file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
     file

@@ -1,0 +1,554 @@
+//! A worker thread: sockets, the clock, and the sessions pinned to it.
+//!
+//! Each round it waits for packets until the next slot of the wheel is due, takes commands, reads what has come, and
+//! serves the slot. Slots go before reading: however much a stranger sends, packets leave on time. Commands that
+//! arrived before a slot are carried out before its packets leave.
+
+use crate::bridge::Bridge;
+use crate::command::{MediaCommand, MediaEvent};
+use crate::histogram::Histogram;
+use crate::ports::{Pair, Ports};
+use crate::recorder::Recorder;
+use crate::stream::{Output, Stream};
+use crate::wheel::{self, Wheel};
+use crossbeam_channel::Receiver;
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{OwnedPermit, Sender};
+
+/// The token of the waker; sockets follow.
+pub(crate) const WAKER: Token = Token(0);
+/// Commands carried out before packets get their turn again.
+const ORDERS_A_ROUND: usize = 1_024;
+/// Packets read from one socket before the others get their turn.
+const BURST: usize = 32;
+/// No datagram of a telephone is longer.
+const DATAGRAM: usize = 2_048;
+/// How often ports at rest and abandoned sessions are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+/// The longest that ports rest, whoever still sends to them.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// Events that wait for a slow reader beside those in its channel.
+const BACKLOG: usize = 256;
+
+/// What a worker is told.
+pub(crate) enum Order {
+    Open(Box<Opening>),
+    Command { number: u64, command: MediaCommand },
+    Join { number: u64, bridge: Bridge },
+    Close { number: u64 },
+    Shutdown,
+}
+
+/// A new session.
+pub(crate) struct Opening {
+    pub(crate) number: u64,
+    pub(crate) call: String,
+    pub(crate) pair: Pair,
+    pub(crate) stream: Stream,
+    pub(crate) events: Sender<MediaEvent>,
+    /// The place of the last event.
+    pub(crate) last: OwnedPermit<MediaEvent>,
+    pub(crate) link: Arc<Link>,
+}
+
+/// What the handle of a session and its worker share.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// Commands on their way.
+    pub(crate) pending: AtomicUsize,
+    /// The handle is gone.
+    pub(crate) closed: AtomicBool,
+}
+
+/// What a worker and the plane share: figures, and whether the worker has been woken.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) woken: AtomicBool,
+    pub(crate) sessions: AtomicUsize,
+    pub(crate) packets_in: AtomicU64,
+    pub(crate) packets_out: AtomicU64,
+    pub(crate) send_errors: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) skipped: AtomicU64,
+    pub(crate) lateness: Histogram,
+    pub(crate) gaps: Histogram,
+}
+
+/// What all workers share.
+pub(crate) struct Common {
+    pub(crate) ports: Ports,
+    pub(crate) quarantine: Duration,
+    pub(crate) media_timeout: Duration,
+    pub(crate) start: Instant,
+    /// NTP time at `start`.
+    pub(crate) ntp_start: u64,
+    /// Sessions that count against the limit.
+    pub(crate) sessions: AtomicUsize,
+    pub(crate) recordings: AtomicU64,
+    pub(crate) recorder: Recorder,
+}
+
+impl Common {
+    /// The time since the plane started: the clock of everything in this room.
+    #[allow(clippy::disallowed_methods, reason = "the edge where the clock is read")]
+    pub(crate) fn now(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.start)
+    }
+}
+
+/// The sockets of a session and what is known to wait in them.
+struct Sockets {
+    port: u16,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// Already in the list of those to be read: RTP, RTCP.
+    listed: [bool; 2],
+}
+
+struct Call {
+    number: u64,
+    name: String,
+    stream: Stream,
+    events: EventQueue,
+    last: OwnedPermit<MediaEvent>,
+    link: Arc<Link>,
+    /// It has a place in the wheel.
+    turning: bool,
+}
+
+enum Use {
+    Call(Box<Call>),
+    /// The session is over; the ports stay bound and are read, so that no other call hears who still sends there.
+    Rest {
+        since: Duration,
+        heard: Duration,
+    },
+}
+
+struct Place {
+    sockets: Sockets,
+    using: Use,
+}
+
+impl Place {
+    fn call(&mut self) -> Option<(&Sockets, &mut Call)> {
+        match &mut self.using {
+            Use::Call(call) => Some((&self.sockets, call)),
+            Use::Rest { .. } => None,
+        }
+    }
+}
+
+/// Events on their way to the reader of a session.
+struct EventQueue {
+    sender: Sender<MediaEvent>,
+    backlog: VecDeque<MediaEvent>,
+    dropped: u64,
+}
+
+impl EventQueue {
+    fn push(&mut self, event: MediaEvent) {
+        let event = if self.backlog.is_empty() {
+            match self.sender.try_send(event) {
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+                Err(TrySendError::Full(event)) => event,
+            }
+        } else {
+            event
+        };
+        if self.backlog.len() < BACKLOG {
+            self.backlog.push_back(event);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
+                self.backlog.push_front(event);
+                return;
+            }
+        }
+    }
+}
+
+/// A session's output: its sockets, its events, and the worker's figures.
+struct Wire<'a> {
+    sockets: &'a Sockets,
+    events: &'a mut EventQueue,
+    gauges: &'a Gauges,
+}
+
+impl Output for Wire<'_> {
+    fn rtp(&mut self, to: SocketAddr, packet: &[u8]) -> bool {
+        let taken = self.sockets.rtp.send_to(packet, to).is_ok();
+        let counter = if taken { &self.gauges.packets_out } else { &self.gauges.send_errors };
+        counter.fetch_add(1, Ordering::Relaxed);
+        taken
+    }
+
+    fn rtcp(&mut self, to: SocketAddr, packet: &[u8], from_rtp_port: bool) {
+        let socket = if from_rtp_port { &self.sockets.rtp } else { &self.sockets.rtcp };
+        // A lost report is followed by another.
+        let _ = socket.send_to(packet, to);
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        self.events.push(event);
+    }
+}
+
+/// The thread.
+pub(crate) struct Worker {
+    poll: Poll,
+    orders: Receiver<Order>,
+    gauges: Arc<Gauges>,
+    common: Arc<Common>,
+    places: Slab<Place>,
+    keys: HashMap<u64, usize>,
+    wheel: Wheel,
+    /// Sockets that may have more to read.
+    readable: VecDeque<Token>,
+    due: Vec<usize>,
+    swept: Duration,
+    buffer: Box<[u8; DATAGRAM]>,
+}
+
+impl Worker {
+    pub(crate) fn new(poll: Poll, orders: Receiver<Order>, gauges: Arc<Gauges>, common: Arc<Common>) -> Self {
+        Self {
+            poll,
+            orders,
+            gauges,
+            common,
+            places: Slab::with_capacity(64),
+            keys: HashMap::new(),
+            wheel: Wheel::default(),
+            readable: VecDeque::with_capacity(256),
+            due: Vec::with_capacity(256),
+            swept: Duration::ZERO,
+            buffer: Box::new([0; DATAGRAM]),
+        }
+    }
+
+    /// Serves until it is told to shut down, then closes its sessions.
+    pub(crate) fn run(mut self) {
+        raise_priority();
+        let mut events = Events::with_capacity(1_024);
+        loop {
+            if let Err(error) = self.poll.poll(&mut events, self.wait())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a media thread cannot wait for packets");
+                break;
+            }
+            self.gauges.woken.store(false, Ordering::SeqCst);
+            for event in &events {
+                self.list(event.token());
+            }
+            if !self.obey() {
+                break;
+            }
+            self.read();
+            if !self.obey() {
+                break;
+            }
+            self.serve();
+            self.sweep();
+        }
+        let keys: Vec<usize> = self.places.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.close(key);
+        }
+    }
+
+    /// How long to wait for packets; for ever where nothing is open.
+    fn wait(&self) -> Option<Duration> {
+        if !self.readable.is_empty() || !self.orders.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let sweep = (!self.places.is_empty()).then(|| self.swept + SWEEP);
+        let next = [self.wheel.next(), sweep].into_iter().flatten().min()?;
+        Some(next.saturating_sub(self.common.now()))
+    }
+
+    fn list(&mut self, token: Token) {
+        if let Some((key, which)) = place(token)
+            && let Some(place) = self.places.get_mut(key)
+            && !std::mem::replace(&mut place.sockets.listed[which], true)
+        {
+            self.readable.push_back(token);
+        }
+    }
+
+    /// Carries out what was ordered. False when it is over.
+    fn obey(&mut self) -> bool {
+        for _ in 0..ORDERS_A_ROUND {
+            match self.orders.try_recv() {
+                Ok(Order::Open(opening)) => self.open(*opening),
+                Ok(Order::Command { number, command }) => self.command(number, command),
+                Ok(Order::Join { number, bridge }) => {
+                    // Where the session is gone, dropping the bridge tells the other side.
+                    if let Some(key) = self.keys.get(&number)
+                        && let Some((_, call)) = self.places.get_mut(*key).and_then(Place::call)
+                    {
+                        call.stream.join(bridge);
+                    }
+                }
+                Ok(Order::Close { number }) => {
+                    if let Some(key) = self.keys.get(&number).copied() {
+                        self.close(key);
+                    }
+                }
+                Ok(Order::Shutdown) => return false,
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    fn open(&mut self, opening: Opening) {
+        let Opening { number, call: name, pair, stream, events, last, link } = opening;
+        let mut sockets = Sockets {
+            port: pair.port,
+            rtp: UdpSocket::from_std(pair.rtp),
+            rtcp: UdpSocket::from_std(pair.rtcp),
+            listed: [false; 2],
+        };
+        let entry = self.places.vacant_entry();
+        let key = entry.key();
+        let registry = self.poll.registry();
+        let registered = registry
+            .register(&mut sockets.rtp, token(key, 0), Interest::READABLE)
+            .and_then(|()| registry.register(&mut sockets.rtcp, token(key, 1), Interest::READABLE));
+        if let Err(error) = &registered {
+            // The session stays deaf and its timeout will tell; there is nobody else to tell now.
+            tracing::error!(call = name, %error, "cannot wait for the packets of a session");
+        }
+        tracing::debug!(call = name, port = sockets.port, "media session opened");
+        let events = EventQueue { sender: events, backlog: VecDeque::new(), dropped: 0 };
+        let call = Box::new(Call { number, name, stream, events, last, link, turning: false });
+        entry.insert(Place { sockets, using: Use::Call(call) });
+        self.keys.insert(number, key);
+    }
+
+    fn command(&mut self, number: u64, command: MediaCommand) {
+        let now = self.common.now();
+        let Some(key) = self.keys.get(&number).copied() else { return };
+        let Some((sockets, call)) = self.places.get_mut(key).and_then(Place::call) else { return };
+        call.link.pending.fetch_sub(1, Ordering::Relaxed);
+        if let MediaCommand::Record { path } = command {
+            call.record(path, &self.common);
+            return;
+        }
+        let mut wire = Wire { sockets, events: &mut call.events, gauges: &self.gauges };
+        call.stream.command(now, command, &mut wire);
+        if !call.turning && call.stream.period().is_some() {
+            call.turning = true;
+            self.wheel.join(key, now);
+        }
+    }
+
+    /// Reads sockets in turns, until all have had theirs or a slot is due.
+    fn read(&mut self) {
+        let deadline = self.wheel.next().unwrap_or(Duration::MAX);
+        for _ in 0..self.readable.len() {
+            let now = self.common.now();
+            if now >= deadline {
+                return;
+            }
+            let Some(token) = self.readable.pop_front() else { return };
+            if self.guarded(token, |worker| worker.read_burst(token, now)).unwrap_or(false) {
+                self.readable.push_back(token);
+            }
+        }
+    }
+
+    /// Reads some packets; true when there may be more.
+    fn read_burst(&mut self, token: Token, now: Duration) -> bool {
+        let Some((key, which)) = place(token) else { return false };
+        let Some(place) = self.places.get_mut(key) else { return false };
+        let mut count = 0;
+        while count < BURST {
+            let sockets = &place.sockets;
+            let socket = if which == 0 { &sockets.rtp } else { &sockets.rtcp };
+            let (length, source) = match socket.recv_from(&mut self.buffer[..]) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Empty; or an error of the socket, which is as good as empty until the next event.
+                Err(_) => break,
+            };
+            count += 1;
+            match &mut place.using {
+                Use::Rest { heard, .. } => *heard = now,
+                Use::Call(call) => {
+                    let rejected = call.stream.rejected();
+                    let datagram = &self.buffer[..length];
+                    if which == 0 {
+                        let mut wire = Wire { sockets, events: &mut call.events, gauges: &self.gauges };
+                        call.stream.rtp(now, source, datagram, &mut wire);
+                    } else {
+                        call.stream.rtcp(now, source, datagram);
+                    }
+                    self.gauges.rejected.fetch_add(call.stream.rejected() - rejected, Ordering::Relaxed);
+                }
+            }
+        }
+        let more = count == BURST;
+        place.sockets.listed[which] = more;
+        self.gauges.packets_in.fetch_add(count as u64, Ordering::Relaxed);
+        more
+    }
+
+    /// Serves all slots that are due.
+    fn serve(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        while let Some(slot) = self.wheel.turn(self.common.now(), &mut due) {
+            for key in &due {
+                self.guarded(token(*key, 0), |worker| worker.tick(*key, slot));
+            }
+        }
+        self.due = due;
+    }
+
+    fn tick(&mut self, key: usize, slot: u64) {
+        let Some((sockets, call)) = self.places.get_mut(key).and_then(Place::call) else { return };
+        let Some(period) = call.stream.period() else { return };
+        let now = self.common.now();
+        let late = now.saturating_sub(wheel::time_of(slot));
+        // One packet is caught up with at once; of more than that the far end could make no use.
+        let missed = u32::try_from(late.as_micros() / period.as_micros()).unwrap_or(u32::MAX);
+        let skipped = missed.saturating_sub(1);
+        let mut wire = Wire { sockets, events: &mut call.events, gauges: &self.gauges };
+        let gap = call.stream.tick(now, skipped, &mut wire);
+        call.events.flush();
+        self.gauges.lateness.record(late);
+        if let Some(gap) = gap {
+            self.gauges.gaps.record(gap);
+        }
+        self.gauges.skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
+        self.wheel.put(key, slot + wheel::slot_at(period) * (1 + u64::from(skipped)));
+    }
+
+    /// Does something for one session. Should that panic, which is a bug, it costs this call and not the hundreds of
+    /// others on this thread.
+    fn guarded<T>(&mut self, token: Token, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self))).ok();
+        if done.is_none()
+            && let Some((key, _)) = place(token)
+        {
+            tracing::error!(key, "a media session panicked and is closed");
+            let _ = catch_unwind(AssertUnwindSafe(|| self.close(key)));
+        }
+        done
+    }
+
+    /// Ends a session; its ports go to rest.
+    fn close(&mut self, key: usize) {
+        let now = self.common.now();
+        let Some(place) = self.places.get_mut(key) else { return };
+        let Use::Call(call) = std::mem::replace(&mut place.using, Use::Rest { since: now, heard: now }) else {
+            return;
+        };
+        self.wheel.leave(key);
+        self.keys.remove(&call.number);
+        let Call { name, stream, mut events, last, .. } = *call;
+        events.flush();
+        let dropped = events.dropped + events.backlog.len() as u64;
+        let mut wire = Wire { sockets: &place.sockets, events: &mut events, gauges: &self.gauges };
+        stream.close(now, &mut wire, last, dropped);
+        self.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.common.sessions.fetch_sub(1, Ordering::Relaxed);
+        tracing::debug!(call = name, port = place.sockets.port, "media session closed");
+    }
+
+    /// Now and then: closes sessions whose handle is gone without a word, and frees ports that have rested.
+    fn sweep(&mut self) {
+        let now = self.common.now();
+        if now < self.swept + SWEEP {
+            return;
+        }
+        self.swept = now;
+        let (pairs, free) = self.common.ports.count();
+        // Where ports are scarce they rest for less, down to nothing.
+        let quarantine = match free * 100 / pairs.max(1) {
+            _ if pairs == 0 => self.common.quarantine,
+            25.. => self.common.quarantine,
+            5..25 => self.common.quarantine / 5,
+            _ => Duration::ZERO,
+        };
+        let mut abandoned = Vec::new();
+        let mut rested = Vec::new();
+        for (key, place) in &self.places {
+            match &place.using {
+                Use::Call(call) if call.link.closed.load(Ordering::Relaxed) => abandoned.push(key),
+                Use::Call(_) => {}
+                Use::Rest { since, heard } => {
+                    if now.saturating_sub(*heard) >= quarantine || now.saturating_sub(*since) >= LONGEST_REST {
+                        rested.push(key);
+                    }
+                }
+            }
+        }
+        for key in abandoned {
+            self.close(key);
+        }
+        for key in rested {
+            let place = self.places.remove(key);
+            let port = place.sockets.port;
+            // Closing a socket takes it out of the poll.
+            drop(place);
+            self.common.ports.release(port);
+        }
+    }
+}
+
+impl Call {
+    fn record(&mut self, path: PathBuf, common: &Common) {
+        let id = common.recordings.fetch_add(1, Ordering::Relaxed);
+        let error = match self.events.sender.clone().try_reserve_owned() {
+            Ok(done) => match common.recorder.begin(id, path.clone(), done) {
+                Ok(recording) => {
+                    self.stream.record(recording);
+                    return;
+                }
+                Err(_) => "the recorder does not keep up",
+            },
+            Err(_) => "nobody reads the events of this session",
+        };
+        tracing::error!(call = self.name, path = %path.display(), error, "a recording cannot be begun");
+        self.events.push(MediaEvent::RecordingFailed { path, error: error.into() });
+    }
+}
+
+/// The token of a session's socket: 0 for RTP, 1 for RTCP.
+const fn token(key: usize, which: usize) -> Token {
+    Token(key * 2 + which + 1)
+}
+
+const fn place(token: Token) -> Option<(usize, usize)> {
+    match token.0.checked_sub(1) {
+        Some(at) => Some((at / 2, at % 2)),
+        None => None,
+    }
+}
+
+/// Packets on time matter more than anything else this process does.
+fn raise_priority() {
+    // On Linux this is the calling thread's. Without the right to it, it goes on as it is.
+    if let Err(error) = rustix::process::nice(-10) {
+        tracing::debug!(%error, "media threads run at normal priority");
+    }
+}
