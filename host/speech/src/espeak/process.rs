@@ -144,12 +144,11 @@ impl Drop for Running {
 }
 
 /// Bounds what it may take. It runs for some microseconds without bounds; its
-/// killer does not depend on them.
+/// killer does not depend on them. File sizes are left alone: the audio library
+/// it links makes a shared memory file of its own as it starts, and dies without.
 fn limit(child: &Child) {
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    for (resource, most) in
-        [(Resource::Cpu, MAX_CPU_SECONDS), (Resource::As, MAX_MEMORY), (Resource::Core, 0), (Resource::Fsize, 0)]
-    {
+    for (resource, most) in [(Resource::Cpu, MAX_CPU_SECONDS), (Resource::As, MAX_MEMORY), (Resource::Core, 0)] {
         let bound = Rlimit { current: Some(most), maximum: Some(most) };
         if pid.is_some()
             && let Err(error) = prlimit(pid, resource, bound)
