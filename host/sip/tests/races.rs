@@ -112,6 +112,21 @@ fn cancel_and_answer_cross() {
 }
 
 #[test]
+fn a_cancelled_call_whose_end_never_comes_is_forgotten() {
+    let mut pair = Pair::new(1);
+    let (caller, callee) = pair.call(Some(OFFER));
+    pair.ends[1].ring(pair.now, callee).unwrap();
+    pair.run_ms(50);
+    pair.loss = 100;
+    pair.ends[0].hang_up(pair.now, caller, None).unwrap();
+    pair.run(LIFE + Duration::from_millis(1));
+    assert_eq!(pair.ends[0].remembered(), (0, 0, 0), "64·T1 after the CANCEL (RFC 3261 §9.1)");
+    pair.run(Duration::from_secs(180));
+    assert_eq!(pair.ended(1, callee), Some((false, Some(480))));
+    pair.must_be_clean();
+}
+
+#[test]
 fn a_lost_ack_is_asked_for_again() {
     let mut pair = Pair::new(1);
     lose(&mut pair, 0, "ACK 1", 2);

@@ -274,7 +274,7 @@ impl Endpoint {
     /// What it still remembers: legs, client and server transactions.
     #[must_use]
     pub fn remembered(&self) -> (usize, usize, usize) {
-        (self.legs.len(), self.core.clients.len(), self.core.servers.len())
+        (self.legs.len().max(self.dialogs.len()), self.core.clients.len(), self.core.servers.len())
     }
 
     /// What went by.
