@@ -46,6 +46,8 @@ pub use via::Via;
 pub const MAX_MESSAGE: usize = 65_536;
 /// Header lines in a message. Real ones have 10 to 40.
 pub const MAX_HEADERS: usize = 256;
+/// Bytes of one header name. RFC 4475 §3.1.1.7 has one of 90.
+pub const MAX_NAME: usize = 256;
 /// Bytes of one header value or URI. An `Identity` with a certificate chain stays below.
 pub const MAX_VALUE: usize = 16_384;
 /// Hops in all `Via` lines of a message. `Max-Forwards` allows 70 on the way; RFC 4475 §3.1.1.7 has 34.

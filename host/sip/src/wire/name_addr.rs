@@ -40,6 +40,9 @@ impl NameAddr {
     /// The same with a tag; tags are tokens, anything else in it is left out.
     pub fn with_tag(mut self, tag: &str) -> Self {
         let tag: String = tag.chars().filter(|&c| c.is_ascii() && lex::is_token_byte(c as u8)).collect();
+        if tag.is_empty() {
+            return self;
+        }
         let mut raw = self.params.as_bytes().to_vec();
         if !raw.is_empty() && !raw.starts_with(b";") {
             raw.insert(0, b';');

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::message::typed;
 use super::value::CSeq;
 use super::{
-    Fault, Field, HeaderError, HeaderName, Headers, MAX_HEADERS, MAX_MESSAGE, MAX_VALUE, MAX_VIAS, Message, Method,
-    ParseError, StartLine, Uri, ValueFault, lex, name_addr, via,
+    Fault, Field, HeaderError, HeaderName, Headers, MAX_HEADERS, MAX_MESSAGE, MAX_NAME, MAX_VALUE, MAX_VIAS, Message,
+    Method, ParseError, StartLine, Uri, ValueFault, lex, name_addr, via,
 };
 
 /// Reads one message from a datagram, or from a frame of a stream.
@@ -149,6 +149,9 @@ impl Lexer {
         let colon = text.iter().position(|&b| b == b':').ok_or(Fault::HeaderLine)?;
         // `Header :` is the header (CVE-2020-28361); a name never spans lines or begins with a blank.
         let name_end = lex::trimmed(text, 0, colon).1;
+        if name_end > MAX_NAME {
+            return Err(Fault::HeaderLine);
+        }
         let name = match Field::find(&text[..name_end]) {
             Some(field) => HeaderName::Known(field),
             None => HeaderName::parse(&self.bytes.slice(line.start..line.start + name_end)).ok_or(Fault::HeaderLine)?,

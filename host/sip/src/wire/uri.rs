@@ -56,7 +56,7 @@ impl Uri {
     /// `sip:user@address`, the user escaped as RFC 3261 §25.1 asks. `transport` becomes a parameter when given.
     pub fn sip(user: Option<&str>, address: SocketAddr, transport: Option<&str>) -> Self {
         let mut raw = String::from("sip:");
-        if let Some(user) = user {
+        if let Some(user) = user.filter(|user| !user.is_empty()) {
             escape_user(user, &mut raw);
             raw.push('@');
         }
