@@ -1,1 +1,28 @@
-//! Requests to customers' systems: context fetch and the outbox worker, signed, retried, guarded.
+//! Requests to customers' systems: context fetch and the outbox worker, signed,
+//! retried, guarded.
+//!
+//! * [`Egress`] – the guarded client: no private address, no redirect, no endless answer
+//! * [`fetch_context`] – what a customer knows of a caller, asked at the INVITE
+//! * [`OutboxWorker`] – brings what the store's outbox holds to its receivers
+//! * [`ladder`] – when to try again
+//! * [`sign`] – Standard Webhooks signatures
+//!
+//! What it never does: send a request to an address that was not checked, follow
+//! a redirect, put a URL or a secret into a log or an error, change a byte of a
+//! delivery between attempts.
+
+pub mod address;
+mod context;
+mod egress;
+#[doc(hidden)]
+pub mod fuzz;
+mod guard;
+pub mod ladder;
+mod signing;
+mod worker;
+
+pub use context::{ContextRequest, FetchError, MAX_CONTEXT, fetch_context};
+pub use egress::{ClientError, Egress, EgressError, Resolver, SystemResolver};
+pub use guard::{EgressPolicy, Refused};
+pub use signing::{SignError, sign};
+pub use worker::{OutboxWorker, WorkerConfig, WorkerStats};

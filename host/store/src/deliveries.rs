@@ -332,35 +332,29 @@ async fn lease_endpoint(
     Ok(leased)
 }
 
-async fn lease(db: &mut Db, request: &LeaseRequest) -> Result<Leases, StoreError> {
-    // Hops from endpoint to endpoint along the index of what is open, so that the
-    // backlog of one costs the others nothing.
-    let open: Vec<(String, UnixMs)> = sqlx::query_as(
-        "WITH RECURSIVE open (endpoint) AS (
-             SELECT MIN(endpoint) FROM deliveries WHERE due_at IS NOT NULL
-             UNION ALL
-             SELECT (SELECT MIN(d.endpoint) FROM deliveries d WHERE d.due_at IS NOT NULL AND d.endpoint > open.endpoint)
-             FROM open WHERE open.endpoint IS NOT NULL
-         )
-         SELECT endpoint, (SELECT MIN(d.due_at) FROM deliveries d WHERE d.due_at IS NOT NULL AND d.endpoint = open.endpoint)
-         FROM open WHERE endpoint IS NOT NULL",
+/// Every endpoint with something open, and when the first of it is due. Hops from
+/// endpoint to endpoint along the index of what is open, so that the backlog of one
+/// costs the others nothing.
+const OPEN: &str = "WITH RECURSIVE open (endpoint) AS (
+        SELECT MIN(endpoint) FROM deliveries WHERE due_at IS NOT NULL
+        UNION ALL
+        SELECT (SELECT MIN(d.endpoint) FROM deliveries d WHERE d.due_at IS NOT NULL AND d.endpoint > open.endpoint)
+        FROM open WHERE open.endpoint IS NOT NULL
     )
-    .fetch_all(&mut *db)
-    .await?;
-    let room = |endpoint: &str| request.busy.get(endpoint).copied().unwrap_or(request.per_endpoint);
-    let mut waiting: Vec<_> = open.into_iter().filter(|(endpoint, _)| room(endpoint) > 0).collect();
-    waiting.sort_by_key(|(_, due)| *due);
-    let mut found = Leases::default();
-    for (endpoint, due) in waiting {
-        let left = request.limit.saturating_sub(found.items.len());
-        if due > request.now || left == 0 {
-            found.next_due = Some(due);
+    SELECT endpoint, (SELECT MIN(d.due_at) FROM deliveries d WHERE d.due_at IS NOT NULL AND d.endpoint = open.endpoint)
+    FROM open WHERE endpoint IS NOT NULL";
+
+/// Leases for these endpoints, the longest due first, up to the limit.
+async fn lease_all(db: &mut Db, request: &LeaseRequest, due: Vec<(String, usize)>) -> Result<Vec<Leased>, StoreError> {
+    let mut items = Vec::new();
+    for (endpoint, room) in due {
+        let left = request.limit.saturating_sub(items.len());
+        if left == 0 {
             break;
         }
-        let count = room(&endpoint).min(left);
-        found.items.extend(lease_endpoint(db, request, &endpoint, count).await?);
+        items.extend(lease_endpoint(db, request, &endpoint, room.min(left)).await?);
     }
-    Ok(found)
+    Ok(items)
 }
 
 async fn finish(db: &mut Db, leased: &Leased, report: &AttemptReport, now: UnixMs) -> Result<(), StoreError> {
@@ -416,9 +410,25 @@ async fn finish(db: &mut Db, leased: &Leased, report: &AttemptReport, now: UnixM
 }
 
 impl Store {
-    /// Takes what is due into the worker's hands.
+    /// Takes what is due into the worker's hands. Writes nothing when nothing is.
     pub async fn lease(&self, request: LeaseRequest) -> Result<Leases, StoreError> {
-        self.write(move |db| Box::pin(async move { lease(db, &request).await })).await
+        let mut open: Vec<(String, UnixMs)> = sqlx::query_as(OPEN).fetch_all(self.readers()).await?;
+        open.sort_by_key(|(_, due)| *due);
+        let room = |endpoint: &str| request.busy.get(endpoint).copied().unwrap_or(request.per_endpoint);
+        let open =
+            open.into_iter().map(|(endpoint, due)| (room(&endpoint), endpoint, due)).filter(|(room, ..)| *room > 0);
+        let (due, later): (Vec<_>, Vec<_>) = open.partition(|(.., due)| *due <= request.now);
+        let mut next_due = later.first().map(|(.., due)| *due);
+        if due.is_empty() {
+            return Ok(Leases { items: Vec::new(), next_due });
+        }
+        let (limit, now) = (request.limit, request.now);
+        let due = due.into_iter().map(|(room, endpoint, _)| (endpoint, room)).collect();
+        let items = self.write(move |db| Box::pin(async move { lease_all(db, &request, due).await })).await?;
+        if items.len() >= limit {
+            next_due = Some(now);
+        }
+        Ok(Leases { items, next_due })
     }
 
     /// Where a leased delivery goes now, with its secrets.
@@ -453,27 +463,6 @@ impl Store {
         leased.body = Vec::new();
         let now = self.now();
         self.write(move |db| Box::pin(async move { finish(db, &leased, &report, now).await })).await
-    }
-
-    /// Gives leases back untouched, at a graceful stop.
-    pub async fn release(&self, leases: Vec<String>) -> Result<(), StoreError> {
-        let now = self.now();
-        self.write(move |db| {
-            Box::pin(async move {
-                for lease in leases {
-                    sqlx::query(
-                        "UPDATE deliveries SET state = 'pending', due_at = $1, lease = NULL, leased_by = NULL
-                         WHERE leased_by IS NOT NULL AND lease = $2",
-                    )
-                    .bind(now)
-                    .bind(lease)
-                    .execute(&mut *db)
-                    .await?;
-                }
-                Ok(())
-            })
-        })
-        .await
     }
 
     /// Deliveries, the newest first.

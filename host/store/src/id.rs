@@ -21,15 +21,6 @@ fn is_hex32(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// The id of a script's own push: made of the call's id and the push's number
-/// within the call, so that the script knows it before it is stored and the same
-/// push never gets two.
-#[must_use]
-pub fn of_push(call_id: &str, push_seq: u32) -> String {
-    let call = call_id.strip_prefix("call_").unwrap_or(call_id);
-    format!("evt_{call}_{push_seq}")
-}
-
 /// The customer a row belongs to (`ten_…`). Nearly every function of the store
 /// wants one, and finds nothing that belongs to another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema, sqlx::Type)]

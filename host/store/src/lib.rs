@@ -134,8 +134,10 @@ impl Store {
         }
         std::fs::create_dir_all(artefacts)
             .map_err(|e| StoreError::io(&format!("creating {}", artefacts.display()), &e))?;
-        let mut connection = options.connect().await?;
-        sqlx::migrate!("./migrations").run(&mut connection).await?;
+        // By way of a pool because the future of a migration over a borrowed connection is not `Send`.
+        let first = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("./migrations").run(&first).await?;
+        let mut connection = first.acquire().await?.detach();
         let default_tenant = tenants::ensure_default(&mut connection, clock.now()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)

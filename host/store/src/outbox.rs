@@ -4,6 +4,7 @@
 
 use crate::writer::Db;
 use crate::{API_VERSION, FieldError, Store, StoreError, TenantId, UnixMs, id, webhooks};
+use callbox_dialogue::CallId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -51,7 +52,7 @@ pub struct NewPush {
     pub script_id: String,
     /// Unique within the call, counting from 1.
     pub push_seq: u32,
-    /// The id the script was told; none for [`id::of_push`].
+    /// The id the script was told; none for [`CallId::push_id`].
     pub event_id: Option<String>,
     /// By the manifest's name.
     pub destination: String,
@@ -199,7 +200,7 @@ pub(crate) async fn push(db: &mut Db, checked: CheckedPush, now: UnixMs) -> Resu
         return Ok(id);
     }
     let event = NewEvent {
-        id: push.event_id.unwrap_or_else(|| id::of_push(&push.call_id, push.push_seq)),
+        id: push.event_id.unwrap_or_else(|| CallId(push.call_id.clone()).push_id(push.push_seq)),
         tenant: &push.tenant_id,
         call: Some(&push.call_id),
         sequence: Some(next_sequence(db, &push.tenant_id, &push.call_id).await?),

@@ -38,7 +38,7 @@ async fn a_call_has_one_completed_event_and_no_gap() {
     store.mark_answered(&start, store.now()).await.unwrap();
     let first = store.enqueue_push(push(&house, &start.id, 1)).await.unwrap();
     assert_eq!(store.enqueue_push(push(&house, &start.id, 1)).await.unwrap(), first);
-    assert_eq!(first, id::of_push(&start.id, 1));
+    assert_eq!(first, callbox_dialogue::CallId(start.id.clone()).push_id(1));
 
     house.clock.advance(9_000);
     let mut completion = end(&start);
