@@ -272,6 +272,8 @@ impl Engine {
         let plan = self.plan_listening(options)?;
         if held {
             self.handles.room(self.setup.limits.max_handles)?;
+        } else {
+            self.no_open_writer()?;
         }
         self.ensure_answer();
         Ok(self.begin_listening(plan, None, held))

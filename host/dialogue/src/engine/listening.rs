@@ -183,6 +183,8 @@ impl Engine {
         if !head.barge_in.speech || !matches!(head.stage, Stage::Playing { .. }) {
             return false;
         }
+        // Somebody who was speaking before has to go on over the prompt.
+        let since = since.max(head.sounding_since().unwrap_or(since));
         let (min_speech, enough_words) = match &self.listening {
             Some(listening) => (listening.options.min_speech, listening.enough_words(listening.partial.as_ref())),
             None => (MIN_SPEECH, true),

@@ -1,1 +1,104 @@
-//! Property tests come.
+//! Random interleavings of script, leg, caller and time. Whatever happens,
+//! every rule holds.
+
+mod hostile;
+mod invariants;
+mod plausible;
+
+use crate::rig::{Entry, setup, source, text};
+use callbox_dialogue::call::{Direction, EndReason};
+use callbox_dialogue::leg::TransferResult;
+use callbox_dialogue::setup::{Fallback, Limits, SourcePolicy};
+use callbox_dialogue::{Engine, Input, Output, Setup, Time};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// The same cases every time, so that a failure is one for everybody.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        ..ProptestConfig::default()
+    }
+}
+
+/// Calls of every kind.
+fn any_setup() -> impl Strategy<Value = Setup> {
+    let limits = (prop_oneof![Just(0_u32), 3_000_u32..20_000], 30_000_u32..600_000, 1_u16..8);
+    let policy = prop_oneof![Just(SourcePolicy::Continue), Just(SourcePolicy::Fallback), Just(SourcePolicy::Reject)];
+    let fallback = (any::<bool>(), any::<bool>());
+    (any::<bool>(), any::<bool>(), limits, policy, fallback).prop_map(
+        |(outbound, recogniser, (silence_timeout, max_duration, queued), policy, (say, transfer))| {
+            let mut setup = setup();
+            if outbound {
+                setup.info.direction = Direction::Outbound;
+            }
+            setup.speech_recognition = recogniser;
+            setup.limits = Limits {
+                silence_timeout,
+                max_duration,
+                max_queued_prompts: queued,
+                max_handles: 8,
+                ..Limits::default()
+            };
+            setup.sources.insert("early".into(), source(true, policy));
+            setup.sources.insert("asked".into(), source(false, SourcePolicy::Continue));
+            setup.fallback = Fallback {
+                say: if say { text("fallback") } else { Vec::new() },
+                transfer_to: transfer.then(|| "100".to_owned()),
+            };
+            setup
+        },
+    )
+}
+
+fn any_transfer_result() -> impl Strategy<Value = TransferResult> {
+    prop_oneof![
+        Just(TransferResult::Connected),
+        Just(TransferResult::Returned),
+        (400_u16..700).prop_map(|status| TransferResult::Failed { status, reason: "no".into() }),
+    ]
+}
+
+fn any_reason() -> impl Strategy<Value = EndReason> {
+    prop_oneof![Just(EndReason::OperatorHangup), Just(EndReason::PlatformError)]
+}
+
+/// Plays the inputs of a log to a fresh engine.
+fn replay(setup: Setup, inputs: &[(u64, Input)]) -> (Vec<Output>, Engine) {
+    let mut engine = Engine::new(setup);
+    let mut outputs = Vec::new();
+    for (at, input) in inputs {
+        engine.handle(Time(*at), input.clone());
+        while let Some(output) = engine.poll_output() {
+            outputs.push(output);
+        }
+    }
+    (outputs, engine)
+}
+
+/// The same inputs give the same outputs, however often the clock is looked
+/// at in between: a deadline may be served late.
+fn is_deterministic(setup: &Setup, log: &[(u64, Entry)]) -> Result<(), TestCaseError> {
+    let inputs: Vec<(u64, Input)> = log
+        .iter()
+        .filter_map(|(at, entry)| if let Entry::In(input) = entry { Some((*at, input.clone())) } else { None })
+        .collect();
+    let outputs: Vec<Output> = log
+        .iter()
+        .filter_map(|(_, entry)| if let Entry::Out(output) = entry { Some(output.clone()) } else { None })
+        .collect();
+    let (again, engine) = replay(setup.clone(), &inputs);
+    prop_assert_eq!(&outputs, &again);
+    let last = inputs.last().cloned();
+    let untimed: Vec<(u64, Input)> = inputs
+        .into_iter()
+        .filter(|(_, input)| *input != Input::Tick)
+        .chain(last.map(|(at, _)| (at, Input::Tick)))
+        .collect();
+    let (late, late_engine) = replay(setup.clone(), &untimed);
+    prop_assert_eq!(&outputs, &late, "a late tick changes what happens");
+    prop_assert_eq!(format!("{:?}", engine.record()), format!("{:?}", late_engine.record()));
+    Ok(())
+}

@@ -63,9 +63,18 @@ struct Known {
     broken: bool,
 }
 
+/// What went in and what came out, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Entry {
+    In(Input),
+    Out(Output),
+}
+
 /// A call in virtual time.
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
+    /// Everything, with its time.
+    pub(crate) log: Vec<(u64, Entry)>,
     pub(crate) now: u64,
     /// What the leg was told, and when.
     pub(crate) commands: Vec<(u64, LegCommand)>,
@@ -76,8 +85,13 @@ pub(crate) struct Rig {
     sequence: u64,
     prompts: BTreeMap<PromptId, Known>,
     sounding: Option<Sounding>,
+    recogniser_done: Option<RecognitionId>,
+    is_gone: bool,
     /// How long a text segment sounds.
     pub(crate) text_ms: u64,
+    /// How long a prompt takes to get ready, and to be stopped.
+    pub(crate) prepare_ms: u64,
+    pub(crate) stop_ms: u64,
     /// Prompts whose text is this fail to get ready.
     pub(crate) broken: String,
     /// Whether the leg reports word times: evenly spread.
@@ -96,6 +110,7 @@ impl Rig {
     pub(crate) fn new(setup: Setup) -> Self {
         let mut rig = Self {
             engine: Engine::new(setup),
+            log: Vec::new(),
             now: 0,
             commands: Vec::new(),
             outputs: Vec::new(),
@@ -104,7 +119,11 @@ impl Rig {
             sequence: 0,
             prompts: BTreeMap::new(),
             sounding: None,
+            recogniser_done: None,
+            is_gone: false,
             text_ms: 1_000,
+            prepare_ms: 10,
+            stop_ms: 20,
             broken: "broken".into(),
             words: false,
             transfer: None,
@@ -127,7 +146,11 @@ impl Rig {
 
     /// Hands in an input now.
     pub(crate) fn give(&mut self, input: Input) {
+        self.log.push((self.now, Entry::In(input.clone())));
         self.engine.handle(Time(self.now), input);
+        if let Some(deadline) = self.engine.deadline() {
+            assert!(deadline.0 > self.now, "the deadline is not later than the last time handled");
+        }
         self.drain();
     }
 
@@ -146,9 +169,22 @@ impl Rig {
         }
     }
 
+    /// The recogniser is done: no run is under way until the next is started.
+    pub(crate) fn recogniser_over(&mut self, event: LegEvent) {
+        self.recogniser_done = self.recognition();
+        self.leg(event);
+    }
+
+    /// The far end is gone: nothing that was on its way arrives any more.
+    pub(crate) fn gone(&mut self) {
+        self.sounding = None;
+        self.due.clear();
+        self.is_gone = true;
+    }
+
     /// The caller hangs up.
     pub(crate) fn remote_hangup(&mut self) {
-        self.sounding = None;
+        self.gone();
         self.leg(LegEvent::Ended { cause: EndCause::RemoteHangup, evidence: Evidence::default(), reason: None });
     }
 
@@ -221,7 +257,6 @@ impl Rig {
                 true
             }
             (_, Some(engine)) if engine <= end => {
-                assert!(engine > self.now, "the deadline is not later than the last time handled");
                 self.now = engine;
                 self.give(Input::Tick);
                 true
@@ -231,12 +266,16 @@ impl Rig {
     }
 
     fn later(&mut self, delay: u64, event: LegEvent) {
+        if self.is_gone {
+            return;
+        }
         self.sequence += 1;
         self.due.insert((self.now + delay, self.sequence), Input::Leg(event));
     }
 
     fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
+            self.log.push((self.now, Entry::Out(output.clone())));
             match output {
                 Output::Leg(command) => self.obey(command),
                 Output::Reply { reply, sensitive } => self.replies.push_back((reply, sensitive)),
@@ -259,6 +298,7 @@ impl Rig {
             LegCommand::Answer if self.answers => self.later(5, LegEvent::Answered),
             LegCommand::Hangup | LegCommand::Reject { .. } => {
                 self.sounding = None;
+                self.due.clear();
                 if self.ends {
                     let status = if let LegCommand::Reject { status, .. } = command { Some(status) } else { None };
                     let evidence = Evidence { sip_status: status, ..Evidence::default() };
@@ -271,9 +311,9 @@ impl Rig {
                 self.prompts.insert(prompt, Known { length, open, broken });
                 if broken {
                     let error = callbox_dialogue::HostError::Unavailable("no voice".into());
-                    self.later(10, LegEvent::PrepareFailed { prompt, error });
+                    self.later(self.prepare_ms, LegEvent::PrepareFailed { prompt, error });
                 } else {
-                    self.later(10, LegEvent::Prepared { prompt });
+                    self.later(self.prepare_ms, LegEvent::Prepared { prompt });
                 }
                 if self.words && !broken {
                     self.spread_words(prompt, &segments, length);
@@ -312,8 +352,16 @@ impl Rig {
                         !matches!(input, Input::Leg(LegEvent::PromptEnded { prompt: ended, .. }) if *ended == prompt)
                     });
                     if self.stops {
-                        self.later(20, LegEvent::PromptEnded { prompt, played, complete: false });
+                        self.later(self.stop_ms, LegEvent::PromptEnded { prompt, played, complete: false });
                     }
+                } else {
+                    self.due.retain(|_, input| {
+                        !matches!(
+                            input,
+                            Input::Leg(LegEvent::Prepared { prompt: made } | LegEvent::PrepareFailed { prompt: made, .. })
+                                if *made == prompt
+                        )
+                    });
                 }
             }
             LegCommand::SendDigits { digits } => {
@@ -348,7 +396,7 @@ impl Rig {
             .zip(1..)
             .map(|(end, nth)| WordMark { at: (length * nth / count) as u32, text_end: *end as u32 })
             .collect();
-        self.later(10, LegEvent::Words { prompt, marks, duration: u32::try_from(length).ok() });
+        self.later(self.prepare_ms, LegEvent::Words { prompt, marks, duration: u32::try_from(length).ok() });
     }
 
     // What came out.
@@ -365,18 +413,19 @@ impl Rig {
 
     /// The run of the recogniser that was started last and not stopped.
     pub(crate) fn recognition(&self) -> Option<RecognitionId> {
-        self.commands.iter().rev().find_map(|(_, command)| match command {
+        let recognition = self.commands.iter().rev().find_map(|(_, command)| match command {
             LegCommand::Recognise { recognition, .. } => Some(Some(*recognition)),
             LegCommand::StopRecognising { .. } => Some(None),
             _ => None,
-        })?
+        })?;
+        recognition.filter(|_| recognition != self.recogniser_done)
     }
 
     /// The recogniser is done.
     pub(crate) fn recognised(&mut self, text: &str, start: u32, end: u32) {
         let recognition = self.recognition().unwrap();
         let alternatives = if text.is_empty() { Vec::new() } else { vec![utterance(text, start, end)] };
-        self.leg(LegEvent::Recognised { recognition, alternatives });
+        self.recogniser_over(LegEvent::Recognised { recognition, alternatives });
     }
 
     /// How often something like this came out.

@@ -120,7 +120,7 @@ fn a_writer_closed_without_a_word_is_over_at_once() {
 fn nobody_waits_behind_an_open_writer() {
     let mut rig = Rig::up(setup());
     let writer = handle(rig.ask_for(HostCall::OpenWriter { barge_in: NOTHING }));
-    for call in [say("hello", NOTHING), ask("hello", NOTHING, keys(1, 1)), HostCall::AwaitQuiet] {
+    for call in [say("hello", NOTHING), ask("hello", NOTHING, keys(1, 1)), listen(keys(1, 1)), HostCall::AwaitQuiet] {
         assert!(matches!(rig.ask_for(call), Err(HostError::InvalidArgument(_))));
     }
     handle(rig.ask_for(HostCall::FinishWriter { handle: writer }));

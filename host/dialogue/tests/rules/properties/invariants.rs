@@ -1,0 +1,317 @@
+//! What holds for every call, read off its log.
+
+use crate::rig::Entry;
+use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, RecognitionId};
+use callbox_dialogue::record::Role;
+use callbox_dialogue::script::{
+    BargeIn, Event, Handle, Heard, HostCall, HostReply, ListenOptions, Playout, PlayoutEnd, Prompt, Reply, Segment,
+};
+use callbox_dialogue::{CallRecord, Input, Output};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Only pressed and said while a listening is sensitive.
+pub(super) const SECRET_KEYS: [char; 4] = ['A', 'B', 'C', 'D'];
+pub(super) const SECRET_WORDS: &str = "sesame";
+
+type Checked = Result<(), TestCaseError>;
+
+/// Reads a log from its beginning to its end.
+#[derive(Default)]
+pub(super) struct Reader {
+    now: u64,
+    /// What is being handled, and what came of it.
+    cause: Option<Input>,
+    effects: Vec<Output>,
+    up: bool,
+    closing: bool,
+    over: bool,
+    finished: usize,
+    stopped: usize,
+    calls: usize,
+    replies: usize,
+    script_over: bool,
+    pending: Option<HostCall>,
+    barge_ins: BTreeMap<PromptId, BargeIn>,
+    prepared: BTreeSet<PromptId>,
+    playing: Option<PromptId>,
+    /// When the line was last told to be quiet: the answer, or the end of a prompt.
+    quiet_since: u64,
+    playbacks: BTreeMap<Handle, BargeIn>,
+    listenings: BTreeMap<Handle, ListenOptions>,
+    listening_since: u64,
+    speech: bool,
+    recognising: Option<RecognitionId>,
+    masked: bool,
+}
+
+/// The barge-in that a prompt of the model script carries in its text.
+pub(super) fn tagged(name: &str, barge_in: BargeIn) -> String {
+    format!("{name} {}{}", if barge_in.speech { "speech" } else { "-" }, if barge_in.digits { "digits" } else { "-" })
+}
+
+fn tag(segments: &[Segment]) -> BargeIn {
+    let has = |what: &str| segments.iter().any(|segment| matches!(segment, Segment::Text(text) if text.contains(what)));
+    BargeIn { speech: has("speech"), digits: has("digits") }
+}
+
+impl Reader {
+    pub(super) fn read(log: &[(u64, Entry)]) -> Result<Self, TestCaseError> {
+        let mut reader = Self::default();
+        for (at, entry) in log {
+            match entry {
+                Entry::In(input) => {
+                    reader.settle()?;
+                    reader.now = *at;
+                    reader.take(input)?;
+                }
+                Entry::Out(output) => reader.effects.push(output.clone()),
+            }
+        }
+        reader.settle()?;
+        Ok(reader)
+    }
+
+    fn take(&mut self, input: &Input) -> Checked {
+        self.cause = Some(input.clone());
+        match input {
+            Input::Script(call) => {
+                self.calls += 1;
+                self.pending = Some(call.clone());
+                match call {
+                    HostCall::Ask { .. } | HostCall::Listen { .. } | HostCall::StartListen { .. } => {
+                        self.listening_since = self.now;
+                        self.speech = false;
+                    }
+                    _ => {}
+                }
+            }
+            Input::ScriptEnded(_) => self.script_over = true,
+            Input::Leg(LegEvent::Answered) if !self.over && !self.up && !self.closing => {
+                self.up = true;
+                self.quiet_since = self.now;
+            }
+            Input::Leg(LegEvent::Ended { .. }) => self.over = true,
+            Input::Leg(LegEvent::Prepared { prompt }) => {
+                self.prepared.insert(*prompt);
+            }
+            Input::Leg(LegEvent::PrepareFailed { .. }) => self.quiet_since = self.now,
+            Input::Leg(LegEvent::PromptEnded { prompt, .. }) => {
+                if self.playing == Some(*prompt) {
+                    self.playing = None;
+                    self.quiet_since = self.now;
+                }
+            }
+            Input::Leg(
+                LegEvent::SpeechStarted
+                | LegEvent::Partial { .. }
+                | LegEvent::Recognised { .. }
+                | LegEvent::SpeechEnded,
+            ) => {
+                self.speech = true;
+                if matches!(input, Input::Leg(LegEvent::Recognised { .. })) {
+                    self.recognising = None;
+                }
+            }
+            Input::Leg(LegEvent::RecogniseFailed { .. }) => self.recognising = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at what came of the last input.
+    fn settle(&mut self) -> Checked {
+        let effects = std::mem::take(&mut self.effects);
+        for output in &effects {
+            prop_assert_eq!(self.finished, 0, "after the end: {:?}", output);
+            match output {
+                Output::Leg(command) => self.command(command, &effects)?,
+                Output::Reply { reply, sensitive } => self.reply(reply, *sensitive)?,
+                Output::StopScript => {
+                    self.stopped += 1;
+                    self.script_over = true;
+                    self.pending = None;
+                }
+                Output::Finished => {
+                    prop_assert!(self.script_over, "the script is still there");
+                    self.finished += 1;
+                }
+                Output::Fetch { .. } | Output::Push { .. } | Output::Log { .. } => {}
+            }
+        }
+        prop_assert!(self.replies <= self.calls);
+        prop_assert!(self.stopped <= 1);
+        Ok(())
+    }
+
+    fn command(&mut self, command: &LegCommand, effects: &[Output]) -> Checked {
+        prop_assert!(!self.over, "told a leg that is gone: {:?}", command);
+        prop_assert!(!self.closing, "told a leg that ends: {:?}", command);
+        match command {
+            LegCommand::Prepare { prompt, segments, .. } | LegCommand::Append { prompt, segments } => {
+                let (known, more) = (self.barge_ins.entry(*prompt).or_default(), tag(segments));
+                *known = BargeIn { speech: known.speech || more.speech, digits: known.digits || more.digits };
+            }
+            LegCommand::Play { prompt } => {
+                prop_assert!(self.up, "played before the answer");
+                prop_assert_eq!(self.playing, None, "two voices at once");
+                prop_assert!(self.prepared.contains(prompt), "played before it is ready");
+                self.playing = Some(*prompt);
+            }
+            LegCommand::Stop { prompt } if self.playing == Some(*prompt) => self.stop_is_allowed(*prompt, effects)?,
+            LegCommand::Recognise { recognition, .. } => {
+                prop_assert_eq!(self.recognising, None, "two recognisers at once");
+                self.recognising = Some(*recognition);
+            }
+            LegCommand::StopRecognising { recognition } => {
+                prop_assert_eq!(self.recognising, Some(*recognition));
+                self.recognising = None;
+            }
+            LegCommand::Mask { on } => {
+                prop_assert_ne!(self.masked, *on);
+                self.masked = *on;
+            }
+            LegCommand::Hangup | LegCommand::Reject { .. } => self.closing = true,
+            LegCommand::Answer | LegCommand::Ring => prop_assert!(!self.up),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A prompt that may not be cut is not cut.
+    fn stop_is_allowed(&self, prompt: PromptId, effects: &[Output]) -> Checked {
+        let barge_in = self.barge_ins[&prompt];
+        let over = effects.iter().any(|output| {
+            matches!(output, Output::StopScript | Output::Leg(LegCommand::Hangup | LegCommand::Reject { .. }))
+        });
+        let allowed = match &self.cause {
+            Some(Input::Leg(LegEvent::Digit { .. })) => barge_in.digits || over,
+            // The threshold of speech is passed by the clock or by words; keys kept so far count
+            // when speech turns out to be noise.
+            Some(Input::Leg(LegEvent::SpeechStarted | LegEvent::Partial { .. } | LegEvent::Recognised { .. })) => {
+                barge_in.speech || barge_in.digits || over
+            }
+            Some(Input::Tick) => barge_in.speech || barge_in.digits || self.script_over || over,
+            // A prompt in front is over: keys kept so far count; without a threshold, so does speech.
+            Some(Input::Leg(LegEvent::PromptEnded { .. } | LegEvent::PrepareFailed { .. })) => {
+                barge_in.speech || barge_in.digits || over
+            }
+            _ => true,
+        };
+        prop_assert!(allowed, "{:?} cut a prompt that gives way to {:?}", self.cause, barge_in);
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: &Reply, sensitive: bool) -> Checked {
+        self.replies += 1;
+        let Some(call) = self.pending.take() else {
+            return Err(TestCaseError::fail("a reply to nothing"));
+        };
+        let secret = format!("{reply:?}").contains(SECRET_WORDS)
+            || matches!(reply, Ok(HostReply::MaybeEvent(Some(Event::Digit(key)))) if SECRET_KEYS.contains(key));
+        prop_assert!(!secret || sensitive, "told a secret in the open: {:?}", reply);
+        match (&call, reply) {
+            (HostCall::OpenWriter { barge_in }, Ok(HostReply::Handle(handle))) => {
+                self.playbacks.insert(*handle, *barge_in);
+            }
+            (HostCall::StartSay { prompt }, Ok(HostReply::Handle(handle))) => {
+                self.playbacks.insert(*handle, prompt.barge_in);
+            }
+            (HostCall::StartListen { options }, Ok(HostReply::Handle(handle))) => {
+                self.listenings.insert(*handle, (**options).clone());
+            }
+            (HostCall::Say { prompt }, Ok(HostReply::Playout(playout))) => played(playout, prompt.barge_in)?,
+            (
+                HostCall::AwaitPlayback { handle } | HostCall::StopPlayback { handle },
+                Ok(HostReply::Playout(playout)),
+            ) => {
+                played(playout, self.playbacks[handle])?;
+            }
+            (HostCall::Write { handle, .. }, Ok(HostReply::MaybePlayout(Some(playout)))) => {
+                played(playout, self.playbacks[handle])?;
+            }
+            (HostCall::Ask { prompt: Prompt { barge_in, .. }, options }, Ok(HostReply::Answer { heard, prompt })) => {
+                played(prompt, *barge_in)?;
+                self.heard(heard, options, true)?;
+                prop_assert_eq!(sensitive, options.sensitive);
+            }
+            (HostCall::Listen { options }, Ok(HostReply::Heard(heard))) => {
+                self.heard(heard, options, true)?;
+                prop_assert_eq!(sensitive, options.sensitive);
+            }
+            (HostCall::AwaitListening { handle }, Ok(HostReply::Heard(heard))) => {
+                let options = self.listenings[handle].clone();
+                self.heard(heard, &options, false)?;
+                prop_assert_eq!(sensitive, options.sensitive);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn heard(&self, heard: &Heard, options: &ListenOptions, blocking: bool) -> Checked {
+        let accepts = options.digits;
+        match heard {
+            Heard::Digits(digits) => {
+                let Some(accepts) = accepts else { return Err(TestCaseError::fail("digits nobody asked for")) };
+                let count = digits.chars().count();
+                prop_assert!((usize::from(accepts.min)..=usize::from(accepts.max)).contains(&count));
+                prop_assert!(accepts.terminator.is_none_or(|terminator| !digits.contains(terminator)));
+            }
+            Heard::NoMatch(text) => {
+                if let Some(terminator) = accepts.and_then(|accepts| accepts.terminator) {
+                    prop_assert!(!text.contains(terminator));
+                }
+            }
+            // A listening that starts with the call counts from the end of the last prompt.
+            Heard::Nothing if blocking => {
+                let begin = self.quiet_since.max(self.listening_since);
+                let due = begin + u64::from(options.start_timeout);
+                if self.speech {
+                    prop_assert!(self.now >= due, "gave up {} ms early", due - self.now);
+                } else {
+                    prop_assert_eq!(self.now, due);
+                }
+            }
+            Heard::Nothing => {}
+            Heard::Speech(_) => prop_assert!(options.speech),
+        }
+        Ok(())
+    }
+
+    /// What holds once everything has come to its end.
+    pub(super) fn at_the_end(&self, record: &CallRecord) -> Checked {
+        prop_assert_eq!(self.finished, 1, "the call does not end");
+        prop_assert!(self.replies == self.calls || self.script_over, "a call without an answer");
+        prop_assert!(record.outcome.is_some() && record.end_reason.is_some() && record.ended_by.is_some());
+        prop_assert!(record.ended.is_some());
+        prop_assert!(record.timeline.len() <= 2_000);
+        prop_assert!(record.timeline.is_sorted_by_key(|entry| entry.at));
+        prop_assert!(record.transfer.as_ref().is_none_or(|transfer| transfer.outcome.is_some()));
+        for (seq, turn) in (1..).zip(&record.transcript) {
+            prop_assert_eq!(turn.seq, seq);
+            prop_assert!(turn.start_ms <= turn.end_ms);
+            if let Some(heard) = &turn.heard_text {
+                prop_assert!(turn.text.starts_with(heard.as_str()), "heard {:?} of {:?}", heard, turn.text);
+            }
+            prop_assert!(turn.role == Role::Robot || turn.heard_text.is_none());
+            prop_assert!(!turn.text.contains(SECRET_WORDS));
+            prop_assert!(turn.digits.as_ref().is_none_or(|digits| !digits.contains(SECRET_KEYS)));
+        }
+        for entry in &record.timeline {
+            prop_assert!(!entry.detail.contains(SECRET_WORDS));
+            let keys = matches!(&*entry.kind, "digit" | "heard");
+            prop_assert!(!keys || !entry.detail.contains(SECRET_KEYS), "{:?}", entry);
+        }
+        Ok(())
+    }
+}
+
+fn played(playout: &Playout, barge_in: BargeIn) -> Checked {
+    match playout.end {
+        PlayoutEnd::CutByDigits => prop_assert!(barge_in.digits),
+        PlayoutEnd::CutBySpeech => prop_assert!(barge_in.speech),
+        PlayoutEnd::Finished | PlayoutEnd::Stopped => {}
+    }
+    Ok(())
+}
