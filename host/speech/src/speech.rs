@@ -7,7 +7,7 @@ use crate::espeak::{Espeak, EspeakConfig};
 use crate::marks;
 use crate::normalise::{Spoken, normalise};
 use crate::sentences::sentences;
-use crate::ssml;
+use crate::ssml::{self, Document};
 use crate::synthesiser::{Chunk, Synthesiser, Utterance};
 use bytes::Bytes;
 use callbox_dialogue::leg::{VoiceSettings, WordMark};
@@ -26,6 +26,8 @@ const CHUNKS: usize = 16;
 /// The pause between two sentences at 175 words a minute: espeak-ng's own.
 const PAUSE_MS: Millis = 300;
 const PACE: u16 = 175;
+/// One frame of audio.
+const FRAME_MS: Millis = 20;
 /// Longest silence of a segment (`voice.segment`).
 const MAX_SILENCE: Millis = 60_000;
 
@@ -192,8 +194,14 @@ impl Room {
                 if !self.engine.ssml() {
                     return Err(SpeechError::SsmlUnsupported { engine: self.engine.name().to_owned() });
                 }
-                let Some(text) = ssml::rewrite(&text, &voice.language)? else { return Ok(()) };
-                let utterance = Utterance { text, markup: true, voice: voice.clone() };
+                let Document { lead, markup } = ssml::rewrite(&text, &voice.language)?;
+                if lead > 0 {
+                    send(chunks, Clip::silence(lead.next_multiple_of(FRAME_MS)), Vec::new()).await;
+                }
+                if markup.is_empty() {
+                    return Ok(());
+                }
+                let utterance = Utterance { text: markup, markup: true, voice: voice.clone() };
                 self.speak(vec![Sentence { utterance, origin: None }], voice, chunks).await
             }
             Work::Asset(path, bytes) => {

@@ -376,6 +376,23 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
+    /// The voice that is chosen for Mandarin reads hanzi, and not pinyin in
+    /// English letters (`research/speech.md` §1.1).
+    #[tokio::test]
+    async fn reads_mandarin_in_mandarin() {
+        let espeak = Espeak::new(EspeakConfig::default());
+        let voices = espeak.engine.voices().await.unwrap();
+        for language in ["zh-CN", "cmn", "zh"] {
+            let settings = VoiceSettings { voice: None, language: language.to_owned(), rate: None };
+            let voice = voices.select(&settings).unwrap().voice;
+            for text in ["您好", "两点三十分", "好"] {
+                let arguments = ["-q", "-b", "1", "--ipa", "-v", &voice, "--", text];
+                let phonemes = espeak.engine.program().capture(&arguments, Duration::from_secs(5), 4_096).await.unwrap();
+                assert!(!phonemes.trim().is_empty() && !phonemes.contains("(en)"), "{voice} {text}: {phonemes}");
+            }
+        }
+    }
+
     #[test]
     fn takes_the_commands_out_of_a_text() {
         assert_eq!(harmless("plain text\nof two lines"), "plain text\nof two lines");

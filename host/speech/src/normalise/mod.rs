@@ -74,6 +74,92 @@ pub fn normalise(text: &str, language: &str) -> Spoken {
     }
 }
 
+/// How a text is to be read (`say-as` of SSML).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SayAs {
+    /// By the rules.
+    Text,
+    /// Character by character.
+    Characters,
+    /// Figure by figure.
+    Digits,
+    /// Figure by figure, as telephone numbers are.
+    Telephone,
+    /// As a quantity, whatever it looks like.
+    Cardinal,
+    /// As a rank.
+    Ordinal,
+}
+
+impl SayAs {
+    /// By the name that SSML and its users have for it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "characters" | "spell-out" | "verbatim" => Self::Characters,
+            "digits" => Self::Digits,
+            "telephone" => Self::Telephone,
+            "cardinal" | "number" => Self::Cardinal,
+            "ordinal" => Self::Ordinal,
+            "date" | "time" | "currency" | "unit" | "fraction" | "address" => Self::Text,
+            _ => return None,
+        })
+    }
+}
+
+/// Reads a text in a given way. Without rules for the language it stays as it
+/// is, with its characters apart where that was asked for.
+#[must_use]
+pub fn say_as(text: &str, how: SayAs, language: &str) -> String {
+    let first = language.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    let english = first == "en";
+    let mandarin = first == "zh" || first == "cmn";
+    let source = Source::new(text);
+    let number = || {
+        let start = (0..source.len()).find(|&at| source.at(at) != ' ')?;
+        let numeral = source.numeral(start)?;
+        let rest = source.text(numeral.end, source.len());
+        (rest.trim().is_empty() && numeral.whole.len() <= 15).then_some(numeral)
+    };
+    let one_by_one = |digit: fn(&str) -> String| {
+        let mut words: Vec<String> = Vec::new();
+        for c in (0..source.len()).map(|at| source.at(at)) {
+            if c.is_ascii_digit() {
+                words.push(digit(&c.to_string()));
+            } else if c.is_alphanumeric() {
+                // "A one" is heard as "a one".
+                let spelled = c.to_uppercase().to_string();
+                words.push(if english && spelled == "A" { "A,".to_owned() } else { spelled });
+            } else if matches!(c, '.' | '-' | '/' | '(' | ')') {
+                words.push(",".to_owned());
+            }
+        }
+        let words = words.join(" ").replace(" ,", ",");
+        words.trim_matches([' ', ',']).to_owned()
+    };
+    match how {
+        SayAs::Characters | SayAs::Digits | SayAs::Telephone if english => one_by_one(english_numbers::digits),
+        SayAs::Telephone if mandarin => one_by_one(mandarin_numbers::telephone),
+        SayAs::Characters | SayAs::Digits if mandarin => one_by_one(mandarin_numbers::digits),
+        SayAs::Characters | SayAs::Digits | SayAs::Telephone => one_by_one(str::to_owned),
+        SayAs::Cardinal | SayAs::Ordinal => match number() {
+            Some(numeral) if english => {
+                let american = language.to_ascii_lowercase().contains("-us");
+                match (how, &numeral.fraction, numeral.whole.parse()) {
+                    (SayAs::Ordinal, None, Ok(n)) => english_numbers::ordinal(n, american),
+                    _ => english_numbers::number(&scan::Numeral { grouped: true, ..numeral }, american),
+                }
+            }
+            Some(numeral) if mandarin => {
+                let rank = if how == SayAs::Ordinal { "第" } else { "" };
+                format!("{rank}{}", mandarin_numbers::number(&scan::Numeral { grouped: true, ..numeral }))
+            }
+            _ => normalise(text, language).text,
+        },
+        SayAs::Text => normalise(text, language).text,
+    }
+}
+
 /// Copies the text, replacing what `read` reads. `spaced` languages keep words
 /// apart by a space.
 fn write(text: &str, source: &Source, spaced: bool, read: impl Fn(usize) -> Option<Reading>) -> Spoken {
