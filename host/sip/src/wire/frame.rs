@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::parse::{find_lf, reject_head};
+use super::parse::reject_head;
 use super::{Fault, Field, MAX_MESSAGE, ParseError, lex};
 
 /// What a stream yields.
@@ -69,7 +69,7 @@ impl Framer {
     fn head_end(&mut self, buffer: &[u8]) -> Option<usize> {
         let limit = buffer.len().min(MAX_MESSAGE + 1);
         let mut at = self.scanned;
-        while let Some(lf) = find_lf(&buffer[..limit], at) {
+        while let Some(lf) = lex::find(&buffer[..limit], at, b'\n') {
             match (buffer.get(lf + 1), buffer.get(lf + 2)) {
                 (Some(b'\n'), _) => return Some(lf + 2),
                 (Some(b'\r'), Some(b'\n')) => return Some(lf + 3),
@@ -121,11 +121,11 @@ fn content_length(head: &[u8]) -> Result<u64, Fault> {
     use super::{HeaderError, ValueFault};
 
     let mut found = None;
-    let mut at = find_lf(head, 0).map_or(head.len(), |lf| lf + 1);
+    let mut at = lex::find(head, 0, b'\n').map_or(head.len(), |lf| lf + 1);
     while at < head.len() {
         let start = at;
         loop {
-            at = find_lf(head, at).map_or(head.len(), |lf| lf + 1);
+            at = lex::find(head, at, b'\n').map_or(head.len(), |lf| lf + 1);
             if !head.get(at).is_some_and(|&b| lex::is_blank(b)) {
                 break;
             }

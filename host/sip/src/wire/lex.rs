@@ -65,6 +65,25 @@ pub(crate) fn is_blank(b: u8) -> bool {
     b == b' ' || b == b'\t'
 }
 
+/// The offset of the first `needle` at or after `at`, eight bytes at a time.
+pub(crate) fn find(bytes: &[u8], at: usize, needle: u8) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let rest = bytes.get(at..)?;
+    let pattern = ONES * u64::from(needle);
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        // A byte that equals the needle becomes zero, and the lowest zero byte is the first to set its high bit.
+        let word = u64::from_le_bytes(*word) ^ pattern;
+        let zeros = word.wrapping_sub(ONES) & !word & HIGH;
+        if zeros != 0 {
+            return Some(at + index * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    let start = at + words.len() * 8;
+    tail.iter().position(|&b| b == needle).map(|offset| start + offset)
+}
+
 /// The bytes without blanks at either end.
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     let (start, end) = trimmed(bytes, 0, bytes.len());
@@ -180,6 +199,15 @@ impl Iterator for Split<'_> {
             return None;
         }
         let (bytes, start) = (self.bytes, self.at);
+        // Most pieces hold neither quote nor bracket, and then the next separator is the end.
+        let Some(end) = find(bytes, start, self.separator) else {
+            self.done = true;
+            return Some(trimmed(bytes, start, bytes.len()));
+        };
+        if find(&bytes[..end], start, b'"').is_none() && find(&bytes[..end], start, b'<').is_none() {
+            self.at = end + 1;
+            return Some(trimmed(bytes, start, end));
+        }
         let mut in_angle = false;
         let mut i = start;
         while i < bytes.len() {
@@ -223,6 +251,23 @@ mod tests {
         assert_eq!(pieces("a,,b,"), ["a", "", "b", ""]);
         assert_eq!(pieces("\"open, no end"), ["\"open, no end"]);
         assert_eq!(pieces("<\"odd,>,b"), ["<\"odd,>", "b"]);
+    }
+
+    #[test]
+    fn finds_the_first_of_a_byte_at_every_place() {
+        for len in 0..40 {
+            for place in 0..len {
+                let mut bytes = vec![b'\n' - 1; len];
+                bytes[place..].fill(b'\n' + 1);
+                bytes[place] = b'\n';
+                bytes[len - 1] = b'\n';
+                for at in 0..=len {
+                    let expected = bytes.iter().skip(at).position(|&b| b == b'\n').map(|offset| at + offset);
+                    assert_eq!(find(&bytes, at, b'\n'), expected, "{len} {place} {at}");
+                }
+            }
+        }
+        assert_eq!(find(b"abc", 4, b'a'), None);
     }
 
     #[test]

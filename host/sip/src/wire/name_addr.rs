@@ -26,7 +26,7 @@ impl NameAddr {
         let spans = scan(raw)?;
         Ok(Self {
             display: raw.slice(spans.display),
-            uri: Uri::parse(&raw.slice(spans.uri))?,
+            uri: Uri::scanned(raw.slice(spans.uri), spans.parts),
             params: Params::checked(raw.slice(spans.params)),
         })
     }
@@ -92,6 +92,7 @@ impl fmt::Display for NameAddr {
 pub(crate) struct Spans {
     pub(crate) display: Range<usize>,
     pub(crate) uri: Range<usize>,
+    pub(crate) parts: uri::Parts,
     pub(crate) params: Range<usize>,
 }
 
@@ -125,8 +126,8 @@ pub(crate) fn scan(raw: &[u8]) -> Result<Spans, ValueFault> {
     let close = raw[open..].iter().position(|&b| b == b'>').ok_or(ValueFault::Brackets)? + open;
     // RFC 4475 §3.1.2.14: blanks inside the brackets are wrong and harmless.
     let (from, to) = lex::trimmed(raw, open + 1, close);
-    uri::scan(&raw[from..to])?;
-    Ok(Spans { display, uri: from..to, params: scan_params(raw, close + 1)? })
+    let parts = uri::scan(&raw[from..to])?;
+    Ok(Spans { display, uri: from..to, parts, params: scan_params(raw, close + 1)? })
 }
 
 /// A URI without brackets: it ends at the first semicolon, and may hold no comma or question mark.
@@ -140,7 +141,7 @@ fn scan_bare(raw: &[u8], start: usize) -> Result<Spans, ValueFault> {
     if target.contains(&b',') {
         return Err(ValueFault::Several);
     }
-    Ok(Spans { display: start..start, uri: start..end, params: scan_params(raw, end)? })
+    Ok(Spans { display: start..start, uri: start..end, parts, params: scan_params(raw, end)? })
 }
 
 fn scan_params(raw: &[u8], at: usize) -> Result<Range<usize>, ValueFault> {

@@ -67,13 +67,13 @@ impl Lexer {
 
     fn line(&mut self) -> Line {
         let (bytes, start) = (&self.bytes[..], self.at);
-        let end = find_lf(bytes, start).unwrap_or(bytes.len());
+        let end = lex::find(bytes, start, b'\n').unwrap_or(bytes.len());
         self.at = (end + 1).min(bytes.len());
         let text = match bytes[start..end].strip_suffix(b"\r") {
             Some(text) if end < bytes.len() => text,
             _ => &bytes[start..end],
         };
-        Line { start, end: start + text.len(), bare_cr: has_cr(text) }
+        Line { start, end: start + text.len(), bare_cr: text.contains(&b'\r') }
     }
 
     fn first_line(&mut self) -> Line {
@@ -107,7 +107,8 @@ impl Lexer {
             };
         }
         let space = text.iter().position(|&b| b == b' ').unwrap_or(text.len());
-        let Ok(method) = Method::parse(&text.slice(..space)) else {
+        let method = Method::known(&text[..space]).map_or_else(|| Method::parse(&text.slice(..space)), Ok);
+        let Ok(method) = method else {
             self.fail(Fault::StartLine, start);
             return Start::BadRequest(None);
         };
@@ -352,15 +353,6 @@ fn unfold(value: &[u8]) -> Bytes {
     }
     let (start, end) = lex::trimmed(&out, 0, out.len());
     Bytes::from(out).slice(start..end)
-}
-
-/// The next line feed at or after `at`.
-pub(crate) fn find_lf(bytes: &[u8], at: usize) -> Option<usize> {
-    bytes[at..].iter().position(|&b| b == b'\n').map(|offset| at + offset)
-}
-
-fn has_cr(bytes: &[u8]) -> bool {
-    bytes.contains(&b'\r')
 }
 
 /// The error for a header part that a stream cannot go on after, with the answer its lines allow.

@@ -48,6 +48,11 @@ impl Uri {
         Ok(Self { parts: scan(raw)?, raw: raw.clone() })
     }
 
+    /// Takes what has been scanned already.
+    pub(crate) fn scanned(raw: Bytes, parts: Parts) -> Self {
+        Self { raw, parts }
+    }
+
     /// Reads a URI from text.
     pub fn from_text(text: &str) -> Result<Self, ValueFault> {
         Self::parse(&Bytes::copy_from_slice(text.as_bytes()))
@@ -204,7 +209,7 @@ pub(crate) fn scan(raw: &[u8]) -> Result<Parts, ValueFault> {
         _ => return Err(ValueFault::Scheme),
     };
     // Bytes above 127 are no URI characters either, but they pass: senders of Latin-1 users exist.
-    if raw.iter().any(|&b| matches!(b, 0..=b' ' | 0x7f | b'<' | b'>' | b'"')) {
+    if raw.iter().fold(false, |bad, &b| bad | matches!(b, 0..=b' ' | 0x7f | b'<' | b'>' | b'"')) {
         return Err(ValueFault::UriCharacter);
     }
     let start = colon + 1;
