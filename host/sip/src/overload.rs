@@ -65,34 +65,50 @@ pub enum Refusal {
     Rate,
 }
 
-/// A bucket that fills at a constant rate and holds one second's worth.
-#[derive(Clone, Copy, Debug)]
-struct TokenBucket {
-    tokens: f64,
-    filled: Instant,
+/// A bucket that begins full, fills at a constant rate and holds one second's worth.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TokenBucket {
+    /// What is in it, and since when that is true; none before its first use.
+    level: Option<(f64, Instant)>,
 }
 
 impl TokenBucket {
-    fn full(now: Instant, rate: u32) -> Self {
-        Self { tokens: f64::from(rate).max(1.0), filled: now }
-    }
-
-    fn fill(&mut self, now: Instant, rate: u32) {
+    /// What is in it now.
+    fn fill(&mut self, now: Instant, rate: u32) -> f64 {
         let capacity = f64::from(rate).max(1.0);
-        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = elapsed.mul_add(f64::from(rate), self.tokens).min(capacity);
-        self.filled = now;
+        let tokens = self.level.map_or(capacity, |(tokens, at)| {
+            let elapsed = now.saturating_duration_since(at).as_secs_f64();
+            elapsed.mul_add(f64::from(rate), tokens).min(capacity)
+        });
+        self.level = Some((tokens, now));
+        tokens
     }
 
-    fn take(&mut self, now: Instant, rate: u32) -> bool {
-        self.fill(now, rate);
-        let enough = self.tokens >= 1.0;
+    /// Takes a token, if `at_least` would have been there.
+    fn take_above(&mut self, now: Instant, rate: u32, at_least: f64) -> bool {
+        let tokens = self.fill(now, rate);
+        let enough = tokens >= at_least.max(1.0);
         if enough {
-            self.tokens -= 1.0;
+            self.level = Some((tokens - 1.0, now));
         }
         enough
     }
+
+    /// Takes a token, if there is one.
+    pub(crate) fn take(&mut self, now: Instant, rate: u32) -> bool {
+        self.take_above(now, rate, 1.0)
+    }
 }
+
+/// What one address used up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Source {
+    requests: TokenBucket,
+    calls: TokenBucket,
+}
+
+/// The part of the call rate that each address is sure of.
+const SHARE: u32 = 4;
 
 /// Sources with a bucket of their own. Above it (a flood from forged addresses) all further ones share one bucket.
 const MAX_SOURCES: usize = 4_096;
@@ -102,9 +118,9 @@ const MAX_SOURCES: usize = 4_096;
 pub struct Admission {
     limits: SipLimits,
     draining: bool,
-    calls: Option<TokenBucket>,
-    sources: HashMap<IpAddr, TokenBucket>,
-    others: Option<TokenBucket>,
+    calls: TokenBucket,
+    sources: HashMap<IpAddr, Source>,
+    others: Source,
     swept: Option<Instant>,
 }
 
@@ -112,7 +128,14 @@ impl Admission {
     /// Begins with full buckets.
     #[must_use]
     pub fn new(limits: SipLimits) -> Self {
-        Self { limits, draining: false, calls: None, sources: HashMap::new(), others: None, swept: None }
+        Self {
+            limits,
+            draining: false,
+            calls: TokenBucket::default(),
+            sources: HashMap::new(),
+            others: Source::default(),
+            swept: None,
+        }
     }
 
     /// The limits it keeps.
@@ -138,24 +161,29 @@ impl Admission {
         if rate == 0 {
             return true;
         }
+        self.of(now, address).requests.take(now, rate)
+    }
+
+    /// The buckets of an address.
+    fn of(&mut self, now: Instant, address: IpAddr) -> &mut Source {
         let source = prefix(address);
-        if let Some(bucket) = self.sources.get_mut(&source) {
-            return bucket.take(now, rate);
-        }
-        if self.sources.len() >= MAX_SOURCES {
+        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
             self.sweep(now);
+            if self.sources.len() >= MAX_SOURCES {
+                return &mut self.others;
+            }
         }
-        if self.sources.len() >= MAX_SOURCES {
-            return self.others.get_or_insert_with(|| TokenBucket::full(now, rate)).take(now, rate);
-        }
-        self.sources.entry(source).or_insert_with(|| TokenBucket::full(now, rate)).take(now, rate)
+        self.sources.entry(source).or_default()
     }
 
     /// Whether one more inbound call may begin, `calls` being up and this INVITE having waited for `age`.
     ///
+    /// Half of the burst is kept for addresses that stay below a quarter of the rate, so that a flood from one address
+    /// does not shut out the others; while nobody else calls, one address can have the whole rate.
+    ///
     /// # Errors
     /// The reason for its 503.
-    pub fn invite(&mut self, now: Instant, age: Duration, calls: usize) -> Result<(), Refusal> {
+    pub fn invite(&mut self, now: Instant, age: Duration, calls: usize, source: IpAddr) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::Draining);
         }
@@ -166,11 +194,9 @@ impl Admission {
             return Err(Refusal::Calls);
         }
         let rate = self.limits.invites_per_second;
-        if self.calls.get_or_insert_with(|| TokenBucket::full(now, rate)).take(now, rate) {
-            Ok(())
-        } else {
-            Err(Refusal::Rate)
-        }
+        let modest = self.of(now, source).calls.take(now, rate / SHARE);
+        let reserve = if modest { 0.0 } else { f64::from(rate) / 2.0 };
+        if self.calls.take_above(now, rate, reserve) { Ok(()) } else { Err(Refusal::Rate) }
     }
 
     /// Forgets sources whose bucket is full again: they are as good as new. At most once a second, so that a flood
@@ -180,10 +206,11 @@ impl Admission {
             return;
         }
         self.swept = Some(now);
-        let rate = self.limits.requests_per_source;
-        self.sources.retain(|_, bucket| {
-            bucket.fill(now, rate);
-            bucket.tokens < f64::from(rate)
+        let (requests, calls) = (self.limits.requests_per_source, self.limits.invites_per_second / SHARE);
+        self.sources.retain(|_, source| {
+            let idle = |bucket: &mut TokenBucket, rate: u32| bucket.fill(now, rate) >= f64::from(rate).max(1.0);
+            // A rate of 0 never fills again, and its bucket says nothing.
+            !(idle(&mut source.requests, requests.max(1)) && idle(&mut source.calls, calls.max(1)))
         });
     }
 }
@@ -206,24 +233,42 @@ mod tests {
         (Admission::new(limits), Instant::now())
     }
 
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn served(admission: &mut Admission, now: Instant, source: IpAddr, tries: usize) -> usize {
+        (0..tries).filter(|_| admission.invite(now, Duration::ZERO, 0, source).is_ok()).count()
+    }
+
     #[test]
-    fn calls_above_the_rate_are_refused_and_the_bucket_fills_again() {
-        let (mut admission, now) = admission(SipLimits { invites_per_second: 10, ..SipLimits::default() });
-        let served = (0..25).filter(|_| admission.invite(now, Duration::ZERO, 0).is_ok()).count();
-        assert_eq!(served, 10);
-        let later = now + Duration::from_millis(500);
-        let served = (0..25).filter(|_| admission.invite(later, Duration::ZERO, 0).is_ok()).count();
-        assert_eq!(served, 5);
+    fn calls_above_the_rate_are_refused_and_one_source_can_have_all_of_it() {
+        let (mut admission, now) = admission(SipLimits { invites_per_second: 100, ..SipLimits::default() });
+        let mut total = 0;
+        for tick in 0..100_u64 {
+            total += served(&mut admission, now + Duration::from_millis(tick * 100), HERE, 40);
+        }
+        // 10 s at the rate, and what of the first second's burst is for one alone.
+        assert!((1_000..=1_080).contains(&total), "{total}");
+    }
+
+    #[test]
+    fn a_flood_of_calls_from_one_source_leaves_room_for_others() {
+        let (mut admission, now) = admission(SipLimits { invites_per_second: 100, ..SipLimits::default() });
+        let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+        for tick in 0..50_u64 {
+            let now = now + Duration::from_millis(tick * 100);
+            served(&mut admission, now, HERE, 1_000);
+            assert_eq!(served(&mut admission, now, other, 2), 2, "tick {tick}");
+        }
     }
 
     #[test]
     fn the_reason_is_named() {
         let (mut admission, now) = admission(SipLimits { max_calls: 3, ..SipLimits::default() });
-        assert_eq!(admission.invite(now, Duration::ZERO, 3), Err(Refusal::Calls));
-        assert_eq!(admission.invite(now, Duration::from_millis(201), 0), Err(Refusal::Stale));
-        assert_eq!(admission.invite(now, Duration::from_millis(200), 2), Ok(()));
+        assert_eq!(admission.invite(now, Duration::ZERO, 3, HERE), Err(Refusal::Calls));
+        assert_eq!(admission.invite(now, Duration::from_millis(201), 0, HERE), Err(Refusal::Stale));
+        assert_eq!(admission.invite(now, Duration::from_millis(200), 2, HERE), Ok(()));
         admission.drain(true);
-        assert_eq!(admission.invite(now, Duration::ZERO, 0), Err(Refusal::Draining));
+        assert_eq!(admission.invite(now, Duration::ZERO, 0, HERE), Err(Refusal::Draining));
     }
 
     #[test]

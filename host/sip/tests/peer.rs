@@ -701,3 +701,38 @@ fn a_flood_from_one_source_is_dropped_and_others_are_served() {
     bench.way.remote = "10.0.0.77:5060".parse().unwrap();
     assert_eq!(bench.ask(&request("OPTIONS", 1, "x", None, "", "")), ["200 1 OPTIONS"]);
 }
+
+#[test]
+fn a_peer_in_a_call_cannot_fill_our_memory_with_requests() {
+    let mut bench = Bench::new();
+    let tag = up(&mut bench);
+    for n in 2..2_000 {
+        bench.put(&request("INFO", n, &format!("i{n}"), Some(&tag), "", ""));
+    }
+    assert_eq!(bench.sent.len(), 50);
+    assert_eq!(bench.end.stats().dropped_dialog, 1_948);
+    bench.run(Duration::from_secs(1));
+    bench.put(&request("BYE", 5_000, "b", Some(&tag), "", ""));
+    bench.must_be_clean();
+}
+
+#[test]
+fn an_invite_that_expires_ends_with_487() {
+    let mut bench = Bench::new();
+    bench.put(&request("INVITE", 1, "inv", None, &format!("Expires: 20\n{SDP}"), BODY));
+    bench.take();
+    bench.run(Duration::from_secs(21));
+    assert!(bench.names().contains(&"487 1 INVITE".to_owned()), "{:?}", bench.names());
+    bench.must_be_clean();
+}
+
+#[test]
+fn a_response_that_lists_another_hop_is_not_ours() {
+    let mut bench = Bench::new();
+    let invite = placed(&mut bench);
+    let ringing = response(&invite, "180 Ringing", "bob", "", "");
+    bench.put(&ringing.replace("From:", "Via: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bKx\nFrom:"));
+    assert_eq!((bench.events.len(), bench.end.stats().strays), (0, 1));
+    bench.put(&ringing);
+    assert_eq!(bench.events, [DialogEvent::Ringing]);
+}

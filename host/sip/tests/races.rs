@@ -220,6 +220,20 @@ fn a_late_offer_and_its_answer_in_the_ack() {
 }
 
 #[test]
+fn hanging_up_on_a_late_offer_acknowledges_it_first() {
+    let mut pair = Pair::new(1);
+    let (caller, callee) = pair.call(None);
+    pair.ends[1].answer(pair.now, callee, Bytes::from_static(OFFER)).unwrap();
+    pair.run_ms(50);
+    pair.ends[0].hang_up(pair.now, caller, None).unwrap();
+    pair.run_ms(100);
+    assert_eq!((pair.seen(0, "ACK 1"), pair.seen(0, "BYE 2")), (1, 1));
+    assert_eq!(pair.seen(1, "200 1 INVITE"), 1);
+    assert!(pair.ended(1, callee).is_some());
+    pair.must_be_clean();
+}
+
+#[test]
 fn hold_and_resume_by_either_side() {
     let mut pair = Pair::new(1);
     let (caller, callee) = pair.answered();

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-const ANSWER: &[u8] = b"v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n";
+const ANSWER: &[u8] =
+    b"v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n";
 
 async fn machine(mut calls: mpsc::Receiver<IncomingCall>) {
     while let Some(mut call) = calls.recv().await {
@@ -44,7 +45,17 @@ async fn run(transport: Transport, rate: u32, calls: u32, limits: SipLimits, ext
     tokio::spawn(machine(incoming));
     let address = stack.local_addrs().into_iter().find(|(t, _)| *t == transport).unwrap().1;
     let mut command = Command::new("sipp");
-    command.args(["-sn", "uac", &address.to_string(), "-i", "127.0.0.1", "-nostdin", "-timeout", "120", "-timeout_error"]);
+    command.args([
+        "-sn",
+        "uac",
+        &address.to_string(),
+        "-i",
+        "127.0.0.1",
+        "-nostdin",
+        "-timeout",
+        "120",
+        "-timeout_error",
+    ]);
     command.args(["-t", if transport == Transport::Tcp { "t1" } else { "u1" }]);
     command.args(["-r", &rate.to_string(), "-m", &calls.to_string(), "-l", "4000", "-recv_timeout", "10000"]);
     command.args(extra).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -58,7 +69,9 @@ async fn run(transport: Transport, rate: u32, calls: u32, limits: SipLimits, ext
     let summary: Vec<&str> = text.lines().filter(|l| l.contains("call(s)") || l.contains("Call Rate")).collect();
     eprintln!("{rate} calls/s over {transport}: {took:?}, {} us CPU per call", cpu * 1000 / u64::from(calls));
     eprintln!("  {}", summary.last().unwrap_or(&""));
-    for line in text.lines().filter(|l| l.contains("Successful call") || l.contains("Failed call") || l.contains("Retrans")) {
+    for line in
+        text.lines().filter(|l| l.contains("Successful call") || l.contains("Failed call") || l.contains("Retrans"))
+    {
         eprintln!("  {}", line.trim());
     }
     eprintln!("  {:?}", stack.stats());

@@ -172,7 +172,8 @@ impl Driver {
             LegCommand::Progress(sdp) => endpoint.progress(now, leg, sdp.into()),
             LegCommand::Answer(sdp) => endpoint.answer(now, leg, sdp.into()),
             LegCommand::Reject { status, reason, headers } => {
-                endpoint.reject(now, leg, status, reason, checked_headers(headers)?)
+                let headers = checked_headers(headers, (300..400).contains(&status))?;
+                endpoint.reject(now, leg, status, reason, headers)
             }
             LegCommand::HangUp(reason) => endpoint.hang_up(now, leg, reason),
             LegCommand::Ack(sdp) => endpoint.ack(leg, sdp.into()),
@@ -181,7 +182,7 @@ impl Driver {
             LegCommand::Refer { target, headers } => {
                 let uri = Uri::from_text(&target)
                     .map_err(|fault| SipError::Target { uri: target.clone(), why: fault.to_string() })?;
-                endpoint.refer(now, leg, &uri, checked_headers(headers)?)
+                endpoint.refer(now, leg, &uri, checked_headers(headers, false)?)
             }
             LegCommand::InfoDigit { digit, duration_ms } => endpoint.info_digit(now, leg, digit, duration_ms),
         }
@@ -281,6 +282,10 @@ impl Driver {
 
     fn event(&mut self, now: Instant, leg: LegId, event: DialogEvent) {
         let Some(listening) = self.legs.by_id.get_mut(&leg) else { return };
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let call = self.endpoint.call_id(leg).unwrap_or_default();
+            tracing::debug!(%call, event = event.name(), "event");
+        }
         if let DialogEvent::Ended { status, q850, by_remote, .. } = &event {
             let call = self.endpoint.call_id(leg).unwrap_or_default();
             tracing::info!(%call, by_remote, status, q850, "a call ended");
@@ -338,7 +343,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Fields that the stack writes itself, and one that would let a caller fake who it is to the next hop's trust.
+/// Fields that the stack writes itself.
 const RESERVED: [&str; 17] = [
     "via",
     "from",
@@ -359,16 +364,18 @@ const RESERVED: [&str; 17] = [
     "allow",
 ];
 
-/// Header fields that a user wants to send.
-pub(crate) fn checked_headers(headers: Vec<(String, String)>) -> Result<Vec<(HeaderName, Bytes)>, SipError> {
+/// Header fields that a user wants to send. A redirect is the one message whose `Contact` its author chooses.
+pub(crate) fn checked_headers(
+    headers: Vec<(String, String)>,
+    redirect: bool,
+) -> Result<Vec<(HeaderName, Bytes)>, SipError> {
     headers
         .into_iter()
         .map(|(name, value)| {
             let refused = |why| SipError::Header { name: name.clone(), why };
             let parsed = HeaderName::parse(&Bytes::copy_from_slice(name.as_bytes())).ok_or(refused("not a token"))?;
             let canonical = parsed.as_str().to_ascii_lowercase();
-            // A redirect of ours is the one message whose Contact its author chooses.
-            if RESERVED.contains(&canonical.as_str()) && canonical != "contact" {
+            if RESERVED.contains(&canonical.as_str()) && !(redirect && canonical == "contact") {
                 return Err(refused("the stack writes it itself"));
             }
             if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {

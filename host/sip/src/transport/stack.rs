@@ -229,7 +229,7 @@ impl SipStack {
     /// [`SipError::Closed`].
     pub async fn call(&self, call: OutgoingCall) -> Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError> {
         let target = sip_uri(&call.target)?;
-        let headers = checked_headers(call.headers)?;
+        let headers = checked_headers(call.headers, false)?;
         let remote = match (call.proxy, target.ip()) {
             (Some(proxy), _) => proxy,
             (None, Some(ip)) => SocketAddr::new(ip, target.port().unwrap_or(5060)),

@@ -104,6 +104,8 @@ pub struct EndpointStats {
     pub shed_rate: u64,
     /// Requests dropped unanswered because their source sends too many.
     pub dropped_source: u64,
+    /// Requests dropped unanswered because their dialog sends too many.
+    pub dropped_dialog: u64,
 }
 
 /// See the module.

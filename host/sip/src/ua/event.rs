@@ -76,6 +76,26 @@ pub enum DialogEvent {
     },
 }
 
+impl DialogEvent {
+    /// What it is, for the logs: nothing of its content, which may be private.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ringing => "ringing",
+            Self::Progress { .. } => "progress",
+            Self::Answered { .. } => "answered",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Reinvite { .. } => "reinvite",
+            Self::ReinviteAnswered { .. } => "reinvite_answered",
+            Self::ReinviteFailed { .. } => "reinvite_failed",
+            Self::Digit { .. } => "digit",
+            Self::ReferProgress { .. } => "refer_progress",
+            Self::ReferRequested { .. } => "refer_requested",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
 /// One side of a call as a header names it. All of it is chosen by the peer and not to be trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {

@@ -15,6 +15,7 @@ use super::schedule::Due;
 use super::uac::{Calling, LateAck, authorise};
 use crate::dialog::DialogState;
 use crate::digest;
+use crate::overload::TokenBucket;
 use crate::wire::{Field, Message, Method, NameAddr};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -105,6 +106,10 @@ pub(crate) struct Leg {
     pub(crate) refresh: Option<Instant>,
     /// The name already handed out for looking up.
     pub(crate) looked_up: Option<crate::dialog::Lookup>,
+    /// How many requests the peer may still make.
+    pub(crate) pace: TokenBucket,
+    /// Whether the caller's `Expires` sets the limit: then its end is a 487 (RFC 3261 §13.3.1).
+    pub(crate) expires: bool,
     armed: Option<Instant>,
 }
 
@@ -130,6 +135,8 @@ impl Leg {
             limit: None,
             refresh: None,
             looked_up: None,
+            pace: TokenBucket::default(),
+            expires: false,
             armed: None,
         }
     }
@@ -197,6 +204,7 @@ impl Leg {
 
     /// BYE now, or when the ACK has come.
     pub(crate) fn say_goodbye(&mut self, core: &mut Core, now: Instant, reason: Option<Bytes>, end: Ending) {
+        self.acknowledge_empty(core);
         self.end(core, now, end);
         self.offered = None;
         self.drop_served(core, now, 487);
@@ -322,7 +330,7 @@ impl Leg {
     /// How long it may ring is over.
     fn rang_out(&mut self, core: &mut Core, now: Instant) {
         match self.phase {
-            Phase::Ringing(_) => self.refuse(core, now, Reply::new(480)),
+            Phase::Ringing(_) => self.refuse(core, now, Reply::new(if self.expires { 487 } else { 480 })),
             Phase::Calling(_) => {
                 let end = Ending { reason: Some("nobody answered".to_owned()), ..Ending::ours(Some(408)) };
                 self.end(core, now, end);

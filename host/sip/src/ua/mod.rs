@@ -385,6 +385,11 @@ impl Endpoint {
         let Some(leg) = self.leg_of(message) else {
             return self.reply_stateless(message, Reply::new(481), request.flow);
         };
+        // Each request below costs memory for 32 s, so a peer in a call has its limit, too.
+        if self.legs.get_mut(&leg).is_some_and(|leg| !leg.pace.take(now, REQUESTS_PER_LEG)) {
+            self.core.stats.dropped_dialog += 1;
+            return;
+        }
         if let Err(rejection) = wire::screen(message, &SUPPORT) {
             return self.refuse_unread(&rejection, request.flow);
         }
@@ -399,7 +404,7 @@ impl Endpoint {
         if self.core.servers.is_merged(&merged) {
             return self.reply_stateless(invite, Reply::new(482), request.flow);
         }
-        if let Err(refusal) = self.core.admission.invite(now, age, self.active) {
+        if let Err(refusal) = self.core.admission.invite(now, age, self.active, flow.remote.ip()) {
             let counter = match refusal {
                 Refusal::Draining => &mut self.core.stats.shed_draining,
                 Refusal::Stale => &mut self.core.stats.shed_stale,
@@ -477,6 +482,11 @@ impl Endpoint {
 
     fn response(&mut self, now: Instant, message: &Message, flow: Flow) {
         let (Some(status), Ok(via), Ok(cseq)) = (message.status(), message.top_via(), message.cseq()) else { return };
+        // RFC 3261 §8.1.3.3: what lists another hop besides us went astray.
+        if message.headers.get_all(Field::Via).nth(1).is_some() {
+            self.core.stats.strays += 1;
+            return;
+        }
         let cancel = cseq.method == Method::Cancel;
         let Some(id) = via.branch().and_then(|branch| self.core.clients.find(branch, cancel)) else {
             self.core.stats.strays += 1;
@@ -560,6 +570,9 @@ impl Endpoint {
         Some(result)
     }
 }
+
+/// New requests per second, and at once, within one dialog. A person presses five keys a second.
+const REQUESTS_PER_LEG: u32 = 50;
 
 /// What we serve. PRACK is not among it: without `100rel` in `Supported` nobody has a use for it.
 const SUPPORT: Support<'static> = Support {

@@ -238,6 +238,13 @@ impl Leg {
         Ok(())
     }
 
+    /// The call ends before its user answered the peer's offer: the 2xx is acknowledged all the same, before the BYE.
+    pub(crate) fn acknowledge_empty(&mut self, core: &mut Core) {
+        if let Some(late) = self.late_ack.take() {
+            self.send_ack(core, late.invite, late.cseq, None);
+        }
+    }
+
     /// The ACK of a 2xx: CSeq number and credentials of the INVITE, a transaction of its own.
     pub(crate) fn send_ack(&self, core: &mut Core, invite: TransactionId, cseq: u32, sdp: Option<Bytes>) {
         let Some(dialog) = &self.dialog else { return };

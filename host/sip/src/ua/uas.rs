@@ -32,6 +32,7 @@ impl Leg {
         leg.dialog = Some(dialog);
         let wait = core.config.limits.max_ringing;
         let asked = invite.expires().filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
+        leg.expires = asked.is_some_and(|asked| asked <= wait);
         leg.limit = Some(now + asked.map_or(wait, |asked| asked.min(wait)));
         leg
     }

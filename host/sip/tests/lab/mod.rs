@@ -99,6 +99,7 @@ impl Dice {
     }
 }
 
+type Censor = Box<dyn FnMut(usize, &str) -> bool>;
 type Packet = Reverse<(Instant, u64, usize, Bytes)>;
 
 /// Two endpoints and a network.
@@ -113,7 +114,7 @@ pub struct Pair {
     /// Milliseconds a packet takes, from and to.
     pub delay: (u64, u64),
     /// Decides on single packets: true loses it. Sees the sender and the headline.
-    pub censor: Box<dyn FnMut(usize, &str) -> bool>,
+    pub censor: Censor,
     pub events: [Vec<(LegId, DialogEvent)>; 2],
     pub calls: [Vec<(LegId, InviteInfo)>; 2],
     /// What went over the wire: sender and headline.
