@@ -1,1 +1,57 @@
-//! What the end-to-end tests share: hosts, peers and business systems on free ports.
+//! What the end-to-end tests share: hosts, peers and business systems on free
+//! ports, each test with its own. Everything here panics when something is not
+//! as it should be: that is how a test fails.
+//!
+//! * [`Host`] – a real `callbox serve` with an empty data folder, and its API
+//! * [`Business`] – a customer's system that verifies what it receives with the public library
+//! * [`peer`] – SIPp, baresip and our own caller as far ends
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
+
+mod business;
+mod host;
+pub mod peer;
+
+pub use business::{Answer, Business, Received};
+pub use host::{Host, Options};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a test waits for something that should happen soon.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// The checkout.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The host's binary, as `make test` builds it.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let built = std::env::var_os("CALLBOX").map_or_else(|| root().join("target/debug/callbox"), PathBuf::from);
+    assert!(built.is_file(), "{} is not built: run `make test`, or cargo build -p callbox", built.display());
+    built
+}
+
+/// A script that `tools/guests` built.
+#[must_use]
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = root().join("target/guests").join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run tools/guests all", path.display()))
+}
+
+/// Waits until `check` gives something, trying again every few milliseconds.
+pub async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let begun = tokio::time::Instant::now();
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(begun.elapsed() < SOON, "{what} did not happen within {SOON:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! A real host, started by a test and stopped with it.
+
+use crate::{SOON, binary, eventually, guest};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How a host is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Variables, for example `("CALLBOX_CALLS__GRACE_MS", "300")`.
+    pub env: Vec<(&'static str, String)>,
+    /// Flags after `callbox serve`.
+    pub flags: Vec<String>,
+    /// A data folder that outlives the host.
+    pub data: Option<PathBuf>,
+    /// Without a first key in the output: the key of an earlier run on the same data.
+    pub key: Option<String>,
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct Host {
+    /// Where SIP over UDP is taken.
+    pub sip: SocketAddr,
+    /// Where SIP over TCP is taken.
+    pub sip_tcp: SocketAddr,
+    /// Where the API is.
+    pub http: SocketAddr,
+    /// Its first key.
+    pub key: String,
+    /// Its data.
+    pub data: PathBuf,
+    /// Its process.
+    pub child: Child,
+    client: Client,
+    _folder: Option<TempDir>,
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Host {
+    /// Starts one with defaults that fit tests.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts one.
+    pub async fn start_with(options: Options) -> Self {
+        let folder = options.data.is_none().then(|| tempfile::tempdir().unwrap());
+        let data = options.data.clone().unwrap_or_else(|| folder.as_ref().unwrap().path().to_path_buf());
+        std::fs::create_dir_all(&data).unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).unwrap();
+        let mut child = Command::new(binary())
+            .args(["serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--advertise", "127.0.0.1"])
+            .args(["--allow-private", "--log", "info,callbox_call=debug,callbox_sip=debug", "--data-dir"])
+            .arg(&data)
+            .args(&options.flags)
+            .env("CALLBOX_HTTP__REQUESTS_PER_SECOND", "1000")
+            .envs(options.env.iter().map(|(name, value)| (*name, value.as_str())))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut key = options.key;
+        let ready = loop {
+            let line = timeout(SOON, output.next_line()).await.expect("the host starts in time").unwrap();
+            let line = line.unwrap_or_else(|| {
+                panic!("the host did not start: {}", std::fs::read_to_string(data.join("host.log")).unwrap_or_default())
+            });
+            let event: Value = serde_json::from_str(&line).unwrap();
+            match event["event"].as_str() {
+                Some("first_key") => key = event["key"].as_str().map(ToOwned::to_owned),
+                Some("ready") => break event,
+                _ => {}
+            }
+        };
+        let address = |transport: &str| {
+            let all = ready["sip"].as_array().unwrap();
+            let found = all.iter().filter_map(Value::as_str).find_map(|text| text.strip_prefix(transport)).unwrap();
+            found.trim().parse().unwrap()
+        };
+        Self {
+            sip: address("udp"),
+            sip_tcp: address("tcp"),
+            http: ready["http"].as_str().unwrap().parse().unwrap(),
+            key: key.expect("a key"),
+            data,
+            child,
+            client: Client::new(),
+            _folder: folder,
+            _output: output,
+        }
+    }
+
+    /// What the host has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("host.log")).unwrap_or_default()
+    }
+
+    /// A request to the API: status and JSON.
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+        let request = self.client.request(method, format!("http://{}{path}", self.http)).bearer_auth(&self.key);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let bytes = response.bytes().await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// A request that must succeed.
+    pub async fn ok(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = self.request(method.clone(), path, body).await;
+        assert!(status.is_success(), "{method} {path} answered {status}: {answer}");
+        answer
+    }
+
+    /// GET that must succeed.
+    pub async fn get(&self, path: &str) -> Value {
+        self.ok(Method::GET, path, None).await
+    }
+
+    /// POST that must succeed.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        self.ok(Method::POST, path, Some(body)).await
+    }
+
+    /// Uploads a component: status and JSON.
+    pub async fn upload(&self, script: &str, wasm: Vec<u8>) -> (StatusCode, Value) {
+        let response = self
+            .client
+            .post(format!("http://{}/v1/scripts/{script}/versions", self.http))
+            .bearer_auth(&self.key)
+            .header("content-type", "application/wasm")
+            .body(wasm)
+            .send()
+            .await
+            .unwrap();
+        let status = response.status();
+        let bytes = response.bytes().await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Uploads, binds and publishes a guest and puts it on a number. The script's id.
+    pub async fn publish(&self, guest_name: &str, number: &str, bindings: &Value, extra: &Value) -> String {
+        let script = self.post("/v1/scripts", &json!({ "name": format!("{guest_name}-{number}") })).await;
+        let script = script["id"].as_str().unwrap().to_owned();
+        let (status, version) = self.upload(&script, guest(guest_name)).await;
+        assert!(status.is_success(), "{version}");
+        self.ok(Method::PUT, &format!("/v1/scripts/{script}/bindings"), Some(bindings)).await;
+        self.post(&format!("/v1/scripts/{script}/publish"), &json!({ "version": version["version"] })).await;
+        let mut body = json!({ "address": number, "script_id": script });
+        body.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap_or_default());
+        self.post("/v1/numbers", &body).await;
+        script
+    }
+
+    /// The probe guest on number 2000, bound to a business system where there is one.
+    pub async fn publish_probe(&self, business: Option<&crate::Business>) -> String {
+        // Names that are not bound cannot be published: without a system they lead nowhere.
+        let nowhere = || ("http://127.0.0.1:9".to_owned(), None);
+        let at = |path: &str| match business {
+            Some(business) => (business.url(path), Some(business.secret.clone())),
+            None => nowhere(),
+        };
+        let source = |path: &str| {
+            let (url, secret) = at(path);
+            json!({ "url": url, "secret": secret, "timeout_ms": 1000 })
+        };
+        let (sink, secret) = at("/sink");
+        let bindings = json!({
+            "sources": { "early": source("/early"), "late": source("/late") },
+            "destinations": { "sink": { "url": sink, "secret": secret } },
+        });
+        let fallback = json!({ "fallback": { "say": [{ "text": "Sorry, something went wrong." }] } });
+        self.publish("probe", "2000", &bindings, &fallback).await
+    }
+
+    /// The only call of this host, once it is over and its record is kept.
+    pub async fn finished_call(&self) -> Value {
+        eventually("a call that is over", async || {
+            let calls = self.get("/v1/calls?state=completed").await;
+            let id = calls["data"].get(0)?["id"].as_str()?.to_owned();
+            Some(self.get(&format!("/v1/calls/{id}")).await)
+        })
+        .await
+    }
+
+    /// The calls that are over, once there are as many.
+    pub async fn finished_calls(&self, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} calls that are over"), async || {
+            let mut all = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let page = self.get(&format!("/v1/calls?state=completed&limit=100{cursor}")).await;
+                all.extend(page["data"].as_array()?.iter().cloned());
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            (all.len() >= count).then_some(all)
+        })
+        .await
+    }
+
+    /// Asks it to stop as an operator would, and waits until it has.
+    pub async fn stop(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().expect("it runs");
+        let killed = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.unwrap();
+        assert!(killed.success());
+        timeout(SOON, self.child.wait()).await.expect("it stops in time").unwrap()
+    }
+}

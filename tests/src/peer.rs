@@ -1,0 +1,85 @@
+//! Far ends: our own caller, SIPp, baresip.
+
+use crate::{Host, binary};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Longest run of a peer.
+const LONGEST: Duration = Duration::from_secs(100);
+
+/// A call by `callbox call`, to its end.
+#[derive(Debug)]
+pub struct Called {
+    /// Its exit status was 0: the call was answered.
+    pub answered: bool,
+    /// What it told, in order.
+    pub events: Vec<Value>,
+}
+
+impl Called {
+    /// The first event of a kind.
+    #[must_use]
+    pub fn event(&self, kind: &str) -> Option<&Value> {
+        self.events.iter().find(|event| event["event"] == kind)
+    }
+}
+
+/// Calls a number of the host with `callbox call` and these flags.
+pub async fn call(host: &Host, number: &str, flags: &[&str]) -> Called {
+    let mut command = Command::new(binary());
+    command.args(["call", &format!("sip:{number}@{}", host.sip), "--json"]).args(flags);
+    let output = run(command).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Called { answered: output.status.success(), events }
+}
+
+/// Calls the probe in a mode.
+pub async fn call_probe(host: &Host, mode: &str, flags: &[&str]) -> Called {
+    let mode = format!("X-Probe-Mode: {mode}");
+    let mut all = vec!["--header", mode.as_str()];
+    all.extend(flags);
+    call(host, "2000", &all).await
+}
+
+/// Runs a SIPp scenario of `tests/sipp` against the host until `count` calls are done. Panics with SIPp's own
+/// words when one failed.
+pub async fn sipp(host: &Host, scenario: &str, number: &str, count: u32, flags: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = crate::root().join("tests/sipp").join(format!("{scenario}.xml"));
+    assert!(file.is_file(), "{}", file.display());
+    let mut command = Command::new("sipp");
+    command
+        .current_dir(folder.path())
+        .arg(host.sip.to_string())
+        .args(["-sf".as_ref(), file.as_os_str()])
+        .args(["-s", number, "-m", &count.to_string(), "-i", "127.0.0.1", "-p", &free_port().to_string()])
+        .args(["-nostdin", "-trace_err", "-timeout", "90", "-timeout_error"])
+        .args(flags);
+    let output = run(command).await;
+    assert!(output.status.success(), "{scenario}: {}", words(folder.path(), &output));
+}
+
+fn words(folder: &Path, output: &Output) -> String {
+    let mut words = String::from_utf8_lossy(&output.stderr).into_owned();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        words.push_str(&std::fs::read_to_string(entry.path()).unwrap_or_default());
+    }
+    let tail = words.len().saturating_sub(4_000);
+    words.get(tail..).unwrap_or(&words).to_owned()
+}
+
+/// A UDP port that is free now.
+#[must_use]
+pub fn free_port() -> u16 {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn run(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    timeout(LONGEST, command.output()).await.expect("the peer ends in time").expect("the peer is installed")
+}
