@@ -4,6 +4,8 @@
 use crate::config::ScriptLimits;
 use callbox_dialogue::Time;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::ResourceLimiter;
 
 /// Why a script was stopped from outside.
@@ -19,6 +21,12 @@ pub(crate) enum Stop {
     #[error("{0}")]
     Platform(String),
 }
+
+/// CPU time of a call that is free of queueing, in nanoseconds; and then so much
+/// of its time.
+const FREE: u64 = 20_000_000;
+/// One in so many.
+const SHARE: u64 = 20;
 
 /// CPU time of one script, counted while the guest itself computes: not while it
 /// waits, and not while the host works for it.
@@ -93,6 +101,13 @@ impl Meter {
         Ok(())
     }
 
+    /// Whether the script computes more than its share of the call's time. Then it
+    /// goes on only by the [`Turnstile`].
+    pub(crate) fn is_over_share(&self, at: Time) -> bool {
+        let share = at.0.saturating_mul(1_000_000) / SHARE;
+        self.call.load(Relaxed) > share.saturating_add(FREE)
+    }
+
     /// CPU time of the call so far, in microseconds.
     pub(crate) fn used_us(&self) -> u64 {
         self.call.load(Relaxed) / 1_000
@@ -104,6 +119,37 @@ impl Meter {
             self.turn.fetch_add(spent, Relaxed);
             self.call.fetch_add(spent, Relaxed);
         }
+    }
+}
+
+/// Where scripts that compute much wait for one another, so that a crowd of them
+/// takes no more of the machine than a few, and those that compute little find it
+/// free. Passed again each tick.
+#[derive(Clone, Debug)]
+pub(crate) struct Turnstile {
+    gate: Arc<Semaphore>,
+    inside: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Turnstile {
+    /// Of a gate that all scripts share.
+    pub(crate) fn new(gate: Arc<Semaphore>) -> Self {
+        Self { gate, inside: Arc::default() }
+    }
+
+    /// Waits until it is this script's turn to compute.
+    pub(crate) async fn pass(self) {
+        let permit = self.gate.acquire_owned().await.ok();
+        // With the place in hand: tokio wakes those who yield once nobody else is
+        // ready and the sockets have been looked at, so each slice of computing
+        // comes after everything else.
+        tokio::task::yield_now().await;
+        *self.inside.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+
+    /// The script does not compute any more.
+    pub(crate) fn leave(&self) {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -316,6 +362,17 @@ mod tests {
             meter.enter_guest(now, true);
             meter.suspend(now);
         }
+    }
+
+    #[test]
+    fn a_call_has_a_share_of_its_time() {
+        let meter = Meter::new(&ScriptLimits::default());
+        meter.resume(0);
+        meter.check(20 * MS).unwrap();
+        assert!(!meter.is_over_share(Time::ZERO));
+        meter.check(120 * MS).unwrap();
+        assert!(meter.is_over_share(Time(1_999)));
+        assert!(!meter.is_over_share(Time(2_000)), "100 ms are 5 % of two seconds");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::admission::{AdmissionError, Check, Shape, admit_shape};
 use crate::artefact::Trusted;
 use crate::bindings::{Dialogue, DialoguePre};
+use crate::budget::Turnstile;
 use crate::cache::Cache;
 use crate::compile::{CompileError, Compiler};
 use crate::config::{MEMORY_CEILING, ScriptConfig};
@@ -123,6 +124,10 @@ struct Inner {
     config: ScriptConfig,
     capacity: u32,
     seats: Arc<Semaphore>,
+    /// Passed by scripts that compute much.
+    gate: Arc<Semaphore>,
+    /// Uploads that are looked at, one at a time.
+    looking: Semaphore,
     engines: Engines,
     linkers: [Linker<State>; 2],
     compatibilities: [String; 2],
@@ -161,8 +166,11 @@ impl ScriptHost {
     /// # Errors
     /// When a setting makes no sense, the pool does not fit, or the folder cannot
     /// be written.
-    pub fn start(config: ScriptConfig) -> Result<Self, ScriptError> {
+    pub fn start(mut config: ScriptConfig) -> Result<Self, ScriptError> {
         check(&config)?;
+        // What could not start need not be admitted.
+        config.shape.initial_memory = config.shape.initial_memory.min(config.limits.memory);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let carried = carried_by_kernel(max_map_count());
         let capacity = config.max_instances.min(carried);
         if capacity < config.max_instances {
@@ -188,6 +196,9 @@ impl ScriptHost {
         let inner = Inner {
             capacity,
             seats: Arc::new(Semaphore::new(capacity as usize)),
+            // Half of the machine at most, so that the rest is there for calls.
+            gate: Arc::new(Semaphore::new((cores / 2).max(1))),
+            looking: Semaphore::new(1),
             engines,
             linkers,
             compatibilities,
@@ -231,10 +242,7 @@ impl ScriptHost {
     /// # Errors
     /// What keeps it out; see [`AdmissionError::code`].
     pub async fn admit(&self, wasm: Bytes) -> Result<Admission, AdmissionError> {
-        let limits = self.inner.config.shape.clone();
-        let looked_at = wasm.clone();
-        let look = move || Ok::<_, AdmissionError>((digest(&looked_at), admit_shape(&looked_at, &limits)?));
-        let (digest, mut shape) = blocking(look).await?;
+        let (digest, mut shape) = self.inner.look(&wasm).await?;
         let (code, _) = self.inner.code(&digest, &wasm).await?;
         shape.checks.push(Check::ok("compiled", format!("by {}: {} bytes of code", code.tier, code.bytes)));
         shape.checks.push(Check::ok("fits", "every function it uses has the type it expects"));
@@ -357,7 +365,8 @@ impl ScriptHost {
     ) -> ScriptRun {
         let code = script.code();
         let limits = &self.inner.config.limits;
-        let run = run::run(&code.pre, &script.digest, limits, Box::new(session), tape, stop).await;
+        let turnstile = Turnstile::new(self.inner.gate.clone());
+        let run = run::run(&code.pre, &script.digest, limits, turnstile, Box::new(session), tape, stop).await;
         drop(seat);
         match &run.end {
             ScriptEnd::Returned | ScriptEnd::Failed { .. } => {
@@ -377,9 +386,14 @@ impl ScriptHost {
     /// When it cannot be made.
     pub async fn instantiate<S: Session>(&self, script: &Script, session: S) -> Result<u64, ScriptError> {
         let code = script.code();
-        run::instantiate(&code.pre, &self.inner.config.limits, Box::new(session))
-            .await
-            .map_err(|error| AdmissionError::Incompatible(format!("{error:#}")).into())
+        run::instantiate(
+            &code.pre,
+            &self.inner.config.limits,
+            Turnstile::new(self.inner.gate.clone()),
+            Box::new(session),
+        )
+        .await
+        .map_err(|error| AdmissionError::Incompatible(format!("{error:#}")).into())
     }
 
     fn no_seat(&self, script: &Script) -> ScriptRun {
@@ -402,8 +416,7 @@ impl Inner {
                 return Ok((code, None));
             }
         }
-        let (bytes, limits) = (wasm.clone(), self.config.shape.clone());
-        let shape = blocking(move || admit_shape(&bytes, &limits)).await?;
+        let (_, shape) = self.look(wasm).await?;
         let (tier, artefact) = match self.compiler.now(Tier::Winch, wasm).await {
             Ok(artefact) => (Tier::Winch, artefact),
             // What one compiler does not know the other may.
@@ -414,6 +427,14 @@ impl Inner {
             Err(error) => return Err(error.into()),
         };
         Ok((self.keep(digest, tier, artefact).await?, Some(shape)))
+    }
+
+    /// Looks at an upload. That takes half a second of CPU time for a large one, so
+    /// one after the other.
+    async fn look(&self, wasm: &Bytes) -> Result<(String, Shape), AdmissionError> {
+        let _turn = self.looking.acquire().await.map_err(|closed| AdmissionError::Host(closed.to_string()))?;
+        let (wasm, limits) = (wasm.clone(), self.config.shape.clone());
+        blocking(move || Ok((digest(&wasm), admit_shape(&wasm, &limits)?))).await
     }
 
     /// Code from the cache.

@@ -8,14 +8,14 @@ mod voice;
 mod wait;
 
 use crate::bindings::callbox::dialogue::types;
-use crate::budget::{Bucket, LogLimit, MemoryLimit, Meter, Stop};
+use crate::budget::{Bucket, LogLimit, MemoryLimit, Meter, Stop, Turnstile};
 use crate::config::ScriptLimits;
 use crate::resources::{Pollable, SHORT};
 use crate::run::thread_cpu_ns;
 use crate::session::{AnySession, import_name, may_wait, reply_name};
 use crate::tape::Recorder;
 use callbox_dialogue::script::Handle;
-use callbox_dialogue::{HostCall, HostError, HostReply, Reply};
+use callbox_dialogue::{HostCall, HostError, HostReply, Reply, Time};
 use std::sync::Arc;
 use wasmtime::component::{Resource, ResourceTable};
 
@@ -62,6 +62,9 @@ pub(crate) struct State {
     rate: Bucket,
     calls_per_second: u32,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) turnstile: Turnstile,
+    /// The call's time at the last answer.
+    pub(crate) at: Time,
     pub(crate) memory: MemoryLimit,
     pub(crate) log: LogLimit,
     pub(crate) tape: Recorder,
@@ -74,7 +77,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(session: Box<dyn AnySession>, limits: &ScriptLimits, meter: Arc<Meter>, tape: bool) -> Self {
+    pub(crate) fn new(
+        session: Box<dyn AnySession>,
+        limits: &ScriptLimits,
+        meter: Arc<Meter>,
+        turnstile: Turnstile,
+        tape: bool,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
@@ -86,6 +95,8 @@ impl State {
             rate: Bucket::new(limits.host_calls_per_second, limits.host_calls_burst),
             calls_per_second: limits.host_calls_per_second,
             meter,
+            turnstile,
+            at: Time::ZERO,
             memory: MemoryLimit::new(limits),
             log: LogLimit::new(limits),
             tape: Recorder::new(tape, limits.tape_bytes, limits.tape_entries),
@@ -106,12 +117,14 @@ impl State {
         }
         self.calls += 1;
         self.meter.leave_guest(thread_cpu_ns())?;
+        self.turnstile.leave();
         let waited = may_wait(&call);
         let recorded = self.tape.wants().then(|| call.clone());
         let answered = self.session.call(call).await;
         if let Some(call) = recorded {
             self.tape.record(&call, &answered.reply, answered.sensitive, answered.at);
         }
+        self.at = self.at.max(answered.at);
         self.rate.advance(answered.at);
         self.log.advance(answered.at);
         self.current = None;

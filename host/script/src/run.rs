@@ -1,7 +1,7 @@
 //! One run of a script: a store, an instance, its budgets, its end.
 
 use crate::bindings::DialoguePre;
-use crate::budget::Meter;
+use crate::budget::{Meter, Turnstile};
 use crate::config::ScriptLimits;
 use crate::imports::State;
 use crate::report;
@@ -58,12 +58,13 @@ pub(crate) async fn run(
     pre: &DialoguePre<State>,
     digest: &str,
     limits: &ScriptLimits,
+    turnstile: Turnstile,
     session: Box<dyn AnySession>,
     tape: bool,
     stop: impl Future<Output = ()> + Send,
 ) -> ScriptRun {
     let meter = Arc::new(Meter::new(limits));
-    let mut store = store(pre, State::new(session, limits, meter.clone(), tape), limits);
+    let mut store = store(pre, State::new(session, limits, meter.clone(), turnstile, tape), limits);
     let outcome = {
         let guest = pin!(async {
             let script = pre.instantiate_async(&mut store).await?;
@@ -92,11 +93,12 @@ pub(crate) async fn run(
 pub(crate) async fn instantiate(
     pre: &DialoguePre<State>,
     limits: &ScriptLimits,
+    turnstile: Turnstile,
     session: Box<dyn AnySession>,
 ) -> Result<u64, wasmtime::Error> {
     let before = thread_cpu_ns();
     let meter = Arc::new(Meter::new(limits));
-    let mut store = store(pre, State::new(session, limits, meter.clone(), false), limits);
+    let mut store = store(pre, State::new(session, limits, meter.clone(), turnstile, false), limits);
     {
         let guest = pin!(pre.instantiate_async(&mut store));
         metered(guest, &meter, std::future::pending()).await.transpose()?;
@@ -114,8 +116,14 @@ fn store(pre: &DialoguePre<State>, state: State, limits: &ScriptLimits) -> Store
     store.set_max_component_handles(limits.handles as usize * 4 + 64);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
-        store.data().meter.check(thread_cpu_ns())?;
-        Ok(UpdateDeadline::Yield(1))
+        let state = store.data();
+        state.meter.check(thread_cpu_ns())?;
+        state.turnstile.leave();
+        Ok(if state.meter.is_over_share(state.at) {
+            UpdateDeadline::YieldCustom(1, Box::pin(state.turnstile.clone().pass()))
+        } else {
+            UpdateDeadline::Yield(1)
+        })
     });
     store
 }

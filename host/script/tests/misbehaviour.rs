@@ -156,15 +156,24 @@ async fn memory_ends_at_the_limit() {
     let panics = run(&format!("{greedy} (unreachable)"), "").await;
     let message = budget(&panics);
     assert!(message.contains("65536 KiB are allowed") && message.contains("unreachable"), "{message}");
+}
 
-    let host = start(|config| config.limits.memory = 1 << 20);
-    let fits = host.run(&guest("(i32.const 0)", ""), Sim::default()).await;
-    assert_eq!(fits.end, ScriptEnd::Returned);
-    let wat = guests::module("(i32.const 0)", "")
-        .replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 17)");
+#[tokio::test]
+async fn a_script_that_starts_with_too_much_is_refused_also_when_it_was_admitted_before() {
+    let one = "(memory (export \"memory\") 1)";
+    let wat = guests::module("(i32.const 0)", "").replace(one, "(memory (export \"memory\") 17)");
     let wasm = guests::packed(&guests::encode(&wat), &guests::manifest());
-    let never = host.run(&wasm, Sim::default()).await;
-    assert!(budget(&never).contains("1088 KiB") && budget(&never).contains("1024 KiB"), "{}", budget(&never));
+    let host = start(|_| ());
+    let digest = host.host.admit(wasm.clone()).await.unwrap().digest;
+
+    let mut config = guests::config(&host.folder);
+    config.limits.memory = 1 << 20;
+    let small = callbox_script::ScriptHost::start(config).unwrap();
+    let error = small.admit(wasm.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("bytes of initial memory"), "{error}");
+    let script = small.load(&digest, || async move { Ok(wasm) }).await.unwrap();
+    let run = small.run(script, CallId("call_1".into()), Sim::default(), false).await;
+    assert!(budget(&run).contains("1088 KiB") && budget(&run).contains("1024 KiB"), "{}", budget(&run));
 }
 
 #[tokio::test]
@@ -277,4 +286,33 @@ async fn futures(host: &Arc<TestHost>, guests: &[bytes::Bytes]) -> Vec<ScriptRun
         all.extend(crowd(host, wasm, 20, Sim::default).await);
     }
     all
+}
+
+/// One thread, twenty endless loops, and a script that computes little: it has
+/// the thread whenever it wants, because the loops queue for one place.
+#[tokio::test]
+async fn a_crowd_that_computes_makes_way() {
+    let host = Arc::new(start(|_| ()));
+    let spin = host.script(&guest(SPIN, "")).await;
+    let good = host.script(&guest(&format!("{} (i32.const 0)", "(call $sleep (i32.const 1))".repeat(20)), "")).await;
+    let ended = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let mut loops = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (host, spin, ended) = (host.clone(), spin.clone(), ended.clone());
+        loops.spawn(async move {
+            let run = host.host.run(spin, CallId("call_1".into()), Sim::default(), false).await;
+            ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            assert!(budget(&run).contains("200 ms"));
+        });
+    }
+    let session = Sim { step: 1, yields: true, ..Sim::default() };
+    let (through, so_far) = (host.clone(), ended.clone());
+    let good = tokio::spawn(async move {
+        let run = through.host.run(good, CallId("call_2".into()), session, false).await;
+        (run.end, so_far.load(std::sync::atomic::Ordering::Relaxed))
+    });
+    let (end, before) = good.await.unwrap();
+    assert_eq!(end, ScriptEnd::Returned);
+    assert!(before < 5, "{before} of 20 loops had spent their 200 ms before a script of 20 short turns was through");
+    loops.join_all().await;
 }
