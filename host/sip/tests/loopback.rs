@@ -33,7 +33,9 @@ async fn next(events: &mut Events) -> DialogEvent {
 /// Shuts a stack down; the answers to its BYEs leave nothing behind.
 async fn close(stack: SipStack) {
     stack.clone().shutdown().await;
-    assert_eq!((stack.stats().calls, stack.stats().legs), (0, 0), "{:?}", stack.stats());
+    let stats = stack.stats();
+    assert_eq!((stats.calls, stats.legs), (0, 0), "{stats:?}");
+    assert_eq!((stats.send_failures, stats.endpoint.retransmissions_sent), (0, 0), "nothing got lost: {stats:?}");
 }
 
 async fn call(address: &str, transport: Transport) {

@@ -95,6 +95,53 @@ async fn basic_calls_over_tcp() {
     assert!(run(Transport::Tcp, rate, calls, limits, &[]).await);
 }
 
+/// Our calls to SIPp's answering machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs sipp and a quiet machine"]
+async fn calls_that_we_place() {
+    const OFFER: &[u8] =
+        b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut sipp = Command::new("sipp");
+    sipp.args(["-sn", "uas", "-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin"]);
+    let mut sipp = sipp.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let (stack, _) = SipStack::start(SipConfig { udp: vec![any], ..SipConfig::default() }).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    let calls = setting("SIPP_CALLS", 1_000);
+    let mut pace = tokio::time::interval(Duration::from_micros(1_000_000 / u64::from(setting("SIPP_RATE", 200))));
+    for _ in 0..calls {
+        pace.tick().await;
+        let stack = stack.clone();
+        tasks.spawn(async move {
+            let call = callbox_sip::OutgoingCall {
+                target: format!("sip:service@127.0.0.1:{port}"),
+                offer: Some(OFFER.to_vec()),
+                ..callbox_sip::OutgoingCall::default()
+            };
+            let (dialog, mut events) = stack.call(call).await.unwrap();
+            let mut answered = false;
+            while let Some(event) = events.recv().await {
+                match event {
+                    DialogEvent::Answered { sdp: Some(_) } => {
+                        answered = true;
+                        dialog.hangup(None).await.unwrap();
+                    }
+                    DialogEvent::Ended { by_remote, .. } => return answered && !by_remote,
+                    _ => {}
+                }
+            }
+            false
+        });
+    }
+    let good = tasks.join_all().await.into_iter().filter(|good| *good).count();
+    stack.clone().shutdown().await;
+    eprintln!("{good} of {calls} calls; {:?}", stack.stats());
+    sipp.kill().unwrap();
+    sipp.wait().unwrap();
+    assert_eq!(good, calls as usize);
+}
+
 /// Four times what is admitted: some fail by design, and it must not be more than is shed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs sipp and a quiet machine"]

@@ -8,9 +8,9 @@ use crate::ua::{DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, Outp
 use crate::wire::{HeaderName, Uri};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -57,7 +57,7 @@ pub(crate) struct Driver {
     pub(crate) endpoint: Endpoint,
     pub(crate) ingress: Arc<Ingress>,
     /// By listener index; `None` for those that are TCP.
-    pub(crate) sockets: Vec<Option<Arc<UdpSocket>>>,
+    pub(crate) sockets: Vec<Option<UdpSocket>>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// For the handles that the driver makes. Weak, so that the last handle ends the driver.
@@ -118,6 +118,9 @@ impl Driver {
             }
             while let Ok(leg) = self.dropped.try_recv() {
                 self.abandoned(leg);
+            }
+            while let Ok(control) = self.control.try_recv() {
+                self.control(control);
             }
             self.endpoint.timeout(now);
             self.flush(now);
@@ -241,7 +244,7 @@ impl Driver {
                     self.unsendable(transaction);
                     return;
                 };
-                if let Err(error) = socket.try_send_to(&bytes, flow.remote) {
+                if let Err(error) = socket.send_to(&bytes, flow.remote) {
                     // A full buffer is a lost packet: timers repeat what matters. Anything else will not get better.
                     self.legs.send_failures += 1;
                     if error.kind() != std::io::ErrorKind::WouldBlock {

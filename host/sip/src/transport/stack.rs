@@ -20,8 +20,9 @@ use tokio::task::JoinSet;
 
 /// Commands that may wait for the driver; whoever sends one more waits.
 const COMMANDS: usize = 1_024;
-/// New calls that the host may leave waiting; one more gets 503.
-const INCOMING: usize = 1_024;
+/// New calls that the host may leave waiting: about as many as can come within the 200 ms that an INVITE may wait. One
+/// more gets 503.
+const INCOMING: usize = 128;
 
 /// How the stack is set up.
 #[derive(Clone, Debug)]
@@ -156,11 +157,11 @@ impl SipStack {
         let mut tasks = JoinSet::new();
         for &address in &config.udp {
             let bind = |source| SipError::Bind { transport: Transport::Udp, address, source };
-            let socket = Arc::new(udp::bind(address).map_err(bind)?);
+            let (socket, sender) = udp::bind(address).map_err(bind)?;
             let bound = socket.local_addr().map_err(bind)?;
-            tasks.spawn(udp::read(socket.clone(), listeners.len(), ingress.clone(), LocalAddresses::new(bound)));
+            tasks.spawn(udp::read(socket, listeners.len(), ingress.clone(), LocalAddresses::new(bound)));
             listeners.push(Listener { transport: Transport::Udp, address: bound });
-            sockets.push(Some(socket));
+            sockets.push(Some(sender));
         }
         for &address in &config.tcp {
             let bind = |source| SipError::Bind { transport: Transport::Tcp, address, source };

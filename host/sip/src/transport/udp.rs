@@ -15,8 +15,9 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// Datagrams read per wake-up before others get their turn.
 const BATCH: usize = 64;
 
-/// Opens a socket. No address is shared: two programs on one port would each get half of the calls.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Opens a socket, once to read with and once to send with. Sending goes to the system directly: the runtime would
+/// have the first datagrams wait until it has asked whether the socket takes any. No address is shared: two programs on one port would each get half of the calls.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     if address.is_ipv6() {
@@ -27,11 +28,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     let _ = socket.set_send_buffer_size(RECEIVE_BUFFER);
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    let sender = socket.try_clone()?.into();
+    Ok((UdpSocket::from_std(socket.into())?, sender))
 }
 
 /// Moves what arrives into the queue, until it is aborted.
-pub(crate) async fn read(socket: Arc<UdpSocket>, listener: usize, ingress: Arc<Ingress>, mut locals: LocalAddresses) {
+pub(crate) async fn read(socket: UdpSocket, listener: usize, ingress: Arc<Ingress>, mut locals: LocalAddresses) {
     let mut buffer = vec![0; 65_536];
     let mut batch = Vec::with_capacity(BATCH);
     loop {
