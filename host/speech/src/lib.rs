@@ -21,6 +21,8 @@ mod assets;
 mod cache;
 mod error;
 pub mod espeak;
+#[doc(hidden)]
+pub mod fuzz;
 mod marks;
 pub mod normalise;
 pub mod resample;

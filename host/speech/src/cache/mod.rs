@@ -296,3 +296,11 @@ impl Follower {
 fn gone() -> SpeechError {
     SpeechError::EngineBroken { engine: "host", what: "the render was given up".to_owned() }
 }
+
+/// See [`crate::fuzz::cache_file`].
+pub(crate) fn fuzz_file(data: &[u8]) {
+    let key = Key(data.get(8..40).and_then(|key| key.try_into().ok()).unwrap_or_default());
+    if let Some(rendered) = disk::decode(data, key) {
+        assert!(rendered.duration_ms() as usize <= data.len() && !rendered.chunks.is_empty());
+    }
+}

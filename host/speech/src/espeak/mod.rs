@@ -353,6 +353,20 @@ fn harmless(text: &str) -> String {
     out
 }
 
+/// See [`crate::fuzz::voice_list`].
+pub(crate) fn fuzz_voices(list: &str) {
+    let voices = Voices::parse(list, list, list);
+    let names = list.split_whitespace().take(64).chain(["", "en", "zh", "en+f3"]);
+    for name in names {
+        for (voice, language) in [(Some(name.to_owned()), "en"), (None, name)] {
+            let settings = VoiceSettings { voice, language: language.to_owned(), rate: None };
+            if let Ok(Selection { voice, .. }) = voices.select(&settings) {
+                assert!(!voice.is_empty() && !voice.starts_with('-'), "{voice}");
+            }
+        }
+    }
+}
+
 /// One render in the queue.
 struct Waiting<'a> {
     count: &'a AtomicUsize,

@@ -281,7 +281,18 @@ impl Spoken {
         if let Some(last) = words.last_mut() {
             last.source_end = last.source_end.max(end_of_text);
         }
-        words
+        // Where the range cuts a reading, nothing of it has been said before the part that ends it.
+        let mut kept: Vec<Word> = Vec::with_capacity(words.len());
+        let mut said = self.source_at(range.start);
+        for word in words {
+            if word.source_end > said {
+                said = word.source_end;
+                kept.push(word);
+            } else if let Some(last) = kept.last_mut() {
+                last.pause += word.weight + word.pause;
+            }
+        }
+        kept
     }
 }
 
