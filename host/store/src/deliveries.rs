@@ -288,6 +288,11 @@ struct LeasedRow {
     tries: i64,
 }
 
+/// PostgreSQL adds FOR UPDATE SKIP LOCKED to the inner query.
+pub(crate) const LEASE: &str = "UPDATE deliveries SET state = 'leased', due_at = $1, lease = $2, leased_by = $3
+    WHERE id IN (SELECT id FROM deliveries WHERE endpoint = $4 AND due_at <= $5 ORDER BY due_at LIMIT $6)
+    RETURNING id, tenant_id, event_id, endpoint, tries";
+
 /// Leases up to `count` due deliveries of one endpoint, the longest due first.
 async fn lease_endpoint(
     db: &mut Db,
@@ -296,20 +301,15 @@ async fn lease_endpoint(
     count: usize,
 ) -> Result<Vec<Leased>, StoreError> {
     let lease = id::new("lse");
-    // PostgreSQL adds FOR UPDATE SKIP LOCKED to the inner query.
-    let rows: Vec<LeasedRow> = sqlx::query_as(
-        "UPDATE deliveries SET state = 'leased', due_at = $1, lease = $2, leased_by = $3
-         WHERE id IN (SELECT id FROM deliveries WHERE endpoint = $4 AND due_at <= $5 ORDER BY due_at LIMIT $6)
-         RETURNING id, tenant_id, event_id, endpoint, tries",
-    )
-    .bind(request.now.plus(request.lease_for_ms))
-    .bind(&lease)
-    .bind(&request.host)
-    .bind(endpoint)
-    .bind(request.now)
-    .bind(i64::try_from(count).unwrap_or(i64::MAX))
-    .fetch_all(&mut *db)
-    .await?;
+    let rows: Vec<LeasedRow> = sqlx::query_as(LEASE)
+        .bind(request.now.plus(request.lease_for_ms))
+        .bind(&lease)
+        .bind(&request.host)
+        .bind(endpoint)
+        .bind(request.now)
+        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .fetch_all(&mut *db)
+        .await?;
     let mut leased = Vec::with_capacity(rows.len());
     for row in rows {
         let (event_type, call_id, body): (String, Option<String>, Vec<u8>) =
@@ -335,7 +335,7 @@ async fn lease_endpoint(
 /// Every endpoint with something open, and when the first of it is due. Hops from
 /// endpoint to endpoint along the index of what is open, so that the backlog of one
 /// costs the others nothing.
-const OPEN: &str = "WITH RECURSIVE open (endpoint) AS (
+pub(crate) const OPEN: &str = "WITH RECURSIVE open (endpoint) AS (
         SELECT MIN(endpoint) FROM deliveries WHERE due_at IS NOT NULL
         UNION ALL
         SELECT (SELECT MIN(d.endpoint) FROM deliveries d WHERE d.due_at IS NOT NULL AND d.endpoint > open.endpoint)

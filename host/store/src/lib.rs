@@ -37,6 +37,8 @@ pub mod manifest;
 pub mod numbers;
 pub mod outbox;
 mod page;
+#[cfg(test)]
+mod plans;
 pub mod recovery;
 pub mod routing;
 pub mod scripts;
@@ -191,6 +193,19 @@ impl Store {
     pub async fn close(&self) {
         self.inner.writer.close().await;
         self.inner.readers.close().await;
+    }
+
+    /// Makes the file as good as full at so many pages, as a full disk would: for tests.
+    #[doc(hidden)]
+    pub async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let pragma = format!("PRAGMA max_page_count = {pages}");
+                sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(db).await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Waits until something new is in the outbox. Several waiters: one wakes.

@@ -148,7 +148,8 @@ impl Row {
     }
 }
 
-const BY_NUMBER: &str = "SELECT n.tenant_id, n.id AS number_id, n.address, n.fallback, n.language, n.max_concurrent,
+pub(crate) const BY_NUMBER: &str =
+    "SELECT n.tenant_id, n.id AS number_id, n.address, n.fallback, n.language, n.max_concurrent,
         n.recording, n.enabled, s.id AS script_id, s.name AS script_name, v.version, v.digest, v.manifest,
         b.document AS bindings
     FROM numbers n
