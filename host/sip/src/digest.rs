@@ -15,6 +15,8 @@ use crate::wire::{Field, Message, Method, ValueFault, lex};
 
 /// Realms of one call that are answered: the far end and the proxies on the way. More are ignored.
 const MAX_REALMS: usize = 4;
+/// New nonces in a row that are taken from a realm that calls each one stale at once.
+const MAX_STALE: u8 = 2;
 
 /// A hash that digests are made with, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,7 +203,10 @@ pub struct Client {
 #[derive(Clone, Debug)]
 struct Realm {
     challenge: Challenge,
+    /// Requests that carried its nonce.
     count: u32,
+    /// Nonces before this one that were stale at their first use.
+    stale: u8,
 }
 
 impl Client {
@@ -232,12 +237,14 @@ impl Client {
                     // A new nonce without `stale` right after credentials were used means: wrong. Old servers forget
                     // to say `stale` when a nonce runs out, but only for one that served before.
                     let repeated = known.count > 0 && known.challenge.nonce == challenge.nonce;
-                    if repeated || (known.count == 1 && !challenge.stale) {
+                    let first_use = known.count == 1;
+                    if repeated || (first_use && (!challenge.stale || known.stale >= MAX_STALE)) {
                         return Err(DigestError::Refused);
                     }
-                    *known = Realm { challenge, count: 0 };
+                    let stale = if first_use { known.stale + 1 } else { 0 };
+                    *known = Realm { challenge, count: 0, stale };
                 }
-                None if self.realms.len() < MAX_REALMS => self.realms.push(Realm { challenge, count: 0 }),
+                None if self.realms.len() < MAX_REALMS => self.realms.push(Realm { challenge, count: 0, stale: 0 }),
                 None => continue,
             }
             any_new = true;
@@ -584,6 +591,22 @@ mod tests {
         // A nonce that served runs out without a word about it.
         let silent = response(&[(Field::WwwAuthenticate, "Digest realm=\"r\", nonce=\"3\", qop=auth")]);
         client.challenged(&silent).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_calls_every_nonce_stale_is_not_asked_for_ever() {
+        let mut client = alice();
+        let challenge = |nonce: u32| {
+            response(&[(Field::WwwAuthenticate, &format!("Digest realm=\"r\", nonce=\"{nonce}\", stale=true"))])
+        };
+        let tries = (0..100)
+            .take_while(|nonce| {
+                let taken = client.challenged(&challenge(*nonce)).is_ok();
+                client.authorize(&Method::Invite, b"sip:a@h", "c");
+                taken
+            })
+            .count();
+        assert_eq!(tries, 1 + usize::from(MAX_STALE));
     }
 
     fn request(client: &mut Client, method: Method) -> Message {

@@ -87,7 +87,7 @@ impl Lexer {
     }
 
     fn start_line(&mut self, line: Line) -> Start {
-        // RFC 4475 §3.1.2.11: blanks after the version are wrong and harmless.
+        // RFC 4475 §3.1.2.10: blanks after the version are wrong and harmless.
         let (start, end) = (line.start, lex::trimmed(&self.bytes, line.start, line.end).1);
         let text = self.bytes.slice(start..end);
         if text.is_empty() {
