@@ -44,7 +44,8 @@ pub struct CallRecord {
     pub transcript: Vec<Turn>,
     /// What happened, in order. Bounded.
     pub timeline: Vec<TimelineEntry>,
-    /// Entries that did not fit into the timeline.
+    /// Entries that did not fit into the timeline, and turns that did not fit
+    /// into the transcript.
     pub timeline_dropped: u32,
 }
 
@@ -151,8 +152,10 @@ pub struct TimelineEntry {
     /// When.
     pub at: Time,
     /// A stable word: `created`, `ringing`, `answered`, `prompt_started`,
-    /// `prompt_ended`, `digit`, `heard`, `fetch`, `fetched`, `push`, `node`,
-    /// `transfer`, `log`, `script_error`, `fallback`, `ended` …
+    /// `prompt_ended`, `prompt_failed`, `digit`, `digits_sent`, `listening`,
+    /// `heard`, `recogniser_failed`, `fetch`, `fetched`, `push`, `node`,
+    /// `message`, `transfer`, `log`, `drain`, `script_ended`, `script_error`,
+    /// `script_stopped`, `fallback`, `ended`, `leg_silent`.
     pub kind: String,
     /// For a person to read; secrets masked.
     pub detail: String,

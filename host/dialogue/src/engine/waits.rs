@@ -178,8 +178,8 @@ impl Engine {
                 self.leg(LegCommand::SendDigits { digits: digits.to_owned() });
                 None
             }
-            Some(number) if self.digits_done >= number => plain(Ok(HostReply::Done)),
             Some(number) if self.digits_late >= number => plain(Err(HostError::TimedOut)),
+            Some(number) if self.digits_done >= number => plain(Ok(HostReply::Done)),
             _ => None,
         }
     }
@@ -222,9 +222,10 @@ impl Engine {
         }
     }
 
-    /// The leg takes too long.
-    pub(super) fn on_digits_limit(&mut self) {
+    /// The leg takes too long; it is not expected to report these any more.
+    pub(super) const fn on_digits_limit(&mut self) {
         self.digits_late = self.digits_ordered;
+        self.digits_done = self.digits_ordered;
     }
 }
 

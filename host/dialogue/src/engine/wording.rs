@@ -186,3 +186,102 @@ fn without_tags(ssml: &str) -> String {
     text.truncate(text.trim_end().len());
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wording(segments: &[Segment]) -> Wording {
+        let mut wording = Wording::default();
+        wording.add(segments);
+        wording
+    }
+
+    fn of(text: &str) -> Wording {
+        wording(&[Segment::Text(text.into())])
+    }
+
+    fn mark(at: Millis, text_end: u32) -> WordMark {
+        WordMark { at, text_end }
+    }
+
+    #[test]
+    fn word_times_tell_exactly_what_was_heard() {
+        let words = of("good morning everyone");
+        let marks = [mark(300, 4), mark(700, 12), mark(1_200, 21)];
+        for (played, heard) in
+            [(0, ""), (299, ""), (300, "good"), (699, "good"), (700, "good morning"), (9_999, "good morning everyone")]
+        {
+            assert_eq!(words.heard(played, &marks, Some(1_300)), heard);
+        }
+    }
+
+    #[test]
+    fn word_times_that_make_no_sense_do_no_harm() {
+        let words = of("né");
+        assert_eq!(words.heard(5, &[mark(1, 2)], None), "n", "in the middle of a character");
+        assert_eq!(words.heard(5, &[mark(1, 99)], None), "né");
+    }
+
+    #[test]
+    fn without_word_times_the_proportion_decides_on_whole_words() {
+        let words = of("one two three four");
+        assert_eq!(words.heard(0, &[], Some(1_000)), "");
+        assert_eq!(words.heard(500, &[], Some(1_000)), "one two");
+        assert_eq!(words.heard(990, &[], Some(1_000)), "one two three");
+        assert_eq!(words.heard(1_000, &[], Some(1_000)), "one two three four");
+        // Each Chinese character is a word; punctuation is none.
+        assert_eq!(of("早上好，王先生").heard(500, &[], Some(1_000)), "早上好");
+    }
+
+    #[test]
+    fn ssml_counts_without_its_tags_and_assets_are_named() {
+        let words = wording(&[Segment::Ssml("<speak>Good <b>morning</b>\n  all</speak>".into())]);
+        assert_eq!(words.shown(), "Good morning all");
+        assert_eq!(words.heard(500, &[mark(1, 3)], Some(1_000)), "Good");
+        let words = wording(&[Segment::Asset("a.wav".into()), Segment::Silence(100), Segment::Asset("b.wav".into())]);
+        assert_eq!(words.shown(), "[a.wav] [b.wav]");
+        assert!(words.is_audible());
+        assert!(!wording(&[Segment::Text(" ".into()), Segment::Silence(0)]).is_audible());
+    }
+
+    #[test]
+    fn text_segments_are_joined_by_a_space() {
+        let words = wording(&[Segment::Text(String::new()), Segment::Text("a".into()), Segment::Text("b".into())]);
+        assert_eq!(words.all(), " a b");
+    }
+
+    #[test]
+    fn words_are_counted_in_every_script() {
+        for (text, count) in [("", 0), ("uh-huh", 1), ("no, wait!", 2), ("…", 0), ("早上好", 3), ("ok 好", 2)] {
+            assert_eq!(count_words(text), count, "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_was_heard_is_a_growing_beginning_of_the_text(
+            text in "\\PC{0,60}",
+            duration in prop::option::of(0_u32..5_000),
+            marks in prop::collection::vec((0_u32..3_000, 0_u32..80), 0..6),
+            played in prop::collection::vec(0_u32..6_000, 1..8),
+        ) {
+            let words = of(&text);
+            let mut marks: Vec<WordMark> = marks.into_iter().map(|(at, end)| mark(at, end)).collect();
+            marks.sort_by_key(|mark| mark.at);
+            marks.iter_mut().fold(0, |so_far, mark| { mark.text_end = mark.text_end.max(so_far); mark.text_end });
+            let mut played = played;
+            played.sort_unstable();
+            let mut before = 0;
+            for played in played {
+                let heard = words.heard(played, &marks, duration);
+                prop_assert!(text.starts_with(heard));
+                prop_assert!(heard.len() >= before);
+                before = heard.len();
+            }
+        }
+    }
+}

@@ -95,6 +95,9 @@ fn sentence_end(text: &str) -> Option<usize> {
             '.' => next.is_some_and(char::is_whitespace) && !is_abbreviation(&text[..at]),
             _ => false,
         };
+        if end > LONGEST_SENTENCE {
+            break;
+        }
         if ends {
             return Some(end);
         }
@@ -114,4 +117,58 @@ fn is_abbreviation(before: &str) -> bool {
     let word = before.rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
     let single = word.chars().count() == 1 && word.chars().all(char::is_alphabetic);
     single || matches!(word, "Dr" | "Mr" | "Mrs" | "Ms" | "St" | "Prof" | "No" | "vs" | "e.g" | "i.e" | "a.m" | "p.m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sentences(text: &str) -> Vec<String> {
+        let (mut rest, mut sentences) = (text.to_owned(), Vec::new());
+        while let Some(end) = sentence_end(&rest) {
+            let after = rest.split_off(end);
+            sentences.push(std::mem::replace(&mut rest, after));
+        }
+        sentences.push(rest);
+        sentences
+    }
+
+    #[test]
+    fn a_sentence_ends_where_a_reader_would_end_it() {
+        for (text, parts) in [
+            ("Hello. And", &["Hello.", " And"][..]),
+            ("Hello.", &["Hello."]),
+            ("It is 3.50 now. Yes", &["It is 3.50 now.", " Yes"]),
+            ("Dr. Who met J. Doe. Fine", &["Dr. Who met J. Doe.", " Fine"]),
+            ("Really?! Yes", &["Really?!", " Yes"]),
+            ("您好。请问", &["您好。", "请问"]),
+            ("one\ntwo", &["one\n", "two"]),
+        ] {
+            assert_eq!(sentences(text), parts, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_without_end_is_cut_at_a_pause() {
+        let text = format!("{}, {}", "word ".repeat(60), "word ".repeat(100));
+        let parts = sentences(&text);
+        assert!(parts[0].ends_with(','));
+        let parts = sentences(&"word ".repeat(300));
+        assert!(parts.iter().all(|part| part.len() <= LONGEST_SENTENCE && !part.ends_with("wor")));
+        let parts = sentences(&"字".repeat(500));
+        assert!(parts.iter().all(|part| part.len() <= LONGEST_SENTENCE));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_is_lost_and_no_piece_is_empty(text in "[a-zé。.!? \n,字]{0,1500}") {
+            let parts = sentences(&text);
+            prop_assert_eq!(parts.concat(), text);
+            prop_assert!(parts.split_last().is_none_or(|(_, before)| before.iter().all(|part| !part.is_empty())));
+            prop_assert!(parts.iter().all(|part| part.len() <= LONGEST_SENTENCE + 4));
+        }
+    }
 }

@@ -104,6 +104,8 @@ pub(crate) struct Rig {
     pub(crate) ends: bool,
     /// The leg reports the end of a prompt it stops.
     pub(crate) stops: bool,
+    /// The leg reports that digits are sent.
+    pub(crate) sends: bool,
 }
 
 impl Rig {
@@ -130,6 +132,7 @@ impl Rig {
             answers: true,
             ends: true,
             stops: true,
+            sends: true,
         };
         rig.drain();
         rig
@@ -364,7 +367,7 @@ impl Rig {
                     });
                 }
             }
-            LegCommand::SendDigits { digits } => {
+            LegCommand::SendDigits { digits } if self.sends => {
                 self.later(100 * digits.len() as u64, LegEvent::DigitsSent);
             }
             LegCommand::Transfer { transfer, .. } => {

@@ -376,6 +376,17 @@ fn digits_are_sent_once_the_call_is_up_and_waited_for() {
 }
 
 #[test]
+fn digits_that_are_never_sent_are_not_waited_for_for_ever() {
+    let mut rig = Rig::up(setup());
+    rig.sends = false;
+    let send = HostCall::SendDigits { digits: "12".into() };
+    assert_eq!(rig.ask_for(send.clone()), Err(HostError::TimedOut));
+    assert_eq!(rig.now, 100 + 5_000 + 2 * 600);
+    rig.sends = true;
+    assert_eq!(rig.ask_for(send), Ok(HostReply::Done));
+}
+
+#[test]
 fn an_outbound_call_waits_for_the_answer() {
     let mut start = setup();
     start.info.direction = callbox_dialogue::Direction::Outbound;

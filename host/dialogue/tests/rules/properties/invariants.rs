@@ -41,6 +41,7 @@ pub(super) struct Reader {
     listenings: BTreeMap<Handle, ListenOptions>,
     listening_since: u64,
     speech: bool,
+    speaking: bool,
     recognising: Option<RecognitionId>,
     masked: bool,
 }
@@ -81,7 +82,7 @@ impl Reader {
                 match call {
                     HostCall::Ask { .. } | HostCall::Listen { .. } | HostCall::StartListen { .. } => {
                         self.listening_since = self.now;
-                        self.speech = false;
+                        self.speech = self.speaking;
                     }
                     _ => {}
                 }
@@ -109,6 +110,11 @@ impl Reader {
                 | LegEvent::SpeechEnded,
             ) => {
                 self.speech = true;
+                match input {
+                    Input::Leg(LegEvent::SpeechStarted) => self.speaking = true,
+                    Input::Leg(LegEvent::SpeechEnded) => self.speaking = false,
+                    _ => {}
+                }
                 if matches!(input, Input::Leg(LegEvent::Recognised { .. })) {
                     self.recognising = None;
                 }
