@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// Addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 32;
 /// Look-ups at once: each holds a thread until the system's resolver gives up.
-const MAX_LOOKUPS: usize = 64;
+const MAX_LOOKUPS: usize = 256;
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Finds the addresses of a host.

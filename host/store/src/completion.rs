@@ -47,7 +47,7 @@ pub struct NewRecording {
 pub struct Completed {
     /// The id of `call.completed`.
     pub event_id: String,
-    /// Its sequence number: the last of the call.
+    /// Its sequence number. Only `call.recording.…` may follow.
     pub sequence: i64,
     /// False when the call was closed before: nothing was changed.
     pub first: bool,

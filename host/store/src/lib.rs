@@ -94,6 +94,17 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// The file holds secrets: nobody else on the machine reads it. SQLite gives its
+/// companions (`-wal`, `-shm`) the mode of the file.
+fn keep_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::io(&format!("creating {}", path.display()), &error)),
+    }
+}
+
 impl Store {
     /// Opens the database at `url` (`sqlite:///var/lib/callbox/callbox.db`,
     /// `sqlite::memory:` for tests), creates what is missing, and brings the schema
@@ -128,6 +139,7 @@ impl Store {
                 std::fs::create_dir_all(folder)
                     .map_err(|e| StoreError::io(&format!("creating {}", folder.display()), &e))?;
             }
+            keep_private(&path)?;
             file = Some(path);
             options = options
                 .journal_mode(SqliteJournalMode::Wal)

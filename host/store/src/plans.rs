@@ -22,7 +22,7 @@ async fn no_query_of_a_call_scans_a_table() {
         deliveries::LEASE.to_owned(),
         "UPDATE deliveries SET state = 'dead' WHERE endpoint = 'e' AND tenant_id = 't' AND due_at IS NOT NULL".to_owned(),
         "UPDATE deliveries SET state = 'pending' WHERE leased_by = 'h'".to_owned(),
-        "SELECT start FROM calls WHERE host = 'h' AND state = 'active' ORDER BY id LIMIT 100".to_owned(),
+        "SELECT id FROM calls WHERE host = 'h' AND state = 'active' AND id > 'x' ORDER BY id LIMIT 100".to_owned(),
         "SELECT id FROM events WHERE tenant_id = 't' AND call_id = 'c' ORDER BY sequence".to_owned(),
         "SELECT id FROM events WHERE call_id = 'c' AND push_seq = 1".to_owned(),
         "SELECT id FROM events WHERE tenant_id = 't' AND (created_at, id) > (1, 'x') AND created_at < 9 ORDER BY created_at, id LIMIT 200".to_owned(),

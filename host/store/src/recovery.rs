@@ -4,6 +4,7 @@
 use crate::calls::CallStart;
 use crate::completion::{CallCompletion, Closing, close};
 use crate::document::CallDocument;
+use crate::writer::Db;
 use crate::{Store, StoreError, UnixMs, columns};
 use callbox_dialogue::call::{Direction, EndReason};
 use callbox_dialogue::record::{EndedBy, Outcome, TimelineEntry};
@@ -40,6 +41,37 @@ fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs) -> CallComple
     CallCompletion { start, document, timeline, tape: None, recordings: Vec::new(), pushes: Vec::new() }
 }
 
+/// Closes some of the calls a host left behind; how many, and where to go on.
+async fn close_some(
+    db: &mut Db,
+    host: &str,
+    after: String,
+    now: UnixMs,
+) -> Result<(usize, Option<String>), StoreError> {
+    let rows: Vec<(String, String, Option<UnixMs>)> = sqlx::query_as(
+        "SELECT id, start, answered_at FROM calls WHERE host = $1 AND state = 'active' AND id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(host)
+    .bind(after)
+    .bind(STEP)
+    .fetch_all(&mut *db)
+    .await?;
+    let last = rows.last().map(|(id, ..)| id.clone());
+    let mut closed = 0;
+    for (call, start, answered) in rows {
+        // One row that cannot be read does not keep the host from starting.
+        match columns::from_json::<CallStart>("calls.start", &start) {
+            Ok(start) => {
+                tracing::warn!(call, "closing a call that a dead host left behind");
+                close(db, Closing::prepare(orphan(start, answered, now))?, now).await?;
+                closed += 1;
+            }
+            Err(error) => tracing::error!(call, %error, "a call that a dead host left behind cannot be closed"),
+        }
+    }
+    Ok((closed, last))
+}
+
 impl Store {
     /// To be called once by the process that is going to run calls as `host`, before
     /// the first of them: makes sure no other process uses this SQLite file for calls,
@@ -48,31 +80,14 @@ impl Store {
     pub async fn start_host(&self, host: &str) -> Result<Recovered, StoreError> {
         self.claim()?;
         let mut recovered = Recovered::default();
+        let mut after = String::new();
         loop {
-            let (owner, now) = (host.to_owned(), self.now());
-            let closed = self
-                .write(move |db| {
-                    Box::pin(async move {
-                        let rows: Vec<(String, Option<UnixMs>)> = sqlx::query_as(
-                            "SELECT start, answered_at FROM calls WHERE host = $1 AND state = 'active' ORDER BY id LIMIT $2",
-                        )
-                        .bind(owner)
-                        .bind(STEP)
-                        .fetch_all(&mut *db)
-                        .await?;
-                        let count = rows.len();
-                        for (start, answered) in rows {
-                            let start: CallStart = columns::from_json("calls.start", &start)?;
-                            tracing::warn!(call = %start.id, "closing a call that a dead host left behind");
-                            close(db, Closing::prepare(orphan(start, answered, now))?, now).await?;
-                        }
-                        Ok(count)
-                    })
-                })
-                .await?;
-            recovered.calls += closed;
-            if closed == 0 {
-                break;
+            let (owner, start, now) = (host.to_owned(), after, self.now());
+            let step = self.write(move |db| Box::pin(async move { close_some(db, &owner, start, now).await })).await?;
+            recovered.calls += step.0;
+            match step.1 {
+                Some(last) => after = last,
+                None => break,
             }
         }
         let (owner, now) = (host.to_owned(), self.now());

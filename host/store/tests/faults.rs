@@ -55,6 +55,17 @@ async fn a_full_disk_is_told_and_the_store_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let house = House::new().await;
+    house.store.check().await.unwrap();
+    for name in ["callbox.db", "callbox.db-wal", "callbox.db-shm"] {
+        let mode = std::fs::metadata(house.folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn files_that_are_no_database_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("callbox.db");
