@@ -58,7 +58,11 @@ impl DialogState {
             local,
             local_tag,
             remote: from.to_bytes(),
-            target: contact(invite)?,
+            // RFC 2543 did not ask for a Contact; requests then go to where the call comes from (RFC 4475 §3.4.1).
+            target: contact(invite).or_else(|error| match error {
+                HeaderError::Missing(_) => Ok(from.uri.as_request_target()),
+                HeaderError::Invalid(..) => Err(error),
+            })?,
             routes: invite.addresses(Field::RecordRoute)?,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.seq),

@@ -11,6 +11,8 @@ mod digits;
 mod error;
 mod event;
 pub(crate) mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 mod leg;
 mod local;
 mod names;
