@@ -6,6 +6,41 @@
 //! [`Engine::deadline`]. The same engine runs live calls (`host/call`), the
 //! simulator and replays, so that every rule of a dialogue exists once.
 //!
+//! ```
+//! use callbox_dialogue::setup::{Fallback, Limits, Setup};
+//! use callbox_dialogue::{
+//!     CallId, CallInfo, Direction, Engine, HostCall, Input, LegCommand, Output, Party, Time, Transport,
+//! };
+//!
+//! let info = CallInfo {
+//!     id: CallId("call_1".into()),
+//!     direction: Direction::Inbound,
+//!     transport: Transport::Simulated,
+//!     caller: Party { uri: "sip:alice@example.com".into(), ..Party::default() },
+//!     callee: Party { uri: "sip:desk@example.com".into(), ..Party::default() },
+//!     language: "en".into(),
+//!     headers: Vec::new(),
+//!     parameters: None,
+//! };
+//! let mut engine = Engine::new(Setup {
+//!     info,
+//!     started_unix_ms: 0,
+//!     seed: [0; 32],
+//!     voice: Default::default(),
+//!     limits: Limits::default(),
+//!     sources: Default::default(),
+//!     destinations: Vec::new(),
+//!     settings: Default::default(),
+//!     assets: Vec::new(),
+//!     fallback: Fallback::default(),
+//!     speech_recognition: false,
+//! });
+//! engine.handle(Time(10), Input::Script(HostCall::Answer));
+//! assert_eq!(engine.poll_output(), Some(Output::Leg(LegCommand::Answer)));
+//! assert_eq!(engine.poll_output(), None, "the script waits for the leg");
+//! assert!(engine.deadline() > Some(Time(10)));
+//! ```
+//!
 //! What it never does: read a clock, draw randomness from the system, open a
 //! socket or a file, spawn, block, or panic on any input.
 //!

@@ -244,6 +244,8 @@ impl Engine {
     fn take_key(&mut self, key: char, at: Time) {
         let Some(listening) = &mut self.listening else { return };
         let Some(options) = listening.options.digits else { return };
+        let noted = if listening.options.sensitive { MASK.to_owned() } else { key.to_string() };
+        self.journal.note(self.now, "digit", noted);
         if listening.digits.is_empty() {
             listening.first_key = at;
         }
@@ -330,9 +332,6 @@ impl Engine {
         }
         self.active();
         let (now, secret) = (self.now, self.is_secret());
-        // A key that nobody listens for yet may turn out to be the first of a PIN.
-        let open = self.listening.as_ref().is_some_and(|listening| !listening.options.sensitive);
-        self.journal.note(now, "digit", if open { digit.to_string() } else { MASK.to_owned() });
         if !secret {
             self.event(Event::Digit(digit));
         }
@@ -342,6 +341,8 @@ impl Engine {
             }
             return;
         }
+        // Which key it was stays open: it may turn out to be the first of a PIN typed ahead.
+        self.journal.note(now, "digit", "a key that nobody listens for");
         let cut = match self.prompts.head().map(|head| (head.stage, head.barge_in.digits)) {
             Some((Stage::Playing { .. }, true)) => {
                 self.cut(PlayoutEnd::CutByDigits);

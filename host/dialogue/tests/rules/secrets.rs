@@ -72,6 +72,18 @@ fn keys_typed_ahead_into_a_secret_are_secret() {
     assert_eq!(rig.ask_for(HostCall::NextEvent { timeout: Some(0) }), Ok(HostReply::MaybeEvent(None)));
 }
 
+/// A key pressed while somebody listens for words may be the first of a PIN.
+#[test]
+fn keys_that_nobody_listens_for_are_not_written_down() {
+    let mut rig = Rig::up(setup());
+    let words = handle(rig.ask_for(HostCall::StartListen { options: Box::new(speech()) }));
+    rig.press("47");
+    rig.ask_for(HostCall::Release { handle: words }).unwrap();
+    rig.call(listen(ListenOptions { type_ahead: true, ..secret(keys(2, 2)) }));
+    assert_eq!(heard(rig.reply().unwrap()), Heard::Digits("47".into()));
+    assert!(!record(&rig).contains("47") && !record(&rig).contains("\"4\""));
+}
+
 #[test]
 fn a_hang_up_in_the_middle_of_a_secret_keeps_it() {
     let mut rig = Rig::up(setup());

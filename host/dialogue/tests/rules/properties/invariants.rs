@@ -97,11 +97,9 @@ impl Reader {
                 self.prepared.insert(*prompt);
             }
             Input::Leg(LegEvent::PrepareFailed { .. }) => self.quiet_since = self.now,
-            Input::Leg(LegEvent::PromptEnded { prompt, .. }) => {
-                if self.playing == Some(*prompt) {
-                    self.playing = None;
-                    self.quiet_since = self.now;
-                }
+            Input::Leg(LegEvent::PromptEnded { prompt, .. }) if self.playing == Some(*prompt) => {
+                self.playing = None;
+                self.quiet_since = self.now;
             }
             Input::Leg(
                 LegEvent::SpeechStarted
