@@ -392,10 +392,8 @@ impl Engine {
         }
     }
 
+    /// Once: nothing is handled and nothing is due afterwards.
     fn finish(&mut self) {
-        if self.finished {
-            return;
-        }
         self.finished = true;
         self.settle_outcome();
         self.timers = Timers::default();

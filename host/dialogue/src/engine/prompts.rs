@@ -168,9 +168,9 @@ impl Engine {
         item
     }
 
-    /// More for an open prompt. Nothing happens where it is over.
+    /// More for an open prompt. Nothing happens where it is over or being cut off.
     pub(super) fn append(&mut self, id: PromptId, segments: Vec<Segment>) {
-        let Some(prompt) = self.prompts.get_mut(id) else { return };
+        let Some(prompt) = self.prompts.get_mut(id).filter(|prompt| !prompt.is_stopping()) else { return };
         prompt.wording.add(&segments);
         if prompt.stage == Stage::Waiting {
             prompt.segments.extend(segments);
@@ -186,7 +186,7 @@ impl Engine {
     pub(super) fn complete(&mut self, id: PromptId) {
         let Some(prompt) = self.prompts.get_mut(id).filter(|prompt| prompt.open) else { return };
         prompt.open = false;
-        if prompt.stage != Stage::Waiting {
+        if prompt.stage != Stage::Waiting && !prompt.is_stopping() {
             self.leg(LegCommand::Complete { prompt: id });
         }
     }

@@ -76,6 +76,7 @@ fn a_writer_is_told_at_once_that_the_caller_interrupts() {
     rig.wait(10 + 500);
     rig.press("1");
     rig.call(write(writer, "so on. "));
+    assert_eq!(spoken(&rig), ["One two three four."], "nothing more for the leg");
     assert_eq!(rig.reply(), None, "what was heard is known in a moment");
     let cut = rig.until_reply();
     match cut {
