@@ -70,7 +70,8 @@ async fn keys_by_info_are_keys() {
 #[tokio::test]
 async fn a_lost_ack_ends_the_call_and_is_recorded() {
     let record = scenario("lost_ack").await;
-    assert_eq!(record["outcome"], "answered", "{record}");
+    assert_eq!(record["end_reason"], "trunk_lost", "{record}");
+    assert_eq!(record["ended_by"], "platform");
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ impl Platform {
             negotiation,
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
+            direction: Direction::Inbound,
             dial,
             recording,
         });

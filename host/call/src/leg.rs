@@ -8,7 +8,7 @@ use crate::bridge::{Bridge, BridgeEnd, BridgeRequest};
 use crate::negotiation::Negotiation;
 use crate::outbound::Dial;
 use crate::prompts::Prompts;
-use callbox_dialogue::call::{EndCause, EndReason, Evidence};
+use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
 use callbox_dialogue::leg::{LegCommand, LegEvent, TransferId, TransferResult};
 use callbox_dialogue::script::{HostError, TransferMode};
 use callbox_media::{MediaCommand, MediaEvent, MediaStats, Session};
@@ -73,6 +73,7 @@ pub(crate) struct LegParts {
     /// Where audio assets come from; none when it could not be loaded.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) dial: Dial,
+    pub(crate) direction: Direction,
     /// Where the call is recorded, where it is.
     pub(crate) recording: Option<PathBuf>,
 }
@@ -96,6 +97,7 @@ pub(crate) struct SipLeg {
     /// send both.
     keys: Option<Keys>,
     dial: Dial,
+    direction: Direction,
     recording: Option<PathBuf>,
     closing: Closing,
 }
@@ -133,6 +135,7 @@ impl SipLeg {
             transfer: None,
             keys: None,
             dial: parts.dial,
+            direction: parts.direction,
             recording: parts.recording,
             closing: Closing::default(),
         }
@@ -252,9 +255,12 @@ impl SipLeg {
             | DialogEvent::ReinviteAnswered { .. }
             | DialogEvent::ReinviteFailed { .. } => {}
             DialogEvent::Ended { by_remote, status, reason, q850, .. } => {
+                // A call we placed and nobody took ended by its status; a call that was ours to answer, or
+                // was up, is lost when nobody answers our messages any more.
+                let placed = self.direction == Direction::Outbound && !self.answered;
                 let cause = match (by_remote, status) {
+                    (_, Some(408)) if !placed => EndCause::NetworkFailure,
                     (true, _) => EndCause::RemoteHangup,
-                    (false, Some(408 | 500..=599)) => EndCause::NetworkFailure,
                     (false, _) => EndCause::LocalHangup,
                 };
                 let evidence = Evidence { sip_status: status, sip_reason: reason, q850 };

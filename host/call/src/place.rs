@@ -127,6 +127,7 @@ impl Platform {
             negotiation,
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
+            direction: Direction::Outbound,
             dial: self.dial(&id, &callee, &from, ids, address),
             recording: self.recording(&id, &route),
         });
