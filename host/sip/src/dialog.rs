@@ -130,9 +130,10 @@ impl DialogState {
         }
     }
 
-    /// The path a message of this dialog came by last; over a stream its requests go back by it.
+    /// A request of this dialog came by this path: the peer opened another connection, or its NAT gave it another
+    /// port. What goes back to its source goes there from now on.
     pub(crate) fn seen_on(&mut self, flow: Flow) {
-        if flow.transport == Transport::Tcp && self.flow.transport == Transport::Tcp {
+        if flow.transport == self.flow.transport {
             self.flow = flow;
         }
     }

@@ -389,3 +389,44 @@ async fn a_call_whose_events_nobody_reads_is_ended() {
     assert_eq!(rings, 64);
     assert!(matches!(outgoing.hangup(None).await, Err(SipError::Ended)));
 }
+
+/// The connection of a call may be gone when we have something to say: then a new one leads to the peer's `Contact`.
+#[tokio::test]
+async fn a_lost_connection_is_opened_again_to_the_contact() {
+    let (stack, mut calls) = start("127.0.0.1").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let contact = format!("<sip:a@{};transport=tcp>", listener.local_addr().unwrap());
+    let mut stream = TcpStream::connect(stack.local_addrs()[1].1).await.unwrap();
+    let ours = |method: &str, tag: &str| {
+        request(method, 1, "TCP x", "")
+            .replace("<sip:a@127.0.0.1:9>", &contact)
+            .replace("To: <sip:robot@127.0.0.1>", &format!("To: <sip:robot@127.0.0.1>{tag}"))
+            .replace(
+                "Content-Length: 0\r\n\r\n",
+                &format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n", OFFER.len()),
+            )
+            + std::str::from_utf8(OFFER).unwrap()
+    };
+    stream.write_all(ours("INVITE", "").as_bytes()).await.unwrap();
+    let mut incoming = within(calls.recv()).await.unwrap();
+    incoming.dialog.answer(ANSWER.to_vec()).await.unwrap();
+    let answer = read(&mut stream, "m=audio 5000").await;
+    let tag = answer.rsplit("robot@127.0.0.1>").next().unwrap().split("\r\n").next().unwrap().to_owned();
+    assert!(tag.starts_with(";tag="), "{answer}");
+    stream.write_all(ours("ACK", &tag).as_bytes()).await.unwrap();
+    assert!(matches!(next(&mut incoming.events).await, DialogEvent::Confirmed { .. }));
+    drop(stream);
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for n in 0.. {
+        if stack.stats().connections == 0 {
+            break;
+        }
+        // Each message wakes the driver, which then publishes what it holds.
+        let options = request("OPTIONS", n, "UDP 127.0.0.1", "");
+        peer.send_to(options.as_bytes(), stack.local_addrs()[0].1).await.unwrap();
+        within(peer.recv(&mut [0; 2_048])).await.unwrap();
+    }
+    incoming.dialog.hangup(None).await.unwrap();
+    let (mut again, _) = within(listener.accept()).await.unwrap();
+    assert!(read(&mut again, "BYE ").await.contains("sip:a@127.0.0.1"));
+}

@@ -364,12 +364,23 @@ fn responses_go_where_the_via_and_the_source_say() {
 fn behind_a_nat_requests_go_to_where_packets_came_from() {
     let mut bench = Bench::new();
     bench.way.remote = "203.0.113.9:40000".parse().unwrap();
-    let tag = up(&mut bench);
+    up(&mut bench);
     let leg = bench.calls[0].0;
     bench.act(|end, now| end.hang_up(now, leg, None)).unwrap();
     assert!(bench.last().starts_with("BYE sip:alice@10.0.0.1:5060 SIP/2.0"));
     assert_eq!(bench.sent.last().unwrap().0.remote, "203.0.113.9:40000".parse().unwrap());
-    assert!(!tag.is_empty());
+}
+
+#[test]
+fn a_nat_that_gives_another_port_is_followed() {
+    let mut bench = Bench::new();
+    bench.way.remote = "203.0.113.9:40000".parse().unwrap();
+    let tag = up(&mut bench);
+    bench.way.remote = "203.0.113.9:41111".parse().unwrap();
+    assert_eq!(bench.ask(&request("INFO", 2, "i", Some(&tag), "", "")), ["200 2 INFO"]);
+    let leg = bench.calls[0].0;
+    bench.act(|end, now| end.hang_up(now, leg, None)).unwrap();
+    assert_eq!(bench.sent.last().unwrap().0.remote, "203.0.113.9:41111".parse().unwrap());
 }
 
 #[test]

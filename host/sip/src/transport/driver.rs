@@ -274,7 +274,7 @@ impl Driver {
     }
 
     fn incoming(&mut self, now: Instant, leg: LegId, invite: InviteInfo) {
-        tracing::info!(call = %invite.call_id, source = %invite.source, "a call came in");
+        tracing::info!(sip_call = %invite.call_id, source = %invite.source, "a call came in");
         let (dialog, events) = self.listen(leg);
         if self.incoming.try_send(IncomingCall { dialog, events, invite }).is_err() {
             tracing::warn!("nobody takes new calls fast enough: one was refused");
@@ -286,20 +286,20 @@ impl Driver {
     fn event(&mut self, now: Instant, leg: LegId, event: DialogEvent) {
         let Some(listening) = self.legs.by_id.get_mut(&leg) else { return };
         if tracing::enabled!(tracing::Level::DEBUG) {
-            let call = self.endpoint.call_id(leg).unwrap_or_default();
-            tracing::debug!(%call, event = event.name(), "event");
+            let sip_call = self.endpoint.call_id(leg).unwrap_or_default();
+            tracing::debug!(%sip_call, event = event.name(), "event");
         }
         if let DialogEvent::Ended { status, q850, by_remote, .. } = &event {
-            let call = self.endpoint.call_id(leg).unwrap_or_default();
-            tracing::info!(%call, by_remote, status, q850, "a call ended");
+            let sip_call = self.endpoint.call_id(leg).unwrap_or_default();
+            tracing::info!(%sip_call, by_remote, status, q850, "a call ended");
             if let Some(permit) = listening.last.take() {
                 permit.send(event);
             }
             return;
         }
         if let Err(mpsc::error::TrySendError::Full(_)) = listening.events.try_send(event) {
-            let call = self.endpoint.call_id(leg).unwrap_or_default();
-            tracing::error!(%call, "the call does not read its events: it is ended");
+            let sip_call = self.endpoint.call_id(leg).unwrap_or_default();
+            tracing::error!(%sip_call, "the call does not read its events: it is ended");
             let _ = self.endpoint.hang_up(now, leg, Some((41, "internal error".to_owned())));
         }
     }

@@ -214,6 +214,8 @@ async fn serve(mut slot: Slot, stream: TcpStream, listener: usize, local: Socket
     let connections = slot.connections.clone();
     let remote = slot.remote;
     let flow = Flow { transport: Transport::Tcp, listener, local, remote, connection: Some(slot.id), redial: None };
+    // What is being written when the connection breaks.
+    let mut writing = None;
     let write = async {
         loop {
             let out = tokio::select! {
@@ -221,10 +223,11 @@ async fn serve(mut slot: Slot, stream: TcpStream, listener: usize, local: Socket
                 Some(bytes) = pongs.recv() => Some(Outgoing { bytes, transaction: None }),
             };
             let Some(out) = out else { return };
-            if !matches!(timeout(PATIENCE, writer.write_all(&out.bytes)).await, Ok(Ok(()))) {
-                connections.unsent(out);
+            let bytes = writing.insert(out).bytes.clone();
+            if !matches!(timeout(PATIENCE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
                 return;
             }
+            writing = None;
         }
     };
     let read = async {
@@ -269,5 +272,10 @@ async fn serve(mut slot: Slot, stream: TcpStream, listener: usize, local: Socket
     tokio::select! {
         () = write => {}
         () = read => {}
+    }
+    // First out of the table, so that whoever tries again does not find this connection.
+    drop(slot);
+    if let Some(unsent) = writing {
+        connections.unsent(unsent);
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct Client {
     pub(crate) request: Message,
     bytes: Bytes,
     pub(crate) flow: Flow,
-    /// Sent instead when the transport fails: TCP was tried only for the size of the message (RFC 3261 §18.1.1).
+    /// Sent instead when the transport fails: TCP was tried only for the size of the message (RFC 3261 §18.1.1), or
+    /// the connection of the dialog was gone and another may be opened.
     fallback: Option<Flow>,
     /// The ACK for each 2xx by its To tag, or under no tag the one for a refusal.
     acks: Vec<(Option<String>, Bytes, Flow)>,
@@ -136,6 +137,9 @@ impl Core {
                 message.headers.set_first(Field::Via, via);
                 bytes = serialise(&message);
             }
+        }
+        if flow.transport == Transport::Tcp && flow.connection.is_some() {
+            fallback = Some(Flow { connection: None, ..flow });
         }
         let machine = ClientTransaction::start(now, invite, flow.transport.reliable(), self.config.timing);
         let key = (branch, cancel);

@@ -123,7 +123,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: EndpointConfig) -> Self {
+    pub(crate) fn new(mut config: EndpointConfig) -> Self {
+        // Waits of nothing would fire for ever.
+        let timing = &mut config.timing;
+        for wait in [&mut timing.t1, &mut timing.t2, &mut timing.t4] {
+            *wait = (*wait).max(Duration::from_millis(1));
+        }
         Self {
             names: Names::new(config.seed),
             schedule: Schedule::default(),

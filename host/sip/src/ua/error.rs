@@ -29,6 +29,9 @@ pub enum SipError {
     /// The dialog is not in a state for this command.
     #[error("{0} is not possible now")]
     NotNow(&'static str),
+    /// Not one of `0`–`9`, `*`, `#`, `A`–`D`.
+    #[error("{0:?} is no key of a telephone")]
+    Digit(char),
     /// The target of a call or transfer is no URI we can call.
     #[error("cannot call {uri}: {why}")]
     Target {

@@ -314,7 +314,7 @@ impl Leg {
             }
         }
         if self.served.as_ref().is_some_and(|served| served.guard <= now) {
-            tracing::warn!(call = %self.name(), "a re-INVITE was not answered by the call in time");
+            tracing::warn!(sip_call = %self.name(), "a re-INVITE was not answered by the call in time");
             self.drop_served(core, now, 500);
         }
         if self.offered.as_ref().is_some_and(|offered| offered.retry.is_some_and(|at| at <= now)) {

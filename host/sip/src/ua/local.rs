@@ -66,7 +66,7 @@ impl Leg {
     ) -> Result<(), SipError> {
         self.up()?;
         if !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
-            return Err(SipError::NotNow("a digit that is no key"));
+            return Err(SipError::Digit(digit));
         }
         let Some(mut message) = self.compose(core, Method::Info) else { return Err(SipError::Ended) };
         put(&mut message.headers, Field::ContentType, "application/dtmf-relay");
@@ -116,7 +116,7 @@ impl Leg {
                 let reason = Some("the far end does not know the call".to_owned());
                 self.end(core, now, Ending { by_remote: true, status: Some(481), reason, ..Ending::default() });
             }
-            Ok((_, 408)) | Err(_) if !self.ended => {
+            Ok((_, 408)) | Err(408) if !self.ended => {
                 self.say_goodbye(core, now, None, Ending::failed(status));
             }
             _ => {}

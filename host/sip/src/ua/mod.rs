@@ -152,7 +152,7 @@ impl Endpoint {
         self.core.stats.calls_out += 1;
         let id = self.next_leg();
         let leg = Leg::outgoing(&mut self.core, now, id, invite);
-        tracing::debug!(call = %leg.name(), "calling");
+        tracing::debug!(sip_call = %leg.name(), "calling");
         self.add(leg);
         Ok(id)
     }
@@ -441,7 +441,7 @@ impl Endpoint {
         self.core.respond(now, transaction, Reply::new(100));
         self.core.stats.calls_in += 1;
         let leg = Leg::incoming(&self.core, now, id, invite, dialog, offer.is_some(), transaction);
-        tracing::debug!(call = %leg.name(), source = %flow.remote, "a call came in");
+        tracing::debug!(sip_call = %leg.name(), source = %flow.remote, "a call came in");
         self.add(leg);
         let invite = Box::new(uas::describe(invite, offer, flow));
         self.core.outputs.push_back(Output::Incoming { leg: id, invite });
@@ -564,7 +564,7 @@ impl Endpoint {
         }
         if leg.done() {
             let key = (leg.call_id.clone(), leg.local_tag.clone());
-            tracing::debug!(call = %leg.name(), "forgotten");
+            tracing::debug!(sip_call = %leg.name(), "forgotten");
             self.dialogs.remove(&key);
             self.legs.remove(&id);
             self.core.outputs.push_back(Output::Gone { leg: id });
@@ -604,4 +604,15 @@ fn merge_key(message: &Message) -> Box<[u8]> {
     key.push(0);
     key.extend_from_slice(&cseq.to_be_bytes());
     key.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allow_names_what_is_served() {
+        assert_eq!(SUPPORT.allow(), reply::ALLOW);
+        assert_eq!(SUPPORT.extensions.join(", "), reply::SUPPORTED);
+    }
 }

@@ -197,7 +197,7 @@ impl Leg {
         let dialog = match dialog {
             Ok(dialog) => dialog,
             Err(error) => {
-                tracing::warn!(call = %self.name(), %error, status, "the answer cannot be acknowledged");
+                tracing::warn!(sip_call = %self.name(), %error, status, "the answer cannot be acknowledged");
                 self.phase = Phase::Down;
                 let reason = Some(format!("the answer cannot be read: {error}"));
                 self.end(core, now, Ending { by_remote: true, status: Some(502), reason, ..Ending::default() });
