@@ -23,7 +23,7 @@ build: ## Build the host, optimised (target/release/callbox)
 demo: ## A real call, start to end (ONCE=1 ends with an exit status; else it stays up)
 	@tools/setup demo
 	@echo "== Building the host: about eight minutes from nothing on two cores, seconds afterwards"
-	@cargo build -p callbox
+	@cargo build --workspace
 	@echo "== Building the example script"
 	@tools/guests appointment
 	@python3 tools/demo.py $(if $(ONCE),--once)
@@ -35,6 +35,8 @@ test: ## Install what is missing and run every test
 	@cargo build --workspace
 	@echo "== Building the guests"
 	@tools/guests all
+	@echo "== Tests of the guest SDK"
+	cargo test --quiet --manifest-path guest-sdk/rust/Cargo.toml --target-dir target/sdk
 	@echo "== Tests"
 	cargo test --workspace --no-fail-fast
 

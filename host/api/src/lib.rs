@@ -1,20 +1,129 @@
 //! The REST management API and its OpenAPI document.
+//!
+//! * [`router`] – everything below `/v1`, `/healthz`, `/readyz`, `/openapi.json`, `/docs`
+//! * [`serve`] – the listener
+//! * `edge`, `guard`, `intake` – around every request: its name, time limit and log
+//!   line; who may do it; its body, and `Idempotency-Key`
+//! * `extract`, `problem` – how requests are read, and what is said when they cannot be served
+//! * `document` – the OpenAPI document, made of the handlers' descriptions
+//! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `webhooks`,
+//!   `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `health`
+//!
+//! What this room never does: hold a rule of the store or of a call, show a stored
+//! secret, let a key touch what is not its tenant's, or answer bad input with a 5xx.
+
+mod bindings;
+mod calls;
+mod conversation;
+mod deliveries;
+mod document;
+mod edge;
+mod extract;
+mod guard;
+mod health;
+mod intake;
+mod keys;
+mod numbers;
+mod problem;
+mod recordings;
+mod scripts;
+mod server;
+mod tenant;
+mod versions;
+mod webhooks;
+
+pub use server::serve;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use bytes::Bytes;
 use callbox_call::Platform;
+use callbox_store::Store;
+use guard::{AccessTable, Pace};
+use health::Readiness;
+use problem::Problem;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use tokio::sync::Semaphore;
 
 /// What the operator settles for the API.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
-    /// Requests a second of one key.
+    /// Requests a second of one key, and as many saved up; 0 for no limit.
     pub requests_per_second: u32,
     /// Largest component, in bytes.
     pub upload_bytes: u64,
 }
 
+/// Components held in memory at once, on their way in.
+const UPLOADS: usize = 4;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) platform: Platform,
+    pub(crate) config: ApiConfig,
+    pub(crate) access: AccessTable,
+    pub(crate) pace: Pace,
+    pub(crate) uploads: Semaphore,
+    /// Requests with an `Idempotency-Key` so far.
+    pub(crate) keyed: AtomicU32,
+    pub(crate) readiness: Readiness,
+    /// The OpenAPI document.
+    pub(crate) document: Bytes,
+}
+
+impl Api {
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.inner.platform
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.platform.rooms().store
+    }
+
+    pub(crate) fn upload_bytes(&self) -> usize {
+        usize::try_from(self.inner.config.upload_bytes).unwrap_or(usize::MAX)
+    }
+}
+
 /// The whole API.
 #[must_use]
-pub fn router(_platform: Platform, _config: ApiConfig) -> Router {
-    Router::new().route("/healthz", get(async || "ok"))
+pub fn router(platform: Platform, config: ApiConfig) -> Router {
+    let (routes, document) = document::routes();
+    let api = Api {
+        inner: Arc::new(Inner {
+            access: AccessTable::of(&document),
+            pace: Pace::new(config.requests_per_second),
+            uploads: Semaphore::new(UPLOADS),
+            keyed: AtomicU32::new(0),
+            readiness: Readiness::default(),
+            document: serde_json::to_vec(&document).unwrap_or_default().into(),
+            platform,
+            config,
+        }),
+    };
+    routes
+        .route_layer(from_fn_with_state(api.clone(), intake::intake))
+        .route_layer(from_fn_with_state(api.clone(), guard::guard))
+        .with_state(api)
+        .merge(document::pages())
+        .fallback(async || Problem::not_found("there is nothing at this path; GET /openapi.json lists what there is"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+        })
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(edge::edge))
+}
+
+/// The OpenAPI document, for tools that want it without a running host.
+#[must_use]
+pub fn openapi() -> String {
+    document::routes().1.to_pretty_json().unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
 use callbox_dialogue::setup::Limits;
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_script::{ScriptConfig, ScriptHost, ScriptLimits};
-use callbox_sip::{Credentials, SipConfig, SipStack};
+use callbox_sip::{Credentials, SipConfig, SipStack, SipStats};
 use callbox_speech::{EspeakConfig, Speech, SpeechConfig};
 use callbox_store::Store;
 use clap::Args;
@@ -220,10 +220,12 @@ impl Host {
             tracing::warn!("requests were still being answered");
         }
         outbox.stop().await;
+        let (signalling, audio) = (sip.stats(), media.stats());
         sip.shutdown().await;
         media.shutdown();
         store.close().await;
         tracing::info!("stopped");
+        announce(&json!({"event": "stopped", "sip": counted(&signalling), "media": audio}), "Stopped.");
         Ok(())
     }
 }
@@ -338,6 +340,34 @@ fn announce(event: &Value, text: &str) {
     } else {
         println!("{event}");
     }
+}
+
+/// What the stack counted from its start to its end.
+fn counted(sip: &SipStats) -> Value {
+    let counts = &sip.endpoint;
+    json!({
+        "messages_received": counts.messages_received,
+        "messages_sent": counts.messages_sent,
+        "retransmissions_received": counts.retransmissions_received,
+        "retransmissions_sent": counts.retransmissions_sent,
+        "parse_errors": counts.parse_errors,
+        "strays": counts.strays,
+        "calls_in": counts.calls_in,
+        "calls_out": counts.calls_out,
+        "shed": {
+            "draining": counts.shed_draining,
+            "stale": counts.shed_stale,
+            "calls": counts.shed_calls,
+            "rate": counts.shed_rate,
+        },
+        "dropped": {
+            "source": counts.dropped_source,
+            "dialog": counts.dropped_dialog,
+            "queue_known": sip.ingress_dropped_known,
+            "queue_new": sip.ingress_dropped_new,
+        },
+        "send_failures": sip.send_failures,
+    })
 }
 
 /// Whether a folder can be written to.

@@ -153,7 +153,7 @@ pub enum MediaEvent {
 }
 
 /// What a session sent and received, and how well.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MediaStats {
     /// What we sent last.
     pub codec: Option<Codec>,

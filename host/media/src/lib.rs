@@ -26,6 +26,8 @@ pub mod command;
 pub mod conceal;
 pub mod dtmf;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod histogram;
 pub mod jitter;
 pub mod latch;

@@ -189,6 +189,12 @@ impl MemoryLimit {
         self.peak
     }
 
+    /// The script went on after a refusal: what ends it later has another reason.
+    pub(crate) const fn coped(&mut self) {
+        self.denied = None;
+        self.table_denied = false;
+    }
+
     /// Why a script that gave up may have done so.
     pub(crate) fn denied(&self) -> Option<String> {
         if let Some(wanted) = self.denied {
@@ -387,6 +393,8 @@ mod tests {
         memory.memory_grow_failed(wasmtime::Error::msg("no")).unwrap();
         assert!(memory.memory_growing(60, 100, None).unwrap());
         assert_eq!(memory.peak(), 200);
+        memory.coped();
+        assert!(memory.denied().is_none());
         assert!(!memory.table_growing(0, 11, None).unwrap());
     }
 

@@ -111,9 +111,13 @@ impl State {
         let name = import_name(&call);
         self.current = Some(name);
         // What is over the log's limit never comes here; what comes is bounded by it.
-        if !matches!(call, HostCall::Log { .. }) && !self.rate.take() {
-            let limit = self.calls_per_second;
-            return Err(Stop::Budget(format!("it calls the host more than {limit} times a second, for too long")));
+        // And a last line of log may tell of the memory that was refused.
+        if !matches!(call, HostCall::Log { .. }) {
+            self.memory.coped();
+            if !self.rate.take() {
+                let limit = self.calls_per_second;
+                return Err(Stop::Budget(format!("it calls the host more than {limit} times a second, for too long")));
+            }
         }
         self.calls += 1;
         self.meter.leave_guest(thread_cpu_ns())?;

@@ -5,7 +5,7 @@
 mod guests;
 
 use bytes::Bytes;
-use callbox_dialogue::{CallId, ScriptEnd};
+use callbox_dialogue::{CallId, HostCall, ScriptEnd};
 use callbox_script::{AdmissionError, Optimisation, ScriptError, Tier};
 use guests::{HELLO, Sim, TestHost, guest, start};
 use std::os::unix::fs::PermissionsExt as _;
@@ -67,6 +67,31 @@ async fn both_tiers_say_the_same_of_a_trap() {
     let first = run(script.clone()).await.end;
     script.optimised().await;
     assert_eq!(run(script).await.end, first);
+}
+
+#[tokio::test]
+async fn both_tiers_compute_the_same_bits() {
+    // A NaN is the one result whose bits WebAssembly leaves open; a tape that was recorded on one
+    // tier is replayed on the other.
+    let zero = "(f32.load (i32.const 0))";
+    let nans = [
+        format!("(f32.div {zero} {zero})"),
+        "(f32.sqrt (f32.const -1))".to_owned(),
+        format!("(f32.add (f32.const nan:0x200001) {zero})"),
+        format!("(f32.min (f32.const nan:0x200001) {zero})"),
+        "(f32.demote_f64 (f64.sub (f64.const inf) (f64.const inf)))".to_owned(),
+    ];
+    let calls: String = nans.iter().map(|nan| format!("(call $sleep (i32.reinterpret_f32 {nan}))")).collect();
+    let host = start(|_| ());
+    let script = host.script(&guest(&format!("{calls} (i32.const 0)"), "")).await;
+    for tier in [Tier::Winch, Tier::Cranelift] {
+        assert_eq!(script.tier(), tier);
+        let session = Sim::default();
+        let calls = session.calls.clone();
+        host.host.run(script.clone(), CallId("call_1".into()), session, false).await;
+        assert_eq!(*calls.lock().unwrap(), vec![HostCall::Sleep { delay: 0x7fc0_0000 }; nans.len()], "{tier}");
+        script.optimised().await;
+    }
 }
 
 #[tokio::test]
@@ -144,6 +169,13 @@ async fn too_many_uploads_at_once_are_told_to_come_back() {
     codes.sort_unstable();
     assert_eq!(codes[..3], ["script_compile_busy"; 3]);
     assert_eq!(codes[3..], ["script_compile_limit"; 3]);
+}
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_written_keeps_no_script_out() {
+    let host = start(|_| ());
+    std::fs::remove_dir_all(host.folder.path()).unwrap();
+    assert_eq!(host.run(&guest(HELLO, ""), Sim::default()).await.end, ScriptEnd::Returned);
 }
 
 /// A function in which so many values are alive at once.

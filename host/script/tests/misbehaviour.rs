@@ -156,6 +156,11 @@ async fn memory_ends_at_the_limit() {
     let panics = run(&format!("{greedy} (unreachable)"), "").await;
     let message = budget(&panics);
     assert!(message.contains("65536 KiB are allowed") && message.contains("unreachable"), "{message}");
+    let logs = "(call $log (i32.const 3) (i32.const 64) (i32.const 5))";
+    let tells = run(&format!("{greedy} {logs} (unreachable)"), "").await;
+    assert!(budget(&tells).contains("65536 KiB"), "{}", budget(&tells));
+    let unrelated = run(&format!("{greedy} (drop (call $now)) (unreachable)"), "").await;
+    assert!(trap(&unrelated).starts_with("it reached `unreachable`"), "{}", trap(&unrelated));
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(estimated("good  tree. ", "en", 1_000), want);
         // A pause is after the word before it.
         let marks = estimated("one, two", "en", 1_000);
-        assert_eq!(marks[0], (346, "one,".to_owned()));
+        assert_eq!(marks[0], (295, "one,".to_owned()));
         assert_eq!(marks[1], (1_000, "one, two".to_owned()));
         assert!(estimated("", "en", 1_000).is_empty());
         assert!(estimated(" . ", "en", 1_000).is_empty());

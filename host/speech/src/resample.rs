@@ -134,9 +134,7 @@ mod tests {
 
     fn tone(rate: u32, hertz: f32, ms: u32) -> Vec<i16> {
         let n = rate * ms / 1_000;
-        (0..n)
-            .map(|i| to_sample(10_000.0 * (i as f32 * hertz * std::f32::consts::TAU / rate as f32).sin()))
-            .collect()
+        (0..n).map(|i| to_sample(10_000.0 * (i as f32 * hertz * std::f32::consts::TAU / rate as f32).sin())).collect()
     }
 
     fn whole(rate: u32, samples: &[i16]) -> Vec<i16> {

@@ -12,8 +12,8 @@ const MIN_CHARS: usize = 100;
 
 /// Words after which a point ends no sentence.
 const ABBREVIATIONS: [&str; 20] = [
-    "mr", "mrs", "ms", "dr", "prof", "st", "no", "vs", "e.g", "i.e", "approx", "dept", "ext", "tel", "mt", "rev", "hon",
-    "jr", "sr", "fig",
+    "mr", "mrs", "ms", "dr", "prof", "st", "no", "vs", "e.g", "i.e", "approx", "dept", "ext", "tel", "mt", "rev",
+    "hon", "jr", "sr", "fig",
 ];
 
 /// The sentences of a text, in order, without the space around them. Together
@@ -35,7 +35,10 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
         if ends {
             // Closing marks belong to the sentence they close.
             while let Some(&(at, c)) = letters.peek() {
-                if !matches!(c, '"' | '\'' | '”' | '’' | ')' | '」' | '』' | '）' | '.' | '!' | '?' | '…' | '。' | '！' | '？') {
+                if !matches!(
+                    c,
+                    '"' | '\'' | '”' | '’' | ')' | '」' | '』' | '）' | '.' | '!' | '?' | '…' | '。' | '！' | '？'
+                ) {
                     break;
                 }
                 letters.next();

@@ -8,7 +8,7 @@ use crate::marks;
 use crate::normalise::{Spoken, normalise};
 use crate::sentences::sentences;
 use crate::ssml::{self, Document};
-use crate::synthesiser::{Chunk, Synthesiser, Utterance};
+use crate::synthesiser::{Chunk, Part, Synthesiser, Utterance};
 use bytes::Bytes;
 use callbox_dialogue::leg::{VoiceSettings, WordMark};
 use callbox_dialogue::script::Segment;
@@ -150,13 +150,17 @@ impl Speech {
     /// # Errors
     /// What is wrong with it, and what to do.
     pub async fn check(&self) -> Result<String, SpeechError> {
+        let name = self.room.engine.name();
         let info = self.room.engine.describe().await?;
         let voice = VoiceSettings { voice: None, language: "en".to_owned(), rate: None };
-        let what = Utterance { text: "hello".to_owned(), markup: false, voice };
-        let rendered = self.room.renders.fetch(&self.room.engine, &info, what).whole().await?;
-        let name = self.room.engine.name();
-        if rendered.duration_ms() == 0 {
-            return Err(SpeechError::BadAudio { engine: name, what: "no samples".to_owned() });
+        // Not by way of the cache, which would speak for a dead engine.
+        let mut parts = self.room.engine.speak(Utterance { text: "hello".to_owned(), markup: false, voice });
+        loop {
+            match parts.recv().await.transpose()? {
+                Some(Part::Audio(_)) => {}
+                Some(Part::End) => break,
+                None => return Err(SpeechError::EngineBroken { engine: name, what: "it was cut short".to_owned() }),
+            }
         }
         Ok(format!("{name} {}, {} voices", info.version, info.voices))
     }
@@ -238,12 +242,7 @@ impl Room {
     }
 
     /// Renders sentences in order, some of them ahead.
-    async fn speak(
-        &self,
-        sentences: Vec<Sentence>,
-        voice: &VoiceSettings,
-        chunks: &Chunks,
-    ) -> Result<(), SpeechError> {
+    async fn speak(&self, sentences: Vec<Sentence>, voice: &VoiceSettings, chunks: &Chunks) -> Result<(), SpeechError> {
         if sentences.is_empty() {
             return Ok(());
         }

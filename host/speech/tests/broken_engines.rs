@@ -59,10 +59,7 @@ async fn one_that_nobody_listens_to_any_more_is_killed() {
 #[tokio::test]
 async fn one_that_crashes_says_how() {
     let error = failure("echo starting >&2; echo 'cannot open voice data' >&2; kill -SEGV $$").await;
-    assert_eq!(
-        error.to_string(),
-        "the synthesiser espeak-ng failed (killed by signal 11): cannot open voice data"
-    );
+    assert_eq!(error.to_string(), "the synthesiser espeak-ng failed (killed by signal 11): cannot open voice data");
     let error = failure("cat tone.wav; exit 3").await;
     assert_eq!(error.to_string(), "the synthesiser espeak-ng failed (exit status 3)");
     assert_eq!(error.code(), "speech_crashed");

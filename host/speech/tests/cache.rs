@@ -30,7 +30,8 @@ async fn all_who_ask_at_once_share_one_process() {
     }
     assert_eq!(fake.lines("count").len(), 1);
     // And who comes later has the very same clips.
-    let (one, two) = (render(&speech, "Good morning.", "en").await.unwrap(), render(&speech, "Good morning.", "en").await.unwrap());
+    let (one, two) =
+        (render(&speech, "Good morning.", "en").await.unwrap(), render(&speech, "Good morning.", "en").await.unwrap());
     assert!(one.iter().zip(&two).all(|(a, b)| std::sync::Arc::ptr_eq(&a.clip, &b.clip)));
     assert_eq!(fake.lines("count").len(), 1);
     assert_eq!(speech.stats().renders, 1);
@@ -60,7 +61,8 @@ async fn what_decides_about_the_audio_is_part_of_the_key() {
 
 #[tokio::test]
 async fn a_failure_is_not_kept() {
-    let fake = FakeEngine::new("echo started >> count; if [ ! -e ok ]; then head -c 20000 tone.wav; exit 1; fi; cat tone.wav");
+    let fake =
+        FakeEngine::new("echo started >> count; if [ ! -e ok ]; then head -c 20000 tone.wav; exit 1; fi; cat tone.wav");
     let directory = TempDir::new().unwrap();
     let speech = fake.speech_with(fake.config(), Some(directory.path()));
     assert!(render(&speech, "Hello.", "en").await.is_err());

@@ -12,10 +12,63 @@ fn tricky() -> impl Strategy<Value = String> {
         "[0-9]{1,3}[,.:/-][0-9]{1,4}",
         "[-–—~+#(),.:;/%°$£€¥₹&@= ]{1,3}",
         prop::sample::select(vec![
-            "am", "p.m.", "PM", "st", "th", "km", "km/h", "kg", "m", "s", "%", "°C", "℃", "USD", "CNY", "million",
-            "k", "bn", "November", "Nov.", "May", "the", "of", "in", "Dr.", "St.", "No.", "etc.", "e.g.", "年", "月",
-            "日", "号", "点", "分", "秒", "元", "块", "个", "第", "万", "亿", "半", "到", "A", "AB", "x", "T", "Z",
-            "½", "１", "％", "：", "@example.com", "\n", "\u{0}", "😀",
+            "am",
+            "p.m.",
+            "PM",
+            "st",
+            "th",
+            "km",
+            "km/h",
+            "kg",
+            "m",
+            "s",
+            "%",
+            "°C",
+            "℃",
+            "USD",
+            "CNY",
+            "million",
+            "k",
+            "bn",
+            "November",
+            "Nov.",
+            "May",
+            "the",
+            "of",
+            "in",
+            "Dr.",
+            "St.",
+            "No.",
+            "etc.",
+            "e.g.",
+            "年",
+            "月",
+            "日",
+            "号",
+            "点",
+            "分",
+            "秒",
+            "元",
+            "块",
+            "个",
+            "第",
+            "万",
+            "亿",
+            "半",
+            "到",
+            "A",
+            "AB",
+            "x",
+            "T",
+            "Z",
+            "½",
+            "１",
+            "％",
+            "：",
+            "@example.com",
+            "\n",
+            "\u{0}",
+            "😀",
         ])
         .prop_map(str::to_owned),
         "[a-zA-Z]{1,6}",
@@ -26,8 +79,10 @@ fn tricky() -> impl Strategy<Value = String> {
 
 /// Words that no rule rewrites, whatever stands beside them.
 fn prose() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["hello", "world", "please", "wait", "Thank", "you", "café", "naïve", "您好", "谢谢", "再见"])
-        .prop_map(str::to_owned)
+    prop::sample::select(vec![
+        "hello", "world", "please", "wait", "Thank", "you", "café", "naïve", "您好", "谢谢", "再见",
+    ])
+    .prop_map(str::to_owned)
 }
 
 proptest! {
@@ -112,7 +167,10 @@ proptest! {
 #[test]
 fn long_texts_take_no_time() {
     // Each of these would show a rule that looks too far from everywhere.
-    for part in ["1", "1,", "1.", "1-", "1 ", "a.", "a", "(1", "$1 ", "1/", "1:", "+", "1年", "Nov ", "@", "-", "1\u{a0}-", "A1-"] {
+    for part in [
+        "1", "1,", "1.", "1-", "1 ", "a.", "a", "(1", "$1 ", "1/", "1:", "+", "1年", "Nov ", "@", "-", "1\u{a0}-",
+        "A1-",
+    ] {
         let text = part.repeat(16_384 / part.len());
         for language in ["en", "zh"] {
             let spoken = normalise(&text, language);

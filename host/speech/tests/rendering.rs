@@ -74,7 +74,8 @@ async fn the_same_text_is_the_same_audio() {
 
 #[tokio::test]
 async fn chunks_come_while_the_engine_speaks() {
-    let fake = FakeEngine::new("head -c 30044 tone.wav; while [ ! -e go ]; do sleep 0.01; done; tail -c +30045 tone.wav");
+    let fake =
+        FakeEngine::new("head -c 30044 tone.wav; while [ ! -e go ]; do sleep 0.01; done; tail -c +30045 tone.wav");
     let engine = Espeak::new(fake.config());
     let mut parts = engine.speak(utterance("en", "Hello."));
     let first = within(parts.recv()).await.unwrap().unwrap();

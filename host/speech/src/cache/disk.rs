@@ -46,10 +46,8 @@ pub(crate) struct Disk {
 impl Disk {
     /// Opens the directory, creating it, and looks at what is there.
     pub(crate) fn open(directory: &Path, limit: u64) -> Result<Self, SpeechError> {
-        let unusable = |error: &io::Error| SpeechError::CacheDirectory {
-            path: directory.to_owned(),
-            what: error.to_string(),
-        };
+        let unusable =
+            |error: &io::Error| SpeechError::CacheDirectory { path: directory.to_owned(), what: error.to_string() };
         fs::create_dir_all(directory).map_err(|error| unusable(&error))?;
         // Also finds out whether it can be written to.
         tempfile::Builder::new().suffix(".part").tempfile_in(directory).map_err(|error| unusable(&error))?;
@@ -226,10 +224,7 @@ mod tests {
         let clip = |n: usize| Clip::from_pcm((0..n).map(|i| i16::try_from(i % 1_000).unwrap()).collect());
         let words = |at| vec![WordMark { at, text_end: at + 3 }];
         Rendered {
-            chunks: vec![
-                Chunk { clip: clip(samples), words: words(5) },
-                Chunk { clip: clip(160), words: words(7) },
-            ],
+            chunks: vec![Chunk { clip: clip(samples), words: words(5) }, Chunk { clip: clip(160), words: words(7) }],
         }
     }
 

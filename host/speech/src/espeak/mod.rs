@@ -70,7 +70,7 @@ impl Default for EspeakConfig {
             timeout: Duration::from_secs(5),
             processes: (2 * cores).max(4),
             waiting: 1_024,
-            wait: Duration::from_secs(5),
+            wait: Duration::from_secs(10),
         }
     }
 }
@@ -179,8 +179,7 @@ impl Engine {
         let ask = |argument: &'static str| async move {
             self.program().capture(&[argument], self.config.timeout, MAX_LIST).await
         };
-        let (version, voices, variants) =
-            tokio::try_join!(ask("--version"), ask("--voices"), ask("--voices=variant"))?;
+        let (version, voices, variants) = tokio::try_join!(ask("--version"), ask("--voices"), ask("--voices=variant"))?;
         let voices = Voices::parse(&version, &voices, &variants);
         if voices.count() == 0 {
             return Err(SpeechError::EngineBroken {
@@ -401,7 +400,8 @@ mod tests {
             let voice = voices.select(&settings).unwrap().voice;
             for text in ["您好", "两点三十分", "好"] {
                 let arguments = ["-q", "-b", "1", "--ipa", "-v", &voice, "--", text];
-                let phonemes = espeak.engine.program().capture(&arguments, Duration::from_secs(5), 4_096).await.unwrap();
+                let phonemes =
+                    espeak.engine.program().capture(&arguments, Duration::from_secs(5), 4_096).await.unwrap();
                 assert!(!phonemes.trim().is_empty() && !phonemes.contains("(en)"), "{voice} {text}: {phonemes}");
             }
         }

@@ -152,9 +152,12 @@ fn read_header(bytes: &[u8]) -> Header {
                 };
             }
             b"fmt " => {
-                let (Some(format), Some(channels), Some(hertz), Some(bits)) =
-                    (le16(bytes, content), le16(bytes, content + 2), le32(bytes, content + 4), le16(bytes, content + 14))
-                else {
+                let (Some(format), Some(channels), Some(hertz), Some(bits)) = (
+                    le16(bytes, content),
+                    le16(bytes, content + 2),
+                    le32(bytes, content + 4),
+                    le16(bytes, content + 14),
+                ) else {
                     return Header::Incomplete;
                 };
                 if (format, channels, bits) != (1, 1, 16) {

@@ -1,6 +1,6 @@
 //! A foreign program that may hang, crash, flood or be missing.
 //!
-//! It runs in a process group of its own, with an environment of three names,
+//! It runs in a process group of its own, with an environment of its own,
 //! under limits of CPU time and memory. Whatever happens to the future that
 //! holds it, the group is killed with it.
 
@@ -50,6 +50,9 @@ impl Program<'_> {
             .args(arguments)
             .env_clear()
             .env("LC_ALL", "C.UTF-8")
+            // espeak-ng looks for a sound server as it starts, even when it writes to a pipe. None is to keep it.
+            .env("PULSE_SERVER", "unix:/dev/null")
+            .env("HOME", "/nonexistent")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -9,7 +9,8 @@ const MAX_NAME: usize = 64;
 const MAX_VOICES: usize = 2_000;
 /// Words a minute (`voice.set-default`).
 const RATES: std::ops::RangeInclusive<u16> = 80..=400;
-const UNKNOWN_VOICE: &str = "`espeak-ng --voices` lists the names, `espeak-ng --voices=variant` the variants after a `+`";
+const UNKNOWN_VOICE: &str =
+    "`espeak-ng --voices` lists the names, `espeak-ng --voices=variant` the variants after a `+`";
 
 /// What `espeak-ng --voices`, `--voices=variant` and `--version` say.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +139,11 @@ impl Voices {
             return Some(&voice.file);
         }
         let rank = |v: &Voice| v.also.iter().find(|(language, _)| language == tag).map(|(_, rank)| *rank);
-        self.voices.iter().filter_map(|v| Some((rank(v)?, v))).min_by_key(|(rank, _)| *rank).map(|(_, v)| v.file.as_str())
+        self.voices
+            .iter()
+            .filter_map(|v| Some((rank(v)?, v)))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, v)| v.file.as_str())
     }
 
     fn older_than(&self, major: u32, minor: u32) -> bool {
@@ -301,7 +306,9 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
 
     #[test]
     fn knows_what_it_does_not_know() {
-        for voice in ["nosuch", "en-us+nosuch", "en-us+", "+", "-v", "--help", "../../x", "en+../../x", "f3+f3", "\u{1}"] {
+        for voice in
+            ["nosuch", "en-us+nosuch", "en-us+", "+", "-v", "--help", "../../x", "en+../../x", "f3+f3", "\u{1}"]
+        {
             let error = select("1.51", Some(voice), "en").unwrap_err();
             assert!(matches!(error, SpeechError::UnknownVoice { .. }), "{voice}: {error}");
         }

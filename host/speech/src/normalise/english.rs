@@ -3,9 +3,12 @@
 //! Americans put the month first and leave out the `and`; everybody else,
 //! plain `en` included, is taken for British, as the voices are.
 
+use super::Reading;
+use super::english_names::{
+    BEFORE_CODES, BEFORE_YEARS, CODES, CURRENCIES, Currency, MONTHS, NUMBERED, SCALES, SHORT, TITLES, UNITS,
+};
 use super::english_numbers::{below_hundred, cardinal, code, decade, digits, number, ordinal, year};
 use super::scan::{Clock, Date, Groups, Numeral, Source};
-use super::Reading;
 
 /// What is written at `at` and not said as it is written, if anything is.
 pub(super) fn read(source: &Source, at: usize, american: bool) -> Option<Reading> {
@@ -20,9 +23,10 @@ pub(super) fn read(source: &Source, at: usize, american: bool) -> Option<Reading
             let end = source.digits(at + 1);
             Some(Reading { end, words: format!("point {}", digits(&source.text(at + 1, end))) })
         }
-        '#' if source.is_digit(at + 1) => english.rewrite(at + 1, "number "),
+        '#' if source.is_digit(at + 1) && !is_key(source.before(at)) => english.rewrite(at + 1, "number "),
+        '#' | '*' => english.key(at),
         '½' | '¼' | '¾' | '⅓' | '⅔' => english.vulgar(at),
-        '&' | '@' | '=' | '%' | '°' => english.sign(at),
+        '&' | '@' | '=' | '%' | '°' | '/' | '×' => english.sign(at),
         c if c.is_ascii_alphabetic() && source.fresh(at) => english.word(at),
         _ => None,
     }
@@ -33,149 +37,13 @@ struct English<'a> {
     american: bool,
 }
 
-/// A currency: one, many; one and many of its hundredth.
-type Currency = (&'static str, &'static str, Option<(&'static str, &'static str)>);
-
-const CENTS: Option<(&str, &str)> = Some(("cent", "cents"));
-const CURRENCIES: [(&str, Currency); 24] = [
-    ("US$", ("dollar", "dollars", CENTS)),
-    ("A$", ("Australian dollar", "Australian dollars", CENTS)),
-    ("C$", ("Canadian dollar", "Canadian dollars", CENTS)),
-    ("HK$", ("Hong Kong dollar", "Hong Kong dollars", CENTS)),
-    ("$", ("dollar", "dollars", CENTS)),
-    ("£", ("pound", "pounds", Some(("penny", "pence")))),
-    ("€", ("euro", "euros", CENTS)),
-    ("¥", ("yen", "yen", None)),
-    ("₹", ("rupee", "rupees", Some(("paisa", "paise")))),
-    ("USD", ("dollar", "dollars", CENTS)),
-    ("GBP", ("pound", "pounds", Some(("penny", "pence")))),
-    ("EUR", ("euro", "euros", CENTS)),
-    ("JPY", ("yen", "yen", None)),
-    ("CNY", ("yuan", "yuan", None)),
-    ("RMB", ("yuan", "yuan", None)),
-    ("HKD", ("Hong Kong dollar", "Hong Kong dollars", CENTS)),
-    ("AUD", ("Australian dollar", "Australian dollars", CENTS)),
-    ("CAD", ("Canadian dollar", "Canadian dollars", CENTS)),
-    ("NZD", ("New Zealand dollar", "New Zealand dollars", CENTS)),
-    ("SGD", ("Singapore dollar", "Singapore dollars", CENTS)),
-    ("CHF", ("Swiss franc", "Swiss francs", None)),
-    ("INR", ("rupee", "rupees", Some(("paisa", "paise")))),
-    ("KRW", ("won", "won", None)),
-    ("TWD", ("Taiwan dollar", "Taiwan dollars", None)),
-];
-
-/// What may follow an amount: as written, as said, and whether it may stand
-/// close to the figure only.
-const SCALES: [(&str, &str, bool); 12] = [
-    ("trillion", "trillion", false),
-    ("billion", "billion", false),
-    ("million", "million", false),
-    ("thousand", "thousand", false),
-    ("hundred", "hundred", false),
-    ("bn", "billion", true),
-    ("tn", "trillion", true),
-    ("k", "thousand", true),
-    ("K", "thousand", true),
-    ("m", "million", true),
-    ("M", "million", true),
-    ("B", "billion", true),
-];
-
-/// A unit: as written; one and many; whether it may stand after a space.
-const UNITS: [(&str, &str, &str, bool); 40] = [
-    ("km/h", "kilometre an hour", "kilometres an hour", true),
-    ("mph", "mile an hour", "miles an hour", true),
-    ("m/s", "metre a second", "metres a second", true),
-    ("km²", "square kilometre", "square kilometres", true),
-    ("m²", "square metre", "square metres", true),
-    ("m³", "cubic metre", "cubic metres", true),
-    ("km", "kilometre", "kilometres", true),
-    ("cm", "centimetre", "centimetres", true),
-    ("mm", "millimetre", "millimetres", true),
-    ("m", "metre", "metres", true),
-    ("mi", "mile", "miles", true),
-    ("ft", "foot", "feet", true),
-    ("kg", "kilogram", "kilograms", true),
-    ("mg", "milligram", "milligrams", true),
-    ("g", "gram", "grams", true),
-    ("lbs", "pound", "pounds", true),
-    ("lb", "pound", "pounds", true),
-    ("oz", "ounce", "ounces", true),
-    ("ml", "millilitre", "millilitres", true),
-    ("l", "litre", "litres", true),
-    ("°C", "degree Celsius", "degrees Celsius", true),
-    ("°F", "degree Fahrenheit", "degrees Fahrenheit", true),
-    ("℃", "degree Celsius", "degrees Celsius", true),
-    ("℉", "degree Fahrenheit", "degrees Fahrenheit", true),
-    ("°", "degree", "degrees", false),
-    ("ms", "millisecond", "milliseconds", true),
-    ("sec", "second", "seconds", true),
-    ("s", "second", "seconds", false),
-    ("mins", "minute", "minutes", true),
-    ("min", "minute", "minutes", true),
-    ("hrs", "hour", "hours", true),
-    ("hr", "hour", "hours", true),
-    ("h", "hour", "hours", false),
-    ("GB", "gigabyte", "gigabytes", true),
-    ("MB", "megabyte", "megabytes", true),
-    ("kB", "kilobyte", "kilobytes", true),
-    ("kWh", "kilowatt hour", "kilowatt hours", true),
-    ("kW", "kilowatt", "kilowatts", true),
-    ("MHz", "megahertz", "megahertz", true),
-    ("Hz", "hertz", "hertz", true),
-];
-
-const MONTHS: [(&str, &str); 12] = [
-    ("January", "Jan"),
-    ("February", "Feb"),
-    ("March", "Mar"),
-    ("April", "Apr"),
-    ("May", "May"),
-    ("June", "Jun"),
-    ("July", "Jul"),
-    ("August", "Aug"),
-    ("September", "Sep"),
-    ("October", "Oct"),
-    ("November", "Nov"),
-    ("December", "Dec"),
-];
-
-/// Short forms, written with a point, that stand for the same words
-/// everywhere.
-const SHORT: [(&str, &str); 10] = [
-    ("e.g.", "for example"),
-    ("E.g.", "For example"),
-    ("i.e.", "that is"),
-    ("I.e.", "That is"),
-    ("vs.", "versus"),
-    ("approx.", "approximately"),
-    ("Prof.", "Professor"),
-    ("dept.", "department"),
-    ("Ltd.", "Limited"),
-    ("Inc.", "Incorporated"),
-];
-
-/// Titles, before a name, with or without a point.
-const TITLES: [(&str, &str); 4] = [("Dr", "Doctor"), ("Mr", "Mister"), ("Mrs", "Missus"), ("St", "Saint")];
-
-/// Words before a number: `No. 5`.
-const NUMBERED: [(&str, &str); 6] = [
-    ("No.", "number"),
-    ("no.", "number"),
-    ("Nr.", "number"),
-    ("ext.", "extension"),
-    ("Ext.", "extension"),
-    ("Tel.", "telephone"),
-];
-
-/// Words after which four digits are a year.
-const BEFORE_YEARS: [&str; 6] = ["in", "since", "year", "during", "until", "by"];
-
 /// What kind of thing a reading is: what may be the other end of its range.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A bare number, of so many hundred years where it looks like a year.
-    Number { year: bool },
+    Number {
+        year: bool,
+    },
     Other,
 }
 
@@ -210,8 +78,13 @@ impl English<'_> {
             return Some(first);
         }
         let Some((other, second)) = self.countable(next) else { return Some(first) };
-        if let (Kind::Number { year: true }, Kind::Number { year: true }) = (kind, other) {
-            let name = |from: usize, to: usize| self.s.text(from, to).parse().map(|n| year(n, self.american));
+        let short = matches!(other, Kind::Number { .. }) && second.end == next + 2 && self.s.at(next) != '0';
+        if matches!(kind, Kind::Number { year: true }) && (short || matches!(other, Kind::Number { year: true })) {
+            let name = |from: usize, to: usize| match self.s.text(from, to).parse() {
+                Ok(n) if n < 100 => Ok(below_hundred(n)),
+                Ok(n) => Ok(year(n, self.american)),
+                Err(error) => Err(error),
+            };
             if let (Ok(one), Ok(two)) = (name(at, first.end), name(next, second.end)) {
                 return Some(Reading { end: second.end, words: format!("{one} to {two}") });
             }
@@ -357,9 +230,12 @@ impl English<'_> {
     }
 
     fn time(&self, at: usize) -> Option<Reading> {
-        let clock = self.s.clock(at)?;
         // "3:10" may be a score; but what looks like a time is one.
-        Some(Reading { end: clock.end, words: self.clock_words(&clock) })
+        if let Some(clock) = self.s.clock(at) {
+            return Some(Reading { end: clock.end, words: self.clock_words(&clock) });
+        }
+        let clock = self.zulu(at)?;
+        self.rewrite(clock.end + 1, format!("{} U T C", self.clock_words(&clock)))
     }
 
     fn clock_words(&self, clock: &Clock) -> String {
@@ -441,8 +317,8 @@ impl English<'_> {
 
     /// `-5`, `-$5`, `-3.5%`.
     fn minus(&self, at: usize) -> Option<Reading> {
-        let (_, reading) = match self.s.at(at + 1) {
-            '0'..='9' | '$' | '£' | '€' | '¥' | '₹' => self.countable(at + 1)?,
+        let reading = match self.s.at(at + 1) {
+            '0'..='9' | '$' | '£' | '€' | '¥' | '₹' => self.with_range(at + 1)?,
             _ => return None,
         };
         Some(Reading { end: reading.end, words: format!("minus {}", reading.words) })
@@ -458,10 +334,13 @@ impl English<'_> {
             '=' => ("equals", spaced(before) && spaced(after)),
             '%' => ("percent", true),
             '°' => ("degrees", true),
+            '/' => ("per", before.is_ascii_digit() && after.is_ascii_lowercase()),
+            '×' => ("times", before.is_ascii_digit() || self.s.before(at.saturating_sub(1)).is_ascii_digit()),
             '+' => {
                 let (left, right) = (self.s.before(at.saturating_sub(1)), self.s.at(self.s.past_space(at + 1)));
                 let left = if before == ' ' { left } else { before };
-                ("plus", left.is_ascii_digit() && right.is_ascii_digit())
+                let more = before.is_ascii_digit() && !after.is_alphanumeric();
+                ("plus", more || left.is_ascii_digit() && right.is_ascii_digit())
             }
             _ => return None,
         };
@@ -481,7 +360,7 @@ impl English<'_> {
         }
         let after = at + name.chars().count();
         let from = if code && !name.ends_with('$') { self.s.past_space(after) } else { after };
-        let numeral = self.s.numeral(from)?;
+        let numeral = self.s.numeral(from).or_else(|| self.below_one(from))?;
         let scale = self.scale(numeral.end);
         let end = scale.map_or(numeral.end, |(_, end)| end);
         if self.s.at(end).is_ascii_alphabetic() {
@@ -522,6 +401,18 @@ impl English<'_> {
             }
             _ => format!("{} {many}", number(&plain, self.american)),
         }
+    }
+
+    /// `.50`
+    fn below_one(&self, at: usize) -> Option<Numeral> {
+        let end = self.s.digits(at + 1);
+        let fraction = self.s.text(at + 1, end);
+        (self.s.at(at) == '.' && !fraction.is_empty()).then(|| Numeral {
+            whole: "0".to_owned(),
+            fraction: Some(fraction),
+            grouped: false,
+            end,
+        })
     }
 
     /// `million`, `bn`, after an amount.
@@ -566,14 +457,30 @@ impl English<'_> {
         if let Some(found) = self.unit(&numeral).or_else(|| self.money_after(&numeral)) {
             return Some((Kind::Other, found));
         }
-        if whole && let Some(end) = self.s.mixed(at) {
-            return done(end, self.mixed(at, end));
+        if whole && let Some(stop) = self.s.mixed(at) {
+            // Seat 14C, but 221B.
+            let letters = (end..stop).all(|i| !self.s.is_digit(i));
+            if letters && numeral.whole.len() <= 2 && !numeral.whole.starts_with('0') {
+                let letters = self.mixed(end, stop);
+                return done(stop, format!("{} {letters}", number(&numeral, self.american)));
+            }
+            return done(stop, self.mixed(at, stop));
         }
         let looks_like_year = whole && !numeral.grouped && numeral.whole.len() == 4;
         let year_range = value.filter(|_| looks_like_year).is_some_and(|value| (1_900..=2_099).contains(&value));
         if year_range && BEFORE_YEARS.iter().any(|word| self.after_word(at, word)) && self.stands_alone(end) {
             let words = year(value.unwrap_or(0), self.american);
             return Some((Kind::Number { year: true }, Reading { end, words }));
+        }
+        if whole && !numeral.grouped && self.is_named_code(at, numeral.whole.len()) {
+            let spoken = if numeral.whole.len() <= 4 { digits(&numeral.whole) } else { code(&numeral.whole) };
+            return done(end, spoken);
+        }
+        // 1.5M
+        if !whole
+            && let Some((scale, end)) = self.scale(end).filter(|&(_, stop)| stop <= end + 2 && self.s.at(end) != 'm')
+        {
+            return done(end, format!("{} {scale}", self.counted(&numeral)));
         }
         // AB-12345 is a code, COVID-19 is not.
         let hyphened = self.s.before(at) == '-' && self.s.before(at.saturating_sub(1)).is_alphabetic();
@@ -583,6 +490,53 @@ impl English<'_> {
             number(&numeral, self.american)
         };
         Some((Kind::Number { year: year_range }, Reading { end, words }))
+    }
+
+    /// Whether the words before name a code: `PIN 4711`, `your code is
+    /// 482193`, `*123#`.
+    fn is_named_code(&self, at: usize, length: usize) -> bool {
+        if self.s.before(at) == '*' {
+            return true;
+        }
+        if length < 4 {
+            return false;
+        }
+        let mut end = at;
+        for _ in 0..4 {
+            while end > 0 && matches!(self.s.before(end), ' ' | ':' | '#' | '.' | '-') {
+                end -= 1;
+            }
+            let mut from = end;
+            while from > 0 && end - from < 16 && self.s.before(from).is_ascii_alphabetic() {
+                from -= 1;
+            }
+            let word = self.s.text(from, end).to_ascii_lowercase();
+            if CODES.contains(&word.as_str()) {
+                return true;
+            }
+            if !BEFORE_CODES.contains(&word.as_str()) {
+                return false;
+            }
+            end = from;
+        }
+        false
+    }
+
+    /// A key of the telephone, alone or with digits.
+    fn key(&self, at: usize) -> Option<Reading> {
+        let (before, after) = (self.s.before(at), self.s.at(at + 1));
+        let beside = |c: char| c.is_ascii_digit() || is_key(c);
+        let alone = !before.is_alphanumeric() && !after.is_alphanumeric() && !is_key(before) && !is_key(after);
+        if !alone && !beside(before) && !beside(after) {
+            return None;
+        }
+        let words = match self.s.at(at) {
+            '*' => "star",
+            _ if self.american => "pound",
+            _ => "hash",
+        };
+        let space = if before.is_ascii_digit() || is_key(before) { " " } else { "" };
+        self.rewrite(at + 1, format!("{space}{words}"))
     }
 
     /// A number that is counted, however it is written.
@@ -599,7 +553,8 @@ impl English<'_> {
             }
             let single = numeral.whole == "1" && numeral.fraction.is_none();
             let unit = if single { one } else { many };
-            let unit = if self.american { unit.replace("metre", "meter").replace("litre", "liter") } else { unit.into() };
+            let unit =
+                if self.american { unit.replace("metre", "meter").replace("litre", "liter") } else { unit.into() };
             Some(Reading { end, words: format!("{} {unit}", self.counted(numeral)) })
         })
     }
@@ -609,9 +564,9 @@ impl English<'_> {
         let scale = self.scale(numeral.end).filter(|(_, end)| *end > numeral.end + 2);
         let after = scale.map_or(numeral.end, |(_, end)| end);
         let from = self.s.past_space(after);
-        let (name, currency) = CURRENCIES.iter().find(|(name, _)| {
-            self.s.has(from, name) && !self.s.at(from + name.chars().count()).is_alphanumeric()
-        })?;
+        let (name, currency) = CURRENCIES
+            .iter()
+            .find(|(name, _)| self.s.has(from, name) && !self.s.at(from + name.chars().count()).is_alphanumeric())?;
         // "5 $" is a typing error for anything; "5 €" is usual.
         if from > after && matches!(*name, "$" | "£" | "¥") {
             return None;
@@ -633,6 +588,20 @@ impl English<'_> {
             .or_else(|| self.abbreviation(at))
             .or_else(|| {
                 let end = self.s.mixed(at)?;
+                // v2.0, PM2.5
+                if self.s.at(end) == '.' && self.s.is_digit(end + 1) {
+                    let letters = (at..end).find(|&i| self.s.is_digit(i)).unwrap_or(end);
+                    let version = self.s.version(letters).map(|groups| (groups.end, version(&groups, self.american)));
+                    let decimal = || {
+                        let numeral = self.s.numeral(letters)?;
+                        Some((numeral.end, number(&numeral, self.american)))
+                    };
+                    if self.s.digits(letters) == end
+                        && let Some((end, words)) = version.or_else(decimal)
+                    {
+                        return self.rewrite(end, format!("{} {words}", self.mixed(at, letters)));
+                    }
+                }
                 Some(Reading { end, words: self.mixed(at, end) })
             })
     }
@@ -752,6 +721,11 @@ impl English<'_> {
 
 fn month_name(month: u32) -> &'static str {
     month.checked_sub(1).and_then(|m| MONTHS.get(m as usize)).map_or("", |(full, _)| full)
+}
+
+/// A key of the telephone that is no digit.
+const fn is_key(c: char) -> bool {
+    matches!(c, '#' | '*')
 }
 
 /// `1.2.3`, `192.168.0.1`.

@@ -3,8 +3,26 @@
 use super::scan::Numeral;
 
 const SMALL: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const SCALES: [&str; 6] = ["", " thousand", " million", " billion", " trillion", " quadrillion"];
@@ -162,9 +180,7 @@ pub(super) fn is_code(numeral: &Numeral) -> bool {
     if numeral.grouped {
         return false;
     }
-    text.len() > 1 && text.starts_with('0')
-        || text.len() >= LONG_CODE
-        || text.len() >= CODE && !text.ends_with("000")
+    text.len() > 1 && text.starts_with('0') || text.len() >= LONG_CODE || text.len() >= CODE && !text.ends_with("000")
 }
 
 #[cfg(test)]
@@ -197,7 +213,11 @@ mod tests {
                 "two million three hundred forty-five thousand six hundred seventy-eight",
             ),
             (1_000_000_000_000, "one trillion", "one trillion"),
-            (999_000_000_000_000_000, "nine hundred and ninety-nine quadrillion", "nine hundred ninety-nine quadrillion"),
+            (
+                999_000_000_000_000_000,
+                "nine hundred and ninety-nine quadrillion",
+                "nine hundred ninety-nine quadrillion",
+            ),
         ] {
             assert_eq!(cardinal(n, false), british);
             assert_eq!(cardinal(n, true), american);

@@ -12,7 +12,8 @@ pub(super) fn read(source: &Source, at: usize) -> Option<Reading> {
         '+' | '(' => mandarin.telephone(at).or_else(|| mandarin.sign(at)),
         '$' | '£' | '€' | '¥' | '₹' => mandarin.with_range(at),
         '-' if !source.is_latin(at.wrapping_sub(1)) && !matches!(source.before(at), ')' | '-') => mandarin.minus(at),
-        '&' | '=' | '%' | '℃' => mandarin.sign(at),
+        '&' | '=' | '%' | '℃' | '×' => mandarin.sign(at),
+        '#' | '*' => mandarin.key(at),
         c if c.is_ascii_alphabetic() && !source.before(at).is_ascii_alphanumeric() => mandarin.word(at),
         _ => None,
     }
@@ -89,9 +90,8 @@ const UNITS: [(&str, &str); 27] = [
 /// which follow the name of a number.
 const MEASURES: &str = "个位名只张条件次天年周岁倍人家台辆本杯块元角秒米斤克吨里种双对份句步间层亩顿场遍把支口双套架艘棵朵颗粒片篇头匹节期点万亿千";
 /// The same, of more than one character.
-const LONG_MEASURES: [&str; 12] = [
-    "小时", "分钟", "公里", "公斤", "英镑", "美元", "欧元", "港元", "毫升", "厘米", "平方米", "星期",
-];
+const LONG_MEASURES: [&str; 12] =
+    ["小时", "分钟", "公里", "公斤", "英镑", "美元", "欧元", "港元", "毫升", "厘米", "平方米", "星期"];
 
 impl Mandarin<'_> {
     /// What begins with a figure.
@@ -155,8 +155,7 @@ impl Mandarin<'_> {
         if self.s.is_latin(at.wrapping_sub(1)) || self.s.is_latin(end) && self.s.at(end) != 'T' {
             return None;
         }
-        let words =
-            format!("{}年{}月{}日", digits(&year.to_string()), cardinal(month.into()), cardinal(day.into()));
+        let words = format!("{}年{}月{}日", digits(&year.to_string()), cardinal(month.into()), cardinal(day.into()));
         // 2026-11-21T14:30
         if self.s.at(end) == 'T'
             && let Some(time) = self.time(end + 1)
@@ -221,7 +220,7 @@ impl Mandarin<'_> {
         if !matches!(self.s.at(at + 1), '0'..='9' | '$' | '£' | '€' | '¥') {
             return None;
         }
-        let reading = self.countable(at + 1)?;
+        let reading = self.with_range(at + 1)?;
         let below = if reading.words.ends_with("摄氏度") { "零下" } else { "负" };
         Some(Reading { end: reading.end, words: format!("{below}{}", reading.words) })
     }
@@ -233,8 +232,11 @@ impl Mandarin<'_> {
         let word = match self.s.at(at) {
             '&' => "和",
             '=' if figure(before) && figure(after) => "等于",
-            '+' if figure(before) && figure(after) && (before != ' ' || after != ' ' || self.between_figures(at)) => "加",
+            '+' if figure(before) && figure(after) && (before != ' ' || after != ' ' || self.between_figures(at)) => {
+                "加"
+            }
             '℃' => "摄氏度",
+            '×' if figure(before) => "乘以",
             '%' if before != ' ' => "百分号",
             _ => return None,
         };
@@ -324,7 +326,20 @@ impl Mandarin<'_> {
             return Some(found);
         }
         if whole && let Some(stop) = self.s.mixed(at) {
+            // 5G, 256GB, but 12A3.
+            let letters = (end..stop).all(|i| !self.s.is_digit(i));
+            if letters && numeral.whole.len() <= 3 && !numeral.whole.starts_with('0') {
+                return Some(Reading { end: stop, words: format!("{}{}", number(&numeral), self.s.text(end, stop)) });
+            }
             return Some(Reading { end: stop, words: self.mixed(at, stop) });
+        }
+        if whole && !numeral.grouped && self.is_named_code(at, &numeral) {
+            return Some(Reading { end, words: self.spell(&numeral.whole, self.s.before(at) == '*') });
+        }
+        // 302房间, 102路.
+        let rooms = matches!(next, '房' | '室') && numeral.whole.len() >= 3;
+        if whole && !numeral.grouped && (rooms || next == '路' && numeral.whole.len() == 3) {
+            return Some(Reading { end, words: telephone(&numeral.whole) });
         }
         let words = if whole && next == '分' && numeral.whole.len() == 2 && numeral.whole.starts_with('0') {
             digits(&numeral.whole)
@@ -350,6 +365,37 @@ impl Mandarin<'_> {
             _ => false,
         };
         if calendar { digits(&numeral.whole) } else { counted(numeral) }
+    }
+
+    /// Whether what is before names a code: `验证码是482193`, `尾号5678`.
+    fn is_named_code(&self, at: usize, numeral: &Numeral) -> bool {
+        if self.s.before(at) == '*' {
+            return true;
+        }
+        if numeral.whole.len() < 4 {
+            return false;
+        }
+        let mut end = at;
+        while end > 0 && at - end < 4 && matches!(self.s.before(end), '是' | '为' | ':' | ' ' | '：' | '“' | '"') {
+            end -= 1;
+        }
+        matches!(self.s.before(end), '码' | '号' | '账' | '卡')
+    }
+
+    fn spell(&self, code: &str, keys: bool) -> String {
+        if code.len() <= 4 || keys { digits(code) } else { self.code(code) }
+    }
+
+    /// A key of the telephone, alone or with digits.
+    fn key(&self, at: usize) -> Option<Reading> {
+        let (before, after) = (self.s.before(at), self.s.at(at + 1));
+        let beside = |c: char| c.is_ascii_digit() || matches!(c, '#' | '*');
+        let latin = before.is_ascii_alphabetic() || after.is_ascii_alphabetic();
+        if latin && !beside(before) && !beside(after) {
+            return None;
+        }
+        let words = if self.s.at(at) == '*' { "星号" } else { "井号" };
+        Some(Reading { end: at + 1, words: words.to_owned() })
     }
 
     /// A mobile number has eleven digits and begins with 13 to 19.
@@ -387,9 +433,9 @@ impl Mandarin<'_> {
         if self.s.at(after) == '元' {
             return Some(Reading { end: after + 1, words: self.amount(numeral, &scale, "元") });
         }
-        let (name, said) = CURRENCIES.iter().find(|(name, _)| {
-            self.s.has(from, name) && !self.s.is_latin(from + name.chars().count())
-        })?;
+        let (name, said) = CURRENCIES
+            .iter()
+            .find(|(name, _)| self.s.has(from, name) && !self.s.is_latin(from + name.chars().count()))?;
         // The next amount has its own sign: "5 $6".
         let end = from + name.chars().count();
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) && (from > after || self.s.is_digit(end)) {
@@ -402,6 +448,13 @@ impl Mandarin<'_> {
     fn word(&self, at: usize) -> Option<Reading> {
         self.address(at).or_else(|| self.money(at)).or_else(|| {
             let end = self.s.mixed(at)?;
+            // PM2.5, v2.0
+            if self.s.at(end) == '.' && self.s.is_digit(end + 1) {
+                let letters = (at..end).find(|&i| self.s.is_digit(i)).unwrap_or(end);
+                if self.s.digits(letters) == end {
+                    return Some(Reading { end: letters, words: self.s.text(at, letters) });
+                }
+            }
             Some(Reading { end, words: self.mixed(at, end) })
         })
     }

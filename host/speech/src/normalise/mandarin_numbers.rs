@@ -105,9 +105,7 @@ pub(super) fn is_code(numeral: &Numeral) -> bool {
     if numeral.grouped {
         return false;
     }
-    text.len() > 1 && text.starts_with('0')
-        || text.len() >= LONG_CODE
-        || text.len() >= CODE && !text.ends_with("000")
+    text.len() > 1 && text.starts_with('0') || text.len() >= LONG_CODE || text.len() >= CODE && !text.ends_with("000")
 }
 
 /// Fours, as codes are read; a mobile number is 3 and 4 and 4.

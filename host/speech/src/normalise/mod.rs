@@ -11,6 +11,7 @@
 //! times of spoken words become places in the text that the script wrote.
 
 mod english;
+mod english_names;
 mod english_numbers;
 mod mandarin;
 mod mandarin_numbers;
@@ -301,12 +302,14 @@ pub(crate) fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// How long a character takes to say and how long it pauses, in about 10 ms:
-/// measured over a few hundred sentences of espeak-ng at its own pace.
+/// How long a character takes to say and how long it pauses, in 10 ms, as
+/// espeak-ng speaks at its own pace. A fit over 119 English sentences: 64 ms a
+/// letter and 257 ms a comma, with an error of 9 % of the sentence; Mandarin
+/// takes 245 to 285 ms a character.
 fn weigh(c: char) -> (u32, u32) {
     match c {
-        _ if is_ideograph(c) => (24, 0),
-        ',' | '，' | '、' | ';' | '；' | ':' | '：' | '–' | '—' => (0, 16),
+        _ if is_ideograph(c) => (26, 0),
+        ',' | '，' | '、' | ';' | '；' | ':' | '：' | '–' | '—' => (0, 25),
         '.' | '。' | '!' | '！' | '?' | '？' | '…' | '\n' => (0, 30),
         // A figure that no rule has read is a word.
         _ if c.is_numeric() => (35, 0),

@@ -374,9 +374,9 @@ fn accept(plus: bool, brackets: bool, groups: &[String], separators: &[char]) ->
     }
     // 020 7946 0958: a number that begins with a zero is none to count with.
     if sizes.first().is_some_and(|&size| size >= 2) && groups[0].starts_with('0') {
-        let most = (2..=groups.len()).rev().find(|&count| {
-            total(count) <= 12 && separators[..count - 1].iter().all(|&s| s == ' ' || s == '-')
-        })?;
+        let most = (2..=groups.len())
+            .rev()
+            .find(|&count| total(count) <= 12 && separators[..count - 1].iter().all(|&s| s == ' ' || s == '-'))?;
         return (total(most) >= 8).then_some(most);
     }
     None
@@ -397,9 +397,20 @@ fn exists(year: u32, month: u32, day: u32) -> bool {
 /// Full-width figures, letters and signs as the plain ones; spaces alike.
 fn plain(c: char) -> char {
     match c {
-        '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' | '％' | '：' | '／' | '＋' | '－' | '．' | '＄' | '＠' | '（' | '）' | '～' => {
-            char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c)
-        }
+        '０'..='９'
+        | 'Ａ'..='Ｚ'
+        | 'ａ'..='ｚ'
+        | '％'
+        | '：'
+        | '／'
+        | '＋'
+        | '－'
+        | '．'
+        | '＄'
+        | '＠'
+        | '（'
+        | '）'
+        | '～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         '￥' => '¥',
         '￡' => '£',
         '\u{a0}' | '\u{202f}' | '\u{2009}' => ' ',

@@ -51,14 +51,8 @@ pub struct Document {
 /// `BadSsml`: not well-formed, or something that is not in the table above,
 /// with its place.
 pub fn rewrite(text: &str, language: &str) -> Result<Document, SpeechError> {
-    let mut writer = Writer {
-        language,
-        open: Vec::new(),
-        out: String::from("<speak>"),
-        lead: 0,
-        breaks: 0,
-        said: false,
-    };
+    let mut writer =
+        Writer { language, open: Vec::new(), out: String::from("<speak>"), lead: 0, breaks: 0, said: false };
     let mut reader = Reader::new(text);
     let mut rooted = false;
     while let Some((at, event)) = reader.next()? {
@@ -157,9 +151,8 @@ impl Writer<'_> {
             "say-as" => {
                 element.name = "say-as";
                 let how = tag.attribute("interpret-as").ok_or_else(|| bad(at, "`say-as` needs `interpret-as`"))?;
-                element.say_as = Some(SayAs::named(how).ok_or_else(|| {
-                    bad(at, &format!("`say-as` cannot be `{}`", shorten(how)))
-                })?);
+                element.say_as =
+                    Some(SayAs::named(how).ok_or_else(|| bad(at, &format!("`say-as` cannot be `{}`", shorten(how))))?);
             }
             "sub" => {
                 element.name = "sub";
@@ -189,9 +182,7 @@ impl Writer<'_> {
                 }
                 Ok(())
             }
-            Some(element) => {
-                Err(bad(at, &format!("`{}` is closed where `{}` is open", shorten(name), element.name)))
-            }
+            Some(element) => Err(bad(at, &format!("`{}` is closed where `{}` is open", shorten(name), element.name))),
             None => Err(bad(at, &format!("`{}` is closed and not open", shorten(name)))),
         }
     }
@@ -244,9 +235,8 @@ fn pause(at: usize, tag: &Tag) -> Result<Millis, SpeechError> {
     let strengths =
         [("none", 0), ("x-weak", 100), ("weak", 200), ("medium", 400), ("strong", 700), ("x-strong", 1_000)];
     if let Some(time) = tag.attribute("time") {
-        let length = milliseconds(time).ok_or_else(|| {
-            bad(at, &format!("`break` cannot last `{}`; write `500ms` or `1.5s`", shorten(time)))
-        })?;
+        let length = milliseconds(time)
+            .ok_or_else(|| bad(at, &format!("`break` cannot last `{}`; write `500ms` or `1.5s`", shorten(time))))?;
         return Ok(length.min(MAX_BREAK));
     }
     let names = strengths.map(|(name, _)| name);
@@ -360,7 +350,10 @@ mod tests {
             ("<say-as interpret-as=\"digits\">1024</say-as>", "one zero two four"),
             ("<say-as interpret-as=\"characters\">AB1</say-as>", "A, B one"),
             ("<say-as interpret-as=\"ordinal\">3</say-as>", "third"),
-            ("<say-as interpret-as=\"date\" format=\"ymd\">2026-11-21</say-as>", "the twenty-first of November, twenty twenty-six"),
+            (
+                "<say-as interpret-as=\"date\" format=\"ymd\">2026-11-21</say-as>",
+                "the twenty-first of November, twenty twenty-six",
+            ),
             ("<sub alias=\"World Health Organization\">WHO<break/></sub>!", "World Health Organization!"),
             ("a <mark name=\"here\"/>b", "a b"),
             ("a &lt;b&gt; &amp;amp; &#65;&#x42;", "a &lt;b&gt; and amp; AB"),

@@ -172,9 +172,10 @@ fn resolve(at: usize, text: &str) -> Result<String, SpeechError> {
         let place = at + (text.len() - rest.len()) + start;
         out.push_str(&rest[..start]);
         let reference = &rest[start + 1..];
-        let end = reference.find(';').filter(|&end| end <= 10).ok_or_else(|| {
-            bad(place, "a `&` that begins no entity; write `&amp;`")
-        })?;
+        let end = reference
+            .find(';')
+            .filter(|&end| end <= 10)
+            .ok_or_else(|| bad(place, "a `&` that begins no entity; write `&amp;`"))?;
         let name = &reference[..end];
         out.push(entity(name).ok_or_else(|| bad(place, &format!("unknown entity `{}`", super::shorten(name))))?);
         rest = &reference[end + 1..];
