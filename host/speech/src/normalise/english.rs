@@ -23,7 +23,7 @@ pub(super) fn read(source: &Source, at: usize, american: bool) -> Option<Reading
             let end = source.digits(at + 1);
             Some(Reading { end, words: format!("point {}", digits(&source.text(at + 1, end))) })
         }
-        '#' if source.is_digit(at + 1) && !is_key(source.before(at)) => english.rewrite(at + 1, "number "),
+        '#' if source.is_digit(at + 1) && !matches!(source.before(at), '#' | '*') => english.rewrite(at + 1, "number "),
         '#' | '*' => english.key(at),
         '½' | '¼' | '¾' | '⅓' | '⅔' => english.vulgar(at),
         '&' | '@' | '=' | '%' | '°' | '/' | '×' => english.sign(at),
@@ -524,18 +524,16 @@ impl English<'_> {
 
     /// A key of the telephone, alone or with digits.
     fn key(&self, at: usize) -> Option<Reading> {
-        let (before, after) = (self.s.before(at), self.s.at(at + 1));
-        let beside = |c: char| c.is_ascii_digit() || is_key(c);
-        let alone = !before.is_alphanumeric() && !after.is_alphanumeric() && !is_key(before) && !is_key(after);
-        if !alone && !beside(before) && !beside(after) {
+        if !self.s.is_key(at) {
             return None;
         }
+        let before = self.s.before(at);
         let words = match self.s.at(at) {
             '*' => "star",
             _ if self.american => "pound",
             _ => "hash",
         };
-        let space = if before.is_ascii_digit() || is_key(before) { " " } else { "" };
+        let space = if before.is_ascii_digit() || matches!(before, '#' | '*') { " " } else { "" };
         self.rewrite(at + 1, format!("{space}{words}"))
     }
 
@@ -721,11 +719,6 @@ impl English<'_> {
 
 fn month_name(month: u32) -> &'static str {
     month.checked_sub(1).and_then(|m| MONTHS.get(m as usize)).map_or("", |(full, _)| full)
-}
-
-/// A key of the telephone that is no digit.
-const fn is_key(c: char) -> bool {
-    matches!(c, '#' | '*')
 }
 
 /// `1.2.3`, `192.168.0.1`.

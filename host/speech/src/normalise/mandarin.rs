@@ -388,10 +388,7 @@ impl Mandarin<'_> {
 
     /// A key of the telephone, alone or with digits.
     fn key(&self, at: usize) -> Option<Reading> {
-        let (before, after) = (self.s.before(at), self.s.at(at + 1));
-        let beside = |c: char| c.is_ascii_digit() || matches!(c, '#' | '*');
-        let latin = before.is_ascii_alphabetic() || after.is_ascii_alphabetic();
-        if latin && !beside(before) && !beside(after) {
+        if !self.s.is_key(at) {
             return None;
         }
         let words = if self.s.at(at) == '*' { "星号" } else { "井号" };

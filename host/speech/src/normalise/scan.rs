@@ -338,6 +338,17 @@ impl Source {
         mixed.then_some(at + count)
     }
 
+    /// Whether `#` or `*` is a key of the telephone here: alone, or beside a
+    /// digit with nothing but other keys between.
+    pub(super) fn is_key(&self, at: usize) -> bool {
+        let key = |at: usize| matches!(self.at(at), '#' | '*');
+        // Nobody is told to press more than a few.
+        let from = (at.saturating_sub(8)..at).rev().take_while(|&i| key(i)).last().unwrap_or(at);
+        let to = (at..at + 8).take_while(|&i| key(i)).last().unwrap_or(at) + 1;
+        let alone = to - from == 1 && !self.before(from).is_ascii_alphanumeric() && !self.is_latin(to);
+        alone || self.before(from).is_ascii_digit() || self.is_digit(to)
+    }
+
     /// The dash of a range that ends a number at `at`: where the next number
     /// begins. A hyphen stands close, a dash may have room.
     pub(super) fn range(&self, at: usize) -> Option<usize> {
