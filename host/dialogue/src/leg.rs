@@ -188,7 +188,8 @@ pub enum LegEvent {
         prompt: PromptId,
     },
     /// A prompt cannot be played: the synthesiser failed, the asset is broken.
-    /// A prompt that was playing is over; no `PromptEnded` follows.
+    /// The engine stops a prompt that was playing; where its `PromptEnded` does
+    /// not follow, the engine goes on without it after a second.
     PrepareFailed {
         /// The prompt.
         prompt: PromptId,

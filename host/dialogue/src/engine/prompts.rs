@@ -60,6 +60,8 @@ pub(super) struct Prompt {
     late_since: Option<Time>,
     node: Option<String>,
     turn: Option<usize>,
+    /// It failed while it sounded.
+    error: Option<HostError>,
 }
 
 impl Prompt {
@@ -164,6 +166,7 @@ impl Engine {
             late_since: None,
             node: self.journal.node.clone(),
             turn: None,
+            error: None,
         });
         item
     }
@@ -315,7 +318,7 @@ impl Engine {
     }
 
     /// The head is over: its turn is written, its wait ends.
-    fn end_head(&mut self, played: Millis, complete: bool, error: Option<HostError>) {
+    fn end_head(&mut self, played: Millis, complete: bool) {
         let Some(prompt) = self.take_prompt(0) else { return };
         let (end, started) = match prompt.stage {
             Stage::Stopping { end, started, .. } if !complete => (end, started),
@@ -349,7 +352,7 @@ impl Engine {
             PlayoutEnd::Stopped => "stopped",
         };
         self.journal.note(now, "prompt_ended", format!("prompt {}: {what} after {played} ms", prompt.id.0));
-        let outcome = match error {
+        let outcome = match prompt.error {
             Some(error) => Err(error),
             None => Ok(Playout { end, played, heard_text: heard.to_owned() }),
         };
@@ -366,7 +369,7 @@ impl Engine {
         match self.prompts.queue.front() {
             Some(head) if head.sounding_since().is_some() => {
                 let played = self.played_by_clock();
-                self.end_head(played, false, None);
+                self.end_head(played, false);
             }
             Some(_) => {
                 self.take_prompt(0);
@@ -403,9 +406,14 @@ impl Engine {
     }
 
     fn fail_prompt(&mut self, id: PromptId, error: HostError) {
-        if self.sounds(id) {
-            let played = self.played_by_clock();
-            self.end_head(played, false, Some(error));
+        if let Some(head) = self.prompts.queue.front_mut().filter(|head| head.id == id)
+            && head.sounding_since().is_some()
+        {
+            // What of it is there already must not go on sounding: it ends as one that is stopped.
+            if !head.is_stopping() {
+                head.error = Some(error);
+                self.cut(PlayoutEnd::Stopped);
+            }
         } else if let Some(prompt) = self.prompts.position(id).and_then(|index| self.take_prompt(index)) {
             self.handles.played(prompt.item, Err(error));
         }
@@ -434,7 +442,7 @@ impl Engine {
 
     pub(super) fn on_prompt_ended(&mut self, id: PromptId, played: Millis, complete: bool) {
         if self.sounds(id) {
-            self.end_head(played, complete, None);
+            self.end_head(played, complete);
         }
     }
 
@@ -455,7 +463,7 @@ impl Engine {
     pub(super) fn on_stop_limit(&mut self) {
         if let Some(Stage::Stopping { .. }) = self.prompts.head().map(|head| head.stage) {
             let played = self.played_by_clock();
-            self.end_head(played, false, None);
+            self.end_head(played, false);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::rig::*;
 use callbox_dialogue::call::EndReason;
-use callbox_dialogue::leg::{LegCommand, TransferResult};
+use callbox_dialogue::leg::{LegCommand, LegEvent, TransferResult};
 use callbox_dialogue::record::EndedBy;
 use callbox_dialogue::script::{HostCall, HostError, PlayoutEnd, ScriptEnd, TransferOutcome};
 use callbox_dialogue::setup::Fallback;
@@ -154,6 +154,22 @@ fn a_prompt_that_fails_is_a_typed_error_and_the_queue_goes_on() {
     rig.call(listen(keys(1, 1)));
     rig.press("1");
     assert!(rig.reply().is_some());
+}
+
+#[test]
+fn a_prompt_that_fails_while_it_sounds_is_stopped() {
+    let mut rig = Rig::up(setup());
+    rig.text_ms = 5_000;
+    rig.call(say("one two three four", NOTHING));
+    rig.wait(10 + 700);
+    let Some((_, LegCommand::Play { prompt })) = rig.commands.last().cloned() else { panic!("it does not sound") };
+    let error = HostError::Unavailable("the synthesiser died".into());
+    rig.leg(LegEvent::PrepareFailed { prompt, error: error.clone() });
+    assert_eq!(rig.commands.last(), Some(&(810, LegCommand::Stop { prompt })));
+    assert_eq!(rig.until_reply(), Err(error));
+    let turn = &rig.engine.record().transcript[0];
+    assert!(turn.heard_text.as_deref().is_some_and(|heard| !heard.is_empty()), "{turn:?}");
+    assert_eq!(playout(rig.ask_for(say("again", NOTHING))).end, PlayoutEnd::Finished);
 }
 
 #[test]
