@@ -69,6 +69,8 @@ impl EgressPolicy {
         }
         match url.host() {
             None | Some(Host::Domain("")) => return Err(Refused::NoHost),
+            // `127.0.0.1..` is no number to the URL standard, but may be one to a resolver.
+            Some(Host::Domain(name)) if name.starts_with('.') || name.contains("..") => return Err(Refused::NoHost),
             Some(Host::Domain(_)) => {}
             Some(Host::Ipv4(address)) => self.check_address(address.into())?,
             Some(Host::Ipv6(address)) => self.check_address(address.into())?,
@@ -106,6 +108,8 @@ mod tests {
             ("https://u@x/", Refused::Credentials),
             ("https://:p@x/", Refused::Credentials),
             ("https://x:0/", Refused::NoHost),
+            ("https://127.0.0.1../", Refused::NoHost),
+            ("https://.x/", Refused::NoHost),
         ];
         for (url, refused) in cases {
             assert_eq!(policy.check_url(url).unwrap_err(), refused, "{url}");

@@ -312,8 +312,10 @@ impl Process {
         Self(Some(runtime))
     }
 
-    fn kill(mut self) {
-        self.0.take().unwrap().shutdown_background();
+    /// Everything is dropped where it stands, and the lock on the database with it.
+    async fn kill(mut self) {
+        let runtime = self.0.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(30))).await.unwrap();
     }
 }
 
@@ -338,11 +340,11 @@ async fn what_was_under_way_when_the_process_died_is_sent_again_as_it_was() {
 
     let first = Process::start(folder.clone(), clock.clone(), true);
     let one = receiver.next().await;
-    first.kill();
+    first.kill().await;
     // Started again under its name: at once.
     let second = Process::start(folder.clone(), clock.clone(), true);
     let two = receiver.next().await;
-    second.kill();
+    second.kill().await;
     assert_eq!((&one.body, one.header("webhook-id")), (&two.body, two.header("webhook-id")));
     // Another host takes over when the lease has run out.
     house.clock.advance(60_000);
@@ -350,7 +352,7 @@ async fn what_was_under_way_when_the_process_died_is_sent_again_as_it_was() {
     let three = receiver.next().await;
     assert_eq!((&one.body, one.header("webhook-id")), (&three.body, three.header("webhook-id")));
     eventually(async || (house.deliveries(&hook).await[0].state == DeliveryState::Delivered).then_some(())).await;
-    third.kill();
+    third.kill().await;
     assert_eq!(accepted.load(Ordering::SeqCst), 3);
 }
 
