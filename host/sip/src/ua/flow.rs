@@ -87,10 +87,13 @@ pub struct TransactionId(pub u64);
 pub struct LegId(pub u64);
 
 /// Whether an address that a peer wrote about itself can be reached, seen that its packets come from `source`:
-/// a private address written by a peer with a public one is behind a NAT.
+/// a private address written by a peer with a public one is behind a NAT, and a peer that comes by loopback is reached
+/// there, whatever address of this machine it names (a listener on loopback could not send to that).
 pub(crate) fn hidden(written: IpAddr, source: IpAddr) -> bool {
     let (written, source) = (written.to_canonical(), source.to_canonical());
-    written.is_unspecified() || (inner(written) && !inner(source) && written != source)
+    written.is_unspecified()
+        || (source.is_loopback() && !written.is_loopback())
+        || (inner(written) && !inner(source) && written != source)
 }
 
 fn inner(address: IpAddr) -> bool {
@@ -125,6 +128,8 @@ mod tests {
         assert!(!hidden(ip("10.0.0.2"), ip("10.0.0.1")), "a proxy in the same network");
         assert!(!hidden(ip("198.51.100.1"), ip("203.0.113.5")));
         assert!(!hidden(ip("127.0.0.1"), ip("127.0.0.1")));
+        assert!(!hidden(ip("127.0.0.2"), ip("127.0.0.1")));
+        assert!(hidden(ip("192.0.2.2"), ip("127.0.0.1")), "a peer on this machine");
     }
 
     #[test]
