@@ -387,6 +387,7 @@ async fn a_call_whose_events_nobody_reads_is_ended() {
         }
     }
     assert_eq!(rings, 64);
+    assert_eq!(stack.stats().calls_unread, 1);
     assert!(matches!(outgoing.hangup(None).await, Err(SipError::Ended)));
 }
 
@@ -429,4 +430,41 @@ async fn a_lost_connection_is_opened_again_to_the_contact() {
     incoming.dialog.hangup(None).await.unwrap();
     let (mut again, _) = within(listener.accept()).await.unwrap();
     assert!(read(&mut again, "BYE ").await.contains("sip:a@127.0.0.1"));
+}
+
+/// Twice a hundred calls at a limit of ten: ten are served, each other one is refused, and the ten notice nothing.
+#[tokio::test]
+async fn above_the_limit_each_call_is_refused_and_none_of_the_others_suffers() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let limits = SipLimits { max_calls: 10, ..SipLimits::default() };
+    let (stack, mut calls) =
+        SipStack::start(SipConfig { udp: vec![any], limits, ..SipConfig::default() }).await.unwrap();
+    let address = stack.local_addrs()[0].1;
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buffer = [0; 2_048];
+    let (mut trying, mut refused) = (0, 0);
+    for n in 0..200 {
+        peer.send_to(request("INVITE", n, "UDP 127.0.0.1", "").as_bytes(), address).await.unwrap();
+        let length = within(peer.recv(&mut buffer)).await.unwrap();
+        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(answer.contains(&format!("Call-ID: call{n}\r\n")), "{answer}");
+        if answer.starts_with("SIP/2.0 503 ") {
+            assert!(answer.contains("\r\nRetry-After: 2\r\n"));
+            refused += 1;
+        } else {
+            assert!(answer.starts_with("SIP/2.0 100 "), "{answer}");
+            trying += 1;
+        }
+    }
+    assert_eq!((trying, refused), (10, 190));
+    for _ in 0..10 {
+        let call = within(calls.recv()).await.unwrap();
+        call.dialog.ring().await.unwrap();
+        let length = within(peer.recv(&mut buffer)).await.unwrap();
+        assert!(buffer[..length].starts_with(b"SIP/2.0 180 "));
+        call.dialog.reject(486, None, Vec::new()).await.unwrap();
+        let length = within(peer.recv(&mut buffer)).await.unwrap();
+        assert!(buffer[..length].starts_with(b"SIP/2.0 486 "));
+    }
+    assert_eq!(stack.stats().endpoint.shed_calls, 190);
 }

@@ -322,8 +322,9 @@ fn a_named_next_hop_is_looked_up_and_used() {
     let mut bench = Bench::new();
     bench.put(&request("INVITE", 1, "inv", None, &format!("Record-Route: <sip:edge.example.org;lr>\n{SDP}"), BODY));
     let leg = bench.calls[0].0;
-    assert_eq!(bench.lookups, [(leg, "edge.example.org".to_owned(), 5060)]);
+    assert!(bench.lookups.is_empty(), "an INVITE alone makes no work for the resolver");
     bench.act(|end, now| end.answer(now, leg, Bytes::from_static(ANSWER))).unwrap();
+    assert_eq!(bench.lookups, [(leg, "edge.example.org".to_owned(), 5060)]);
     let tag = to_tag(bench.last()).unwrap();
     bench.put(&request("ACK", 1, "a1", Some(&tag), "", ""));
     bench.act(|end, now| end.info_digit(now, leg, '1', 10)).unwrap();

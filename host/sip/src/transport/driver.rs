@@ -11,13 +11,15 @@ use std::collections::HashMap;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Messages handed to the endpoint before its outputs are carried out and others get their turn.
 const BATCH: usize = 64;
 /// Events that one call may leave unread; a user that falls this far behind loses the call.
 const EVENTS: usize = 64;
+/// Names that are looked up at the same time; the system's resolver has a thread for each.
+const LOOKUPS: usize = 32;
 /// How long a shutdown waits for the answers to its BYEs.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -73,11 +75,25 @@ pub(crate) struct Driver {
     pub(crate) legs: Legs,
 }
 
-/// The legs that somebody listens to.
-#[derive(Default)]
+/// The legs that somebody listens to, and what the edge counts.
 pub(crate) struct Legs {
     by_id: HashMap<LegId, Listening>,
+    lookups: Arc<Semaphore>,
     send_failures: u64,
+    calls_unclaimed: u64,
+    calls_unread: u64,
+}
+
+impl Default for Legs {
+    fn default() -> Self {
+        Self {
+            by_id: HashMap::new(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            send_failures: 0,
+            calls_unclaimed: 0,
+            calls_unread: 0,
+        }
+    }
 }
 
 impl Driver {
@@ -277,6 +293,7 @@ impl Driver {
         tracing::info!(sip_call = %invite.call_id, source = %invite.source, "a call came in");
         let (dialog, events) = self.listen(leg);
         if self.incoming.try_send(IncomingCall { dialog, events, invite }).is_err() {
+            self.legs.calls_unclaimed += 1;
             tracing::warn!("nobody takes new calls fast enough: one was refused");
             let retry = self.endpoint.retry_after();
             let _ = self.endpoint.reject(now, leg, 503, None, vec![retry]);
@@ -297,23 +314,28 @@ impl Driver {
             }
             return;
         }
-        if let Err(mpsc::error::TrySendError::Full(_)) = listening.events.try_send(event) {
+        // Several may find no room before the first has ended the call.
+        if let Err(mpsc::error::TrySendError::Full(_)) = listening.events.try_send(event)
+            && self.endpoint.hang_up(now, leg, Some((41, "internal error".to_owned()))).is_ok()
+        {
+            self.legs.calls_unread += 1;
             let sip_call = self.endpoint.call_id(leg).unwrap_or_default();
             tracing::error!(%sip_call, "the call does not read its events: it is ended");
-            let _ = self.endpoint.hang_up(now, leg, Some((41, "internal error".to_owned())));
         }
     }
 
     fn resolve(&mut self, leg: LegId, host: String, port: u16) {
+        // Without a free place the way the dialog was made goes on to serve.
+        let Ok(place) = self.legs.lookups.clone().try_acquire_owned() else { return };
         let control = self.to_control.clone();
         self.tasks.spawn(async move {
+            let _place = place;
             match tokio::net::lookup_host((host.as_str(), port)).await {
                 Ok(mut found) => {
                     if let Some(address) = found.next() {
                         let _ = control.send(Control::Resolved(leg, address)).await;
                     }
                 }
-                // The way the dialog was made goes on to serve.
                 Err(error) => tracing::debug!(%host, %error, "a next hop was not found"),
             }
         });
@@ -332,6 +354,8 @@ impl Driver {
             ingress_dropped_known: ingress_known,
             ingress_dropped_new: ingress_new,
             send_failures: self.legs.send_failures,
+            calls_unclaimed: self.legs.calls_unclaimed,
+            calls_unread: self.legs.calls_unread,
             connections,
             connections_refused,
         };

@@ -120,6 +120,10 @@ pub struct SipStats {
     pub ingress_dropped_new: u64,
     /// Datagrams that the system did not take.
     pub send_failures: u64,
+    /// New calls refused with 503 because the host did not take them fast enough.
+    pub calls_unclaimed: u64,
+    /// Calls ended because their user did not read its events.
+    pub calls_unread: u64,
     /// Open TCP connections.
     pub connections: usize,
     /// TCP connections refused for a limit.

@@ -359,9 +359,10 @@ impl Leg {
         self.say_goodbye(core, now, reason, end);
     }
 
-    /// Hands out the name of the next hop for looking up, once per name.
+    /// Hands out the name of the next hop for looking up, once per name, and not before the call is answered: a
+    /// stranger's INVITE alone makes no work for the resolver.
     pub(crate) fn look_up(&mut self, core: &mut Core) {
-        if self.ended {
+        if self.ended || !matches!(self.phase, Phase::Up) {
             return;
         }
         let Some(lookup) = self.dialog.as_ref().and_then(DialogState::lookup) else { return };
