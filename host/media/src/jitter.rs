@@ -10,6 +10,7 @@
 //! where the delay would exceed the maximum.
 
 use crate::conceal::Concealer;
+use std::ops::Range;
 
 /// Samples in the ring: 512 ms.
 const RING: usize = 4_096;
@@ -177,12 +178,12 @@ impl Jitter {
         let Some(next) = self.next else { return };
         let from = (timestamp.wrapping_sub(next) as i32).clamp(0, RING as i32) as u32;
         let to = (timestamp.wrapping_add(length).wrapping_sub(next) as i32).clamp(0, RING as i32) as u32;
-        for at in from..to {
-            let at = next.wrapping_add(at);
-            self.ring[index(at)] = 0;
-            self.mark(at);
-        }
         if to > from {
+            let (start, length) = (next.wrapping_add(from), (to - from) as usize);
+            for (place, _) in parts(start, length) {
+                self.ring[place].fill(0);
+            }
+            self.mark(start, length);
             self.grow(next.wrapping_add(to));
         }
     }
@@ -216,11 +217,11 @@ impl Jitter {
             let run = self.run(next, out.len() - at);
             let target = &mut out[at..at + run];
             if self.has(next) {
-                for sample in target.iter_mut() {
-                    *sample = self.ring[index(next)];
-                    self.clear(next);
-                    next = next.wrapping_add(1);
+                for (place, part) in parts(next, run) {
+                    target[part].copy_from_slice(&self.ring[place]);
                 }
+                self.clear(next, run);
+                next = next.wrapping_add(run as u32);
                 self.concealer.real(target);
             } else {
                 self.stats.concealed += match self.first.wrapping_sub(next) as i32 {
@@ -259,10 +260,7 @@ impl Jitter {
             self.filled = [0; RING / 64];
         } else {
             // Forwards these have been skipped; backwards their places may hold samples that are a ring ahead.
-            let from = if moved > 0 { before } else { next };
-            for at in 0..moved.unsigned_abs() {
-                self.clear(from.wrapping_add(at));
-            }
+            self.clear(if moved > 0 { before } else { next }, moved.unsigned_abs() as usize);
         }
         if self.held() as usize > RING {
             self.newest = next.wrapping_add(RING as u32);
@@ -272,14 +270,23 @@ impl Jitter {
     /// Puts samples whose turn is still to come into the ring. What is there already stays.
     fn store(&mut self, timestamp: u32, samples: &[i16]) {
         let Some(next) = self.next else { return };
-        for (n, sample) in samples.iter().enumerate() {
-            let at = timestamp.wrapping_add(n as u32);
-            let ahead = at.wrapping_sub(next) as i32;
-            if (0..RING as i32).contains(&ahead) && !self.has(at) {
-                self.ring[index(at)] = *sample;
-                self.mark(at);
+        let ahead = timestamp.wrapping_sub(next) as i32;
+        let from = (-ahead).clamp(0, samples.len() as i32) as usize;
+        let to = (RING as i32 - ahead).clamp(from as i32, samples.len() as i32) as usize;
+        let (start, seen) = (timestamp.wrapping_add(from as u32), &samples[from..to]);
+        if self.count(start, seen.len()) == 0 {
+            for (place, part) in parts(start, seen.len()) {
+                self.ring[place].copy_from_slice(&seen[part]);
+            }
+        } else {
+            for (n, sample) in seen.iter().enumerate() {
+                let at = start.wrapping_add(n as u32);
+                if !self.has(at) {
+                    self.ring[index(at)] = *sample;
+                }
             }
         }
+        self.mark(start, seen.len());
         self.grow(timestamp.wrapping_add(samples.len() as u32));
     }
 
@@ -327,6 +334,10 @@ impl Jitter {
 
     /// Samples from here that are all there or all missing.
     fn run(&self, next: u32, most: usize) -> usize {
+        let count = self.count(next, most);
+        if count == 0 || count == most {
+            return most;
+        }
         let there = self.has(next);
         (1..most).find(|at| self.has(next.wrapping_add(*at as u32)) != there).unwrap_or(most)
     }
@@ -335,17 +346,46 @@ impl Jitter {
         self.filled[index(timestamp) / 64] >> (index(timestamp) % 64) & 1 == 1
     }
 
-    fn mark(&mut self, timestamp: u32) {
-        self.filled[index(timestamp) / 64] |= 1 << (index(timestamp) % 64);
+    /// How many samples of a stretch are there.
+    fn count(&self, timestamp: u32, length: usize) -> usize {
+        words(timestamp, length).map(|(word, mask)| (self.filled[word] & mask).count_ones() as usize).sum()
     }
 
-    fn clear(&mut self, timestamp: u32) {
-        self.filled[index(timestamp) / 64] &= !(1 << (index(timestamp) % 64));
+    fn mark(&mut self, timestamp: u32, length: usize) {
+        for (word, mask) in words(timestamp, length) {
+            self.filled[word] |= mask;
+        }
+    }
+
+    fn clear(&mut self, timestamp: u32, length: usize) {
+        for (word, mask) in words(timestamp, length) {
+            self.filled[word] &= !mask;
+        }
     }
 }
 
 const fn index(timestamp: u32) -> usize {
     timestamp as usize % RING
+}
+
+/// Where a stretch lies in the ring, and which part of it: two where it wraps.
+fn parts(timestamp: u32, length: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let start = index(timestamp);
+    let first = length.min(RING - start);
+    [(start..start + first, 0..first), (0..length - first, first..length)].into_iter()
+}
+
+/// The words of the bit map that a stretch covers, each with the mask of its bits.
+fn words(timestamp: u32, length: usize) -> impl Iterator<Item = (usize, u64)> {
+    let (mut at, mut left) = (index(timestamp), length);
+    std::iter::from_fn(move || {
+        let (word, bit) = (at / 64, at % 64);
+        let count = left.min(64 - bit);
+        left -= count;
+        at = (at + count) % RING;
+        // A shift by 64 would be none at all.
+        (count > 0).then(|| (word, u64::MAX >> (64 - count) << bit))
+    })
 }
 
 fn peak(samples: &[i16]) -> i32 {

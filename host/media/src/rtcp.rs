@@ -175,8 +175,8 @@ impl AboutUs {
             return None;
         }
         let trip = middle(now_ntp).wrapping_sub(self.last_report).wrapping_sub(self.delay);
-        // Half the range is the far end's clock being finer than ours, or nonsense.
-        (trip < 1 << 31).then(|| trip as f32 * 1_000.0 / 65_536.0)
+        // Longer than ten seconds, or negative: nonsense.
+        (trip < 10 << 16).then(|| trip as f32 * 1_000.0 / 65_536.0)
     }
 }
 

@@ -542,3 +542,6 @@ fn kind(plan: &MediaPlan, payload_type: u8, length: usize) -> Option<Kind> {
 const fn reachable(address: SocketAddr) -> bool {
     !address.ip().is_unspecified() && address.port() != 0
 }
+
+#[cfg(test)]
+mod tests;

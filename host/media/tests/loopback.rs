@@ -520,6 +520,51 @@ async fn commands_that_make_no_sense_are_refused_or_harmless() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_on_one_port_leaves_the_others_alone() {
+    let plane = plane(|config| config.workers = 1);
+    let (peer, victim_peer) = (Peer::new(), Peer::new());
+    let (session, mut events) = open(&plane);
+    let (victim, mut victim_events) = open(&plane);
+    session.send(MediaCommand::Configure(plan(Codec::Pcmu, peer.address()))).unwrap();
+    victim.send(MediaCommand::Configure(plan(Codec::Pcmu, victim_peer.address()))).unwrap();
+    let target = victim.local_rtp();
+    // The far end is known before the flood begins; else the first packet that looks right would be believed.
+    victim_peer.send_audio(target, 1, 0, &[0x80; 160]);
+    event(&mut victim_events, is(MediaEvent::Latched { remote: victim_peer.address() })).await;
+    let flood = std::thread::spawn(move || {
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut junk = [0x80; 172];
+        for n in 0..40_000_u32 {
+            junk[1] = n as u8;
+            // What does not fit into the port's buffer is lost, as it should be.
+            let _ = stranger.send_to(&junk, target);
+        }
+    });
+    play(&session, &voice(16_000));
+    event(&mut events, is(MediaEvent::PromptEnded { prompt: PROMPT, played: 2_000, complete: true })).await;
+    flood.join().unwrap();
+    let packets = peer.audio(100);
+    assert!(packets.windows(2).all(|pair| pair[1].sequence == pair[0].sequence.wrapping_add(1)));
+    let stats = plane.stats();
+    assert!(stats.rejected > 100, "{stats:?}");
+    assert!((15.0..30.0).contains(&stats.gaps.p50_ms), "{stats:?}");
+    victim_peer.audio(50);
+}
+
+#[tokio::test]
+async fn calls_over_ipv6() {
+    let host = std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    if UdpSocket::bind((host, 0)).is_err() {
+        // A container without IPv6: nothing to show.
+        return;
+    }
+    let plane = plane(|config| (config.bind, config.advertise) = (host, host));
+    let [(one, _one_events), (_other, mut other_events)] = talking(&plane, Codec::Pcmu);
+    one.send(MediaCommand::SendDigits { digits: "7".into() }).unwrap();
+    assert_eq!(event(&mut other_events, digit).await, '7');
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_sessions_at_once() {
     let plane = plane(|_| ());
     let clip = voice(16_000);
