@@ -149,9 +149,9 @@ def publish(api: Api, wasm: Path, base: str, secret: str):
         "settings": {"language": "en", "agent": "sip:agent@127.0.0.1"},
     })
     api("POST", f"/v1/scripts/{script}/publish", {"version": version["version"]})
-    api("POST", "/v1/webhooks", {"url": f"{base}/webhooks", "secret": secret, "events": ["call.completed"]})
+    api("POST", "/v1/webhooks", {"url": f"{base}/webhooks", "secret": secret, "event_types": ["call.completed"]})
     api("POST", "/v1/numbers", {
-        "address": NUMBER, "script_id": script, "recording": "both",
+        "address": NUMBER, "script_id": script, "recording": "on",
         "fallback": {"say": [{"text": "We are sorry, something went wrong. Please call again later."}]},
     })
 
@@ -222,7 +222,7 @@ def check(wanted: dict):
         ("outcome", data["outcome"], "answered"),
         ("disposition", data["disposition"], "confirmed"),
         ("end_reason", data["end_reason"], "script_returned"),
-        ("the script's push", wanted["push"]["body"]["data"].get("outcome"), "confirmed"),
+        ("the script's push", wanted["push"]["body"]["data"]["body"].get("outcome"), "confirmed"),
     ]:
         if got != want:
             raise Failed(f"{what} is {got!r}, not {want!r}")

@@ -14,7 +14,7 @@ use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::Speech;
 use callbox_store::{Store, TenantId};
 use bytes::Bytes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -118,7 +118,25 @@ impl Platform {
     /// Whether new calls are taken: not while draining, and not while results cannot be stored.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.inner.draining.load(Ordering::Relaxed) && !self.inner.health.is_failing()
+        self.unready().is_none()
+    }
+
+    /// Why no new calls are taken, where they are not: `draining`, `results_not_stored`.
+    #[must_use]
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.inner.draining.load(Ordering::Relaxed) {
+            Some("draining")
+        } else if self.inner.health.is_failing() {
+            Some("results_not_stored")
+        } else {
+            None
+        }
+    }
+
+    /// The folder of recordings.
+    #[must_use]
+    pub fn recordings(&self) -> &Path {
+        &self.inner.policy.recordings
     }
 
     /// How far a tenant's running call is.

@@ -123,7 +123,7 @@ struct Host {
     sip: SipStack,
     media: MediaPlane,
     outbox: OutboxWorker,
-    http: tokio::task::JoinHandle<std::io::Result<()>>,
+    http: tokio::task::JoinHandle<()>,
     stop_http: CancellationToken,
     drain: Duration,
 }
@@ -173,10 +173,7 @@ impl Host {
         let outbox = OutboxWorker::start(store.clone(), egress, HOST);
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(platform.clone(), ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: upload(config) });
-        let http = tokio::spawn({
-            let stop = stop_http.clone();
-            async move { axum::serve(listener, api).with_graceful_shutdown(stop.cancelled_owned()).await }
-        });
+        let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
         let answering = platform.clone();
         tokio::spawn(async move { answering.serve(incoming).await });
         let addresses: Vec<String> =

@@ -185,8 +185,26 @@ impl Store {
         new: NewWebhook,
         actor: &Actor,
     ) -> Result<IssuedWebhook, StoreError> {
+        self.create_webhook_with_secret(tenant, new, None, actor).await
+    }
+
+    /// The same with a signing secret of one's own (`whsec_…`), where one is given.
+    pub async fn create_webhook_with_secret(
+        &self,
+        tenant: &TenantId,
+        new: NewWebhook,
+        given: Option<Secret>,
+        actor: &Actor,
+    ) -> Result<IssuedWebhook, StoreError> {
         let new = check(new)?;
-        let secret = secrets::generate_signing_secret()?;
+        let secret = match given {
+            Some(secret) if secrets::is_signing_secret(secret.expose()) => secret,
+            Some(_) => {
+                let message = "must be whsec_ and 24 to 64 bytes in base64";
+                return Err(StoreError::invalid("secret", "invalid", message));
+            }
+            None => secrets::generate_signing_secret()?,
+        };
         let now = self.now();
         let webhook = Webhook {
             id: id::new("whk"),

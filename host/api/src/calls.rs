@@ -1,0 +1,278 @@
+//! Calls: placed, listed, read, ended.
+
+use crate::Api;
+use crate::extract::{Json, Path, Query, limit};
+use crate::guard::Caller;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::IntoResponse;
+use callbox_call::{LiveError, PlaceCall, Snapshot, Talker};
+use callbox_dialogue::CallId;
+use callbox_dialogue::call::Direction;
+use callbox_store::calls::{Call, CallFilter, CallStart, CallState, CallSummary};
+use callbox_store::document::CallDocument;
+use callbox_store::{Page, PageRequest, StoreError, TenantId, UnixMs};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use utoipa::{IntoParams, ToSchema};
+
+/// How long an answer waits for a call between two states: begun but not in the books yet, or over but not yet written down.
+const BETWEEN: Duration = Duration::from_secs(5);
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(15);
+/// Longest target and names.
+const TEXT: usize = 255;
+
+/// A call to be placed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"to": "+4915112345678", "number_id": "num_…", "parameters": {"name": "Ada"}, "external_id": "order-42"}))]
+pub(crate) struct Place {
+    /// An E.164 number for the operator's SIP server, or a SIP URI whose host the operator allows.
+    #[schema(max_length = 255)]
+    to: String,
+    /// The number that calls: its script, fallback and recording; it is shown to the callee. This or `script_id`.
+    #[serde(default)]
+    number_id: Option<String>,
+    /// The script that talks, without a number.
+    #[serde(default)]
+    script_id: Option<String>,
+    /// That version of `script_id`; none for the published one.
+    #[serde(default)]
+    version: Option<u32>,
+    /// Any JSON, for the script.
+    #[serde(default)]
+    parameters: Option<Value>,
+    /// Your own name for the call.
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    external_id: Option<String>,
+    /// Ties calls together.
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    relation_id: Option<String>,
+}
+
+impl Place {
+    fn checked(self) -> Result<PlaceCall, Problem> {
+        for (path, text) in
+            [("to", Some(&self.to)), ("external_id", self.external_id.as_ref()), ("relation_id", self.relation_id.as_ref())]
+        {
+            let Some(text) = text else { continue };
+            if text.is_empty() || text.len() > TEXT || text.chars().any(char::is_control) {
+                return Err(Problem::field(path, "invalid", format!("1 to {TEXT} bytes without control characters")));
+            }
+        }
+        let by = match (self.number_id, self.script_id, self.version) {
+            (Some(number), None, None) => Talker::Number(number),
+            (None, Some(script), version) => Talker::Script(script, version),
+            (Some(_), None, Some(_)) => {
+                return Err(Problem::field("version", "invalid", "a version goes with script_id"));
+            }
+            (Some(_), Some(_), _) => return Err(Problem::field("script_id", "invalid", "number_id or script_id, not both")),
+            (None, None, _) => return Err(Problem::field("number_id", "required", "number_id or script_id")),
+        };
+        Ok(PlaceCall {
+            to: self.to,
+            by,
+            parameters: self.parameters.filter(|value| !value.is_null()),
+            external_id: self.external_id,
+            relation_id: self.relation_id,
+        })
+    }
+}
+
+/// Place a call
+///
+/// Answers once the INVITE is on its way. What comes of it is in the call's record and in `call.completed`. Send an
+/// `Idempotency-Key`, so that a request repeated after a broken connection does not call twice.
+#[utoipa::path(post, path = "/v1/calls", tag = "calls", security(("api_key" = ["calls:write"])),
+    request_body = Place,
+    responses(
+        (status = 201, description = "On its way", body = Call),
+        (status = 403, description = "The key lacks the scope, or `target_not_allowed`: the operator does not allow this target"),
+        (status = 409, description = "`number_busy`, `number_not_ready`, `not_published`, `unbound_names`, or the first request \
+            with this Idempotency-Key still runs"),
+        (status = 502, description = "`call_not_begun`: the network did not take it")))]
+pub(crate) async fn place(
+    State(api): State<Api>,
+    caller: Caller,
+    Json(body): Json<Place>,
+) -> Result<impl IntoResponse, Problem> {
+    let id = api.platform().place(&caller.tenant, body.checked()?).await?;
+    let call = find(&api, &caller.tenant, &id.0).await?.0;
+    Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/calls/{id}"))], Json(call)))
+}
+
+/// Which calls: all given conditions hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CallsQuery {
+    /// Of this number.
+    #[serde(default)]
+    number_id: Option<String>,
+    /// With this script.
+    #[serde(default)]
+    script_id: Option<String>,
+    /// `inbound` or `outbound`.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    direction: Option<Direction>,
+    /// Running or over.
+    #[serde(default)]
+    #[param(inline)]
+    state: Option<CallState>,
+    /// With this outcome: `answered`, `busy`, `no_answer` …
+    #[serde(default)]
+    outcome: Option<String>,
+    /// Tied to this.
+    #[serde(default)]
+    relation_id: Option<String>,
+    /// With your own name.
+    #[serde(default)]
+    external_id: Option<String>,
+    /// Created then or later.
+    #[serde(default)]
+    created_from: Option<UnixMs>,
+    /// Created before.
+    #[serde(default)]
+    created_to: Option<UnixMs>,
+    /// The `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Rows of a page.
+    #[serde(default, deserialize_with = "limit")]
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+}
+
+/// List calls
+#[utoipa::path(get, path = "/v1/calls", tag = "calls", security(("api_key" = ["calls:read"])),
+    params(CallsQuery),
+    responses((status = 200, description = "A page", body = Page<CallSummary>)))]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(query): Query<CallsQuery>,
+) -> Result<Json<Page<CallSummary>>, Problem> {
+    let filter = CallFilter {
+        number_id: query.number_id,
+        script_id: query.script_id,
+        direction: query.direction,
+        state: query.state,
+        outcome: query.outcome,
+        relation_id: query.relation_id,
+        external_id: query.external_id,
+        created_from: query.created_from,
+        created_to: query.created_to,
+    };
+    let page = PageRequest { cursor: query.cursor, limit: query.limit };
+    Ok(Json(api.store().calls(&caller.tenant, &filter, &page).await?))
+}
+
+/// Read a call
+///
+/// While it runs (`state: active`), `record` is what is known so far; once it is over, it is the `data` of `call.completed`.
+#[utoipa::path(get, path = "/v1/calls/{call}", tag = "calls", security(("api_key" = ["calls:read"])),
+    params(("call" = String, Path, description = "`call_…`")),
+    responses((status = 200, description = "It", body = Call)))]
+pub(crate) async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(call): Path<String>,
+) -> Result<Json<Call>, Problem> {
+    Ok(Json(find(&api, &caller.tenant, &call).await?.0))
+}
+
+/// End a call
+///
+/// Its script is told, and has its grace time to finish what it wants to leave behind.
+#[utoipa::path(post, path = "/v1/calls/{call}/hangup", tag = "calls", security(("api_key" = ["calls:write"])),
+    params(("call" = String, Path, description = "`call_…`")),
+    responses(
+        (status = 202, description = "It ends", body = Accepted),
+        (status = 409, description = "`call_not_active`: it is over; or the first request with this Idempotency-Key still runs")))]
+pub(crate) async fn hangup(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(call): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let told = api.platform().hangup(&caller.tenant, &CallId(call.clone()));
+    reached(&api, &caller.tenant, &call, told).await?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { call_id: call })))
+}
+
+/// Send the script a message
+///
+/// Any JSON. The script gets it as an event.
+#[utoipa::path(post, path = "/v1/calls/{call}/messages", tag = "calls", security(("api_key" = ["calls:write"])),
+    params(("call" = String, Path, description = "`call_…`")),
+    request_body(content = Value, description = "Any JSON", example = json!({"agent": "ready"})),
+    responses(
+        (status = 202, description = "It is on its way", body = Accepted),
+        (status = 409, description = "`call_not_active`: it is over; or the first request with this Idempotency-Key still runs")))]
+pub(crate) async fn message(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(call): Path<String>,
+    Json(message): Json<Box<RawValue>>,
+) -> Result<impl IntoResponse, Problem> {
+    let told = api.platform().message(&caller.tenant, &CallId(call.clone()), message.get().to_owned());
+    reached(&api, &caller.tenant, &call, told).await?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { call_id: call })))
+}
+
+/// The call was told.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// `call_…`
+    call_id: String,
+}
+
+/// A call that is over is a conflict; one that never was is not found.
+async fn reached(api: &Api, tenant: &TenantId, call: &str, told: Result<(), LiveError>) -> Result<(), Problem> {
+    if told == Err(LiveError::NotRunning) {
+        api.store().call(tenant, call).await?;
+    }
+    Ok(told?)
+}
+
+/// A call: from the books when it is over; from the books and from itself while it runs. Between the two, an answer
+/// waits, so that nobody ever sees less than before.
+pub(crate) async fn find(api: &Api, tenant: &TenantId, call: &str) -> Result<(Call, Option<Snapshot>), Problem> {
+    let id = CallId(call.to_owned());
+    let until = Instant::now() + BETWEEN;
+    loop {
+        let stored = api.store().call(tenant, call).await;
+        if stored.as_ref().is_ok_and(|call| call.summary.state == CallState::Completed) {
+            return Ok((stored?, None));
+        }
+        // Its books are not closed: it runs, or ends just now.
+        match (api.platform().snapshot(tenant, &id).await, stored) {
+            (Ok(snapshot), Ok(call)) => return Ok((so_far(call, &snapshot)?, Some(snapshot))),
+            (Err(LiveError::NotRunning), Err(error @ StoreError::NotFound { .. })) => return Err(error.into()),
+            (_, Err(error)) if !matches!(error, StoreError::NotFound { .. }) => return Err(error.into()),
+            _ => {}
+        }
+        if Instant::now() >= until {
+            return Err(Problem::unavailable("call_between_states", "the call is just being written down", 1));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// What is known of a running call.
+fn so_far(mut call: Call, snapshot: &Snapshot) -> Result<Call, Problem> {
+    let start: CallStart = serde_json::from_value(call.start.clone()).map_err(Problem::internal)?;
+    let document = CallDocument::from_record(&start, &snapshot.record);
+    call.summary.answered_at = document.times.answered.or(call.summary.answered_at);
+    call.summary.disposition.clone_from(&document.disposition);
+    call.record = Some(serde_json::value::to_raw_value(&document).map_err(Problem::internal)?);
+    Ok(call)
+}

@@ -1,0 +1,198 @@
+//! The OpenAPI document: the handlers' own descriptions, and what holds for all of
+//! them added once – the answers that every operation can give, the headers.
+
+use crate::intake::JSON_BYTES;
+use crate::problem::{PROBLEM_JSON, ProblemDocument};
+use crate::{Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, tenant};
+use crate::{versions, webhooks};
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use callbox_store::FieldError;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// The frame of the document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Callbox",
+        description = "Voice dialogue on the telephone, scripted in WebAssembly.\n\n\
+            Times are RFC 3339 in UTC with milliseconds, durations whole numbers in `*_ms`. Ids carry a prefix and sort by \
+            creation. Lists are pages, the newest first: give `next_cursor` back as `cursor` for the rows that follow. \
+            Problems are documents of RFC 9457 with a stable `code`. A POST with an `Idempotency-Key` does its work once within \
+            24 hours; the same request again gets the same answer, except that a secret is shown the first time only.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemDocument, FieldError)),
+    modifiers(&Bearer),
+    tags(
+        (name = "scripts", description = "What talks: uploaded once, never changed, published and rolled back"),
+        (name = "numbers", description = "What somebody dials, and what answers"),
+        (name = "calls", description = "Placed, watched, ended, read"),
+        (name = "webhooks", description = "Where results go, and every delivery"),
+        (name = "administration", description = "Keys, the tenant, who changed what"),
+        (name = "host", description = "Is it there, does it take calls"),
+    )
+)]
+struct Frame;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("cbk_…".to_owned());
+        scheme.description = Some(
+            "An API key. It belongs to a tenant and has scopes; an operation's security requirement names the one it needs. \
+             `write` includes `read`, `admin` everything."
+                .to_owned(),
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// All operations: how they are routed, and how they are described.
+pub(crate) fn routes() -> (Router<Api>, Document) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Frame::openapi())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::openapi))
+        .routes(routes!(scripts::create, scripts::list))
+        .routes(routes!(scripts::read, scripts::change, scripts::delete))
+        .routes(routes!(scripts::publish))
+        .routes(routes!(scripts::rollback))
+        .routes(routes!(scripts::publications))
+        .routes(routes!(versions::upload, versions::list))
+        .routes(routes!(versions::read))
+        .routes(routes!(bindings::read, bindings::replace))
+        .routes(routes!(numbers::create, numbers::list))
+        .routes(routes!(numbers::read, numbers::change, numbers::delete))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(deliveries::of_webhook))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::read))
+        .routes(routes!(deliveries::redeliver))
+        .routes(routes!(calls::place, calls::list))
+        .routes(routes!(calls::read))
+        .routes(routes!(calls::hangup))
+        .routes(routes!(calls::message))
+        .routes(routes!(conversation::transcript))
+        .routes(routes!(conversation::timeline))
+        .routes(routes!(conversation::events))
+        .routes(routes!(conversation::tape))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::audio))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::read, keys::revoke))
+        .routes(routes!(tenant::read))
+        .routes(routes!(tenant::audit_log))
+        .split_for_parts();
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            complete(path, &method, operation);
+        }
+    }
+    (router, document)
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+    let all = [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Patch, &mut item.patch),
+        (HttpMethod::Delete, &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Adds what holds for all operations of its kind.
+fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let ours = path.starts_with("/v1");
+    let mut problems = vec![(503, "Not now: try again after `Retry-After` seconds")];
+    if ours {
+        problems.extend([
+            (401, "No valid key"),
+            (403, "The key lacks the scope"),
+            (429, "The key asks too often: try again after `Retry-After` seconds"),
+            (500, "Our fault"),
+        ]);
+        if path.contains('{') {
+            problems.push((404, "There is no such thing, or it belongs to another tenant"));
+        }
+    }
+    let has_query = operation.parameters.iter().flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => false,
+    });
+    if has_query {
+        problems.push((400, "The query is not valid"));
+    }
+    if operation.request_body.is_some() {
+        problems.extend([
+            (400, "The body cannot be read, or a header is not valid"),
+            (408, "The body did not arrive in time"),
+            (413, if path == crate::edge::UPLOAD { "The component is too large" } else { "The body is too large" }),
+            (415, "The body has another content type"),
+            (422, "The input is not valid: see `errors`"),
+        ]);
+    } else if ours && matches!(method, HttpMethod::Post) {
+        problems.extend([(400, "A header is not valid"), (422, "The Idempotency-Key was used for something else")]);
+    }
+    if ours && matches!(method, HttpMethod::Post) {
+        problems.push((409, "It contradicts what is stored, or the first request with this Idempotency-Key still runs"));
+        operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+    }
+    for (status, description) in problems {
+        let known = &mut operation.responses.responses;
+        known.entry(status.to_string()).or_insert_with(|| RefOr::T(ResponseBuilder::new().description(description).build()));
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with(['4', '5']) && response.content.is_empty() {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            response.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
+        }
+        let text = || ObjectBuilder::new().schema_type(Type::String).build();
+        let header = HeaderBuilder::new().schema(Some(text())).description(Some("The name of the request in the host's log"));
+        response.headers.insert("X-Request-Id".to_owned(), RefOr::T(header.build()));
+    }
+}
+
+fn idempotency_key() -> Parameter {
+    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("A text of your choice: the same POST with the same key does its work once within 24 hours"))
+        .schema(Some(schema))
+        .build()
+}
+
+/// The page to browse the document, from the binary itself.
+pub(crate) fn pages() -> Router {
+    let config = Config::new(["/openapi.json"]).use_base_layout().try_it_out_enabled(true).persist_authorization(false);
+    Router::from(SwaggerUi::new("/docs").config(config)).layer(from_fn(async |request, next: Next| {
+        let mut response: Response = next.run(request).await;
+        let policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        response
+    }))
+}
+
+const _: () = assert!(JSON_BYTES >= callbox_store::bindings::MAX_DOCUMENT, "the largest bindings must fit");

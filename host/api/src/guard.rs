@@ -1,0 +1,171 @@
+//! Who may do what. The scope of an operation is the one its OpenAPI description
+//! names: what is documented is what is enforced.
+
+use crate::Api;
+use crate::problem::Problem;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use callbox_store::keys::{AuthError, Identity, Scopes};
+use callbox_store::{Actor, TenantId};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use utoipa::openapi::OpenApi;
+
+/// What an operation asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody.
+    Public,
+    /// Any valid key.
+    Key,
+    /// A key with this scope.
+    Scope(String),
+}
+
+/// What each operation asks for, by method and path.
+#[derive(Debug, Default)]
+pub(crate) struct AccessTable(HashMap<(Method, String), Access>);
+
+impl AccessTable {
+    /// Reads the table from the document. An operation below `/v1` without a word
+    /// about security is for administrators alone.
+    pub(crate) fn of(document: &OpenApi) -> Self {
+        let document = serde_json::to_value(document).unwrap_or_default();
+        let mut table = HashMap::new();
+        for (path, item) in document["paths"].as_object().into_iter().flatten() {
+            for (method, operation) in item.as_object().into_iter().flatten() {
+                let Ok(method) = Method::from_bytes(method.to_ascii_uppercase().as_bytes()) else { continue };
+                let scopes = operation["security"][0]["api_key"].as_array();
+                let access = match scopes.map(|scopes| scopes.first().and_then(|scope| scope.as_str())) {
+                    Some(Some(scope)) => Access::Scope(scope.to_owned()),
+                    Some(None) => Access::Key,
+                    None if path.starts_with("/v1") => Access::Scope("admin".to_owned()),
+                    None => Access::Public,
+                };
+                table.insert((method, path.clone()), access);
+            }
+        }
+        Self(table)
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Option<&Access> {
+        let method = if method == Method::HEAD { Method::GET } else { method.clone() };
+        self.0.get(&(method, path.to_owned()))
+    }
+}
+
+/// Who asks: for handlers.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) tenant: TenantId,
+    pub(crate) actor: Actor,
+    pub(crate) scopes: Scopes,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthorized)
+    }
+}
+
+/// How often one key may ask.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    limiter: Option<DefaultKeyedRateLimiter<String>>,
+    clock: DefaultClock,
+    asked: AtomicU32,
+}
+
+/// Requests between two looks at keys that need not be remembered any more.
+const TIDY_EVERY: u32 = 4_096;
+
+impl Pace {
+    /// So many a second, and as many saved up; 0 for no limit.
+    pub(crate) fn new(per_second: u32) -> Self {
+        let limiter = NonZeroU32::new(per_second).map(|n| DefaultKeyedRateLimiter::keyed(Quota::per_second(n)));
+        Self { limiter, clock: DefaultClock::default(), asked: AtomicU32::new(0) }
+    }
+
+    fn check(&self, key: &str) -> Result<(), Problem> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        // Only keys that exist come here; those at rest are forgotten.
+        if self.asked.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+        limiter.check_key(&key.to_owned()).map_err(|until| {
+            let wait = until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds, at least one")]
+            let seconds = wait as u64;
+            let detail = "this key asks more often than it may";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(seconds)
+        })
+    }
+}
+
+/// Lets through what is allowed.
+pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    let access = match api.inner.access.find(request.method(), path) {
+        // Another method of the path exists: 405, by the router.
+        None | Some(Access::Public) => return next.run(request).await,
+        Some(access) => access,
+    };
+    let identity = match identify(&api, request.headers()).await {
+        Ok(identity) => identity,
+        Err(problem) => return problem.into_response(),
+    };
+    let key = KeyId(identity.key_id.clone());
+    let mut response = match allowed(&api, access, &identity) {
+        Ok(()) => {
+            let actor = identity.actor();
+            let caller = Caller { tenant: identity.tenant_id, actor, scopes: identity.scopes };
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    response.extensions_mut().insert(key);
+    response
+}
+
+/// Whose request it was, for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyId(pub(crate) String);
+
+fn allowed(api: &Api, access: &Access, identity: &Identity) -> Result<(), Problem> {
+    api.inner.pace.check(&identity.key_id)?;
+    match access {
+        Access::Scope(scope) if !identity.scopes.allow(scope) => {
+            let detail = format!("this needs a key with the scope {scope}");
+            Err(Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn identify(api: &Api, headers: &HeaderMap) -> Result<Identity, Problem> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (given.next(), given.next()) else { return Err(Problem::unauthorized()) };
+    let text = value.to_str().map_err(|_| Problem::unauthorized())?;
+    let (scheme, key) = text.split_once(' ').ok_or_else(Problem::unauthorized)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::unauthorized());
+    }
+    api.store().authenticate(key.trim()).await.map_err(|error| match error {
+        AuthError::Refused(reason) => {
+            tracing::debug!(%reason, "a key was refused");
+            Problem::unauthorized()
+        }
+        AuthError::Store(error) => error.into(),
+    })
+}
