@@ -72,7 +72,7 @@ async fn the_result_arrives_signed_once_and_in_order() {
             break;
         }
     }
-    let mut numbers: Vec<_> = pushes.iter().map(|push| push.body["data"]["number"].as_i64().unwrap()).collect();
+    let mut numbers: Vec<_> = pushes.iter().map(|push| push.body["data"]["body"]["number"].as_i64().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2, 3]);
     let completed: Vec<_> = events.iter().filter(|event| event.body["type"] == "call.completed").collect();
