@@ -90,6 +90,7 @@ pub enum MediaCommand {
     /// Finish the recording. [`MediaEvent::RecordingDone`] follows.
     StopRecording,
     /// Join two sessions of this plane: what each hears, the other says, digits included. One command joins both.
+    /// A prompt or digits of its own go before what the other side says.
     Bridge {
         /// The other.
         with: SessionId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A forward jump of more than this is another stream, not loss.
+/// A forward jump of more than this is another stream, not loss; so is one back behind the window below.
 const MAX_DROPOUT: u16 = 1_000;
 /// Sequence numbers behind the newest for which we know whether they came.
 const WINDOW: u16 = 64;
@@ -86,10 +86,6 @@ impl Reception {
             source.received += 1;
             // A packet from before the one we began with: the stream began there.
             source.first = source.first.min(source.newest - u64::from(behind));
-        } else if source.ssrc == ssrc && behind <= MAX_DROPOUT {
-            // So late that nobody knows whether it is new; the jitter buffer will have no use for it.
-            self.duplicates += 1;
-            return Verdict::Duplicate;
         } else if self.probation == Some((ssrc, sequence)) {
             self.end_source();
             // Its predecessor was held back.
@@ -232,6 +228,8 @@ mod tests {
         assert_eq!(reception.receive(2, 503), Verdict::Accept);
         assert_eq!(reception.receive(2, 30_000), Verdict::Probation);
         assert_eq!(reception.receive(2, 30_001), Verdict::Restart);
+        assert_eq!(reception.receive(2, 29_800), Verdict::Probation, "a little back is a jump too");
+        assert_eq!(reception.receive(2, 29_801), Verdict::Restart);
         assert_eq!(reception.ssrc(), Some(2));
         assert_eq!(reception.lost(), 0);
     }

@@ -32,6 +32,8 @@ pub(crate) const WAKER: Token = Token(0);
 const ORDERS_A_ROUND: usize = 1_024;
 /// Packets read from one socket before the others get their turn.
 const BURST: usize = 32;
+/// Packets read from each socket in any case: a call has one in each round.
+const FIRST_BURST: usize = 4;
 /// No datagram of a telephone is longer.
 const DATAGRAM: usize = 2_048;
 /// How often ports at rest and abandoned sessions are looked at.
@@ -361,27 +363,30 @@ impl Worker {
         }
     }
 
-    /// Reads sockets in turns, until all have had theirs or a slot is due.
+    /// Reads sockets in turns. Each has a first turn, however late it is: what has come is to be heard. More than that
+    /// is read until the next slot is due.
     fn read(&mut self) {
         let deadline = self.wheel.next().unwrap_or(Duration::MAX);
-        for _ in 0..self.readable.len() {
-            let now = self.common.now();
-            if now >= deadline {
-                return;
-            }
-            let Some(token) = self.readable.pop_front() else { return };
-            if self.guarded(token, |worker| worker.read_burst(token, now)).unwrap_or(false) {
-                self.readable.push_back(token);
+        for round in [FIRST_BURST, BURST] {
+            for _ in 0..self.readable.len() {
+                let now = self.common.now();
+                if round == BURST && now >= deadline {
+                    return;
+                }
+                let Some(token) = self.readable.pop_front() else { return };
+                if self.guarded(token, |worker| worker.read_burst(token, now, round)).unwrap_or(false) {
+                    self.readable.push_back(token);
+                }
             }
         }
     }
 
     /// Reads some packets; true when there may be more.
-    fn read_burst(&mut self, token: Token, now: Duration) -> bool {
+    fn read_burst(&mut self, token: Token, now: Duration, burst: usize) -> bool {
         let Some((key, which)) = place(token) else { return false };
         let Some(place) = self.places.get_mut(key) else { return false };
         let mut count = 0;
-        while count < BURST {
+        while count < burst {
             let sockets = &place.sockets;
             let socket = if which == 0 { &sockets.rtp } else { &sockets.rtcp };
             let (length, source) = match socket.recv_from(&mut self.buffer[..]) {
@@ -406,7 +411,7 @@ impl Worker {
                 }
             }
         }
-        let more = count == BURST;
+        let more = count == burst;
         place.sockets.listed[which] = more;
         self.gauges.packets_in.fetch_add(count as u64, Ordering::Relaxed);
         more
