@@ -128,7 +128,7 @@ impl Running {
             return Ok(());
         }
         // A child of the dead program may hold standard error open: what is there by now must do.
-        let stderr = match tokio::time::timeout(Duration::from_millis(200), &mut self.stderr).await {
+        let stderr = match tokio::time::timeout(Duration::from_secs(1), &mut self.stderr).await {
             Ok(Ok(kept)) => last_line(&kept),
             _ => String::new(),
         };
@@ -163,7 +163,7 @@ fn limit(child: &Child) {
 
 /// Reads to the end and keeps the first [`MAX_STDERR`] bytes.
 async fn keep_beginning(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 512]);
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4_096]);
     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
         let room = MAX_STDERR - kept.len();
         kept.extend_from_slice(&buffer[..n.min(room)]);

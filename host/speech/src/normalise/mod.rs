@@ -11,6 +11,7 @@
 //! times of spoken words become places in the text that the script wrote.
 
 mod english;
+mod english_dates;
 mod english_names;
 mod english_numbers;
 mod mandarin;

@@ -60,8 +60,10 @@ impl FakeEngine {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Patient, for machines that do much else.
     pub(crate) fn config(&self) -> EspeakConfig {
-        EspeakConfig { program: self.program(), ..EspeakConfig::default() }
+        let patient = Duration::from_secs(60);
+        EspeakConfig { program: self.program(), timeout: patient, wait: patient, ..EspeakConfig::default() }
     }
 
     pub(crate) fn speech(&self) -> Speech {
@@ -156,12 +158,12 @@ pub(crate) fn duration(chunks: &[Chunk]) -> u32 {
 
 /// Nothing in these tests takes long; what does has failed.
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(90), work).await.expect("it takes too long")
 }
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
+    for _ in 0..6_000 {
         if is_so() {
             return;
         }
