@@ -14,6 +14,7 @@ use crate::worker::{Common, Gauges, Link, Opening, Order, WAKER, Worker};
 use callbox_dialogue::CallId;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use mio::{Poll, Waker};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -145,9 +146,16 @@ impl MediaPlane {
     #[allow(clippy::disallowed_methods, reason = "the edge where the clock is read")]
     pub fn start(config: MediaConfig) -> Result<Self, MediaError> {
         let failed = |what| move |source| MediaError::Start { what, source };
+        if config.advertise.is_unspecified() {
+            let advertise = config.advertise;
+            return Err(MediaError::Config(format!(
+                "{advertise} cannot be advertised: name the address that callers reach"
+            )));
+        }
         let ports = Ports::new(config.bind, config.ports.clone())?;
         // An address that is not ours is told now, not with the first call.
         ports.check_address()?;
+        check_room(&config, ports.count().0);
         let (recorder, recorder_thread) = Recorder::start().map_err(failed("the recorder's thread"))?;
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let common = Arc::new(Common {
@@ -307,6 +315,35 @@ impl Drop for Inner {
     }
 }
 
+/// Says so where ports or file descriptors cannot last for as many sessions as are allowed, and takes all descriptors
+/// that may be had.
+fn check_room(config: &MediaConfig, pairs: usize) {
+    if pairs > 0 && pairs < config.max_sessions {
+        tracing::warn!(
+            pairs,
+            sessions = config.max_sessions,
+            "the range of RTP ports is too small for that many calls"
+        );
+    }
+    let mut limit = getrlimit(Resource::Nofile);
+    // Two a session, as many at rest after calls, and some for everything else.
+    let wanted = config.max_sessions as u64 * 4 + 512;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    if limit.is_some_and(|limit| limit < config.max_sessions as u64 * 2 + 64) {
+        tracing::warn!(
+            ?limit,
+            sessions = config.max_sessions,
+            "the limit of open files is too low for that many calls"
+        );
+    }
+}
+
 fn identity() -> Result<Identity, MediaError> {
     let mut random = [0; 18];
     getrandom::fill(&mut random).map_err(|error| MediaError::Start { what: "random numbers", source: error.into() })?;
@@ -410,5 +447,31 @@ impl Drop for Session {
         if let Ok(worker) = self.worker() {
             let _ = worker.order(Order::Close { number: self.id.number });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut MediaConfig)) -> String {
+        let mut config = MediaConfig { ports: 0..=0, workers: 1, ..MediaConfig::default() };
+        change(&mut config);
+        MediaPlane::start(config).map(drop).expect_err("it cannot work").to_string()
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused_with_what_is_wrong() {
+        assert!(refused(|config| config.ports = 5_001..=5_002).contains("5001-5002"));
+        assert!(refused(|config| config.advertise = [0, 0, 0, 0].into()).contains("0.0.0.0"));
+        assert!(refused(|config| config.bind = [192, 0, 2, 1].into()).contains("192.0.2.1"));
+    }
+
+    #[test]
+    fn no_two_streams_are_the_same() {
+        let (one, other) = (identity().expect("random numbers"), identity().expect("random numbers"));
+        assert_ne!(one.cname, other.cname);
+        assert_eq!(one.cname.len(), 16);
+        assert!(one.sequence < 1 << 15);
     }
 }

@@ -417,10 +417,12 @@ impl Worker {
         more
     }
 
-    /// Serves all slots that are due.
+    /// Serves all slots that are due by now; those that become due meanwhile wait until what has come is read, so that
+    /// a thread with too much to do is late on both sides and deaf on neither.
     fn serve(&mut self) {
+        let now = self.common.now();
         let mut due = std::mem::take(&mut self.due);
-        while let Some(slot) = self.wheel.turn(self.common.now(), &mut due) {
+        while let Some(slot) = self.wheel.turn(now, &mut due) {
             for key in &due {
                 self.guarded(token(*key, 0), |worker| worker.tick(*key, slot));
             }
@@ -555,5 +557,75 @@ fn raise_priority() {
     // On Linux this is the calling thread's. Without the right to it, it goes on as it is.
     if let Err(error) = rustix::process::nice(-10) {
         tracing::debug!(%error, "media threads run at normal priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use crate::stream::Identity;
+    use tokio::sync::mpsc;
+
+    fn opening(worker: &Worker, number: u64) -> (Opening, mpsc::Receiver<MediaEvent>) {
+        let (events, receiver) = mpsc::channel(8);
+        let identity = Identity { ssrc: 1, sequence: 1, timestamp: 1, cname: "test".into() };
+        let opening = Opening {
+            number,
+            call: "call".into(),
+            pair: worker.common.ports.open().unwrap(),
+            stream: Stream::new(identity, Duration::from_secs(30), 0),
+            last: events.clone().try_reserve_owned().unwrap(),
+            events,
+            link: Arc::default(),
+        };
+        (opening, receiver)
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "the worker's own clock")]
+    fn a_bug_costs_one_call_only() {
+        let (recorder, _thread) = Recorder::start().unwrap();
+        let common = Common {
+            ports: Ports::new([127, 0, 0, 1].into(), 0..=0).unwrap(),
+            quarantine: Duration::from_secs(5),
+            media_timeout: Duration::from_secs(30),
+            start: Instant::now(),
+            ntp_start: 0,
+            sessions: AtomicUsize::new(2),
+            recordings: AtomicU64::new(0),
+            recorder,
+        };
+        let (_orders, inbox) = crossbeam_channel::bounded(1);
+        let mut worker = Worker::new(Poll::new().unwrap(), inbox, Arc::default(), Arc::new(common));
+        worker.gauges.sessions.store(2, Ordering::Relaxed);
+        let [mut one, mut other] = [1, 2].map(|number| {
+            let (opening, events) = opening(&worker, number);
+            worker.open(opening);
+            events
+        });
+        let key = worker.keys[&1];
+        let done = worker.guarded(token(key, 0), |_| panic!("a bug, as this test wants it"));
+        assert_eq!(done, None::<()>);
+        assert!(matches!(one.try_recv(), Ok(MediaEvent::Closed(_))));
+        assert!(other.try_recv().is_err());
+        assert_eq!(worker.keys.keys().collect::<Vec<_>>(), [&2]);
+        assert_eq!(worker.guarded(token(worker.keys[&2], 0), |_| 7), Some(7));
+    }
+
+    #[test]
+    fn a_slow_reader_gets_its_events_late_and_in_order() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let mut queue = EventQueue { sender, backlog: VecDeque::new(), dropped: 0 };
+        let digit = |n: usize| MediaEvent::Digit { digit: char::from_digit(n as u32 % 10, 10).unwrap() };
+        for n in 0..BACKLOG + 5 {
+            queue.push(digit(n));
+        }
+        assert_eq!(queue.dropped, 3);
+        for n in 0..BACKLOG + 2 {
+            assert_eq!(receiver.try_recv(), Ok(digit(n)));
+            queue.flush();
+        }
+        assert!(receiver.try_recv().is_err());
     }
 }
