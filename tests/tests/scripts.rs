@@ -27,8 +27,8 @@ async fn ends_with(mode: &str, reason: &str, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_trap_names_its_function() {
-    ends_with("trap", "script_trap", &["unreachable"]).await;
+async fn a_trap_says_what_and_where() {
+    ends_with("trap", "script_trap", &["unreachable", "script@0.1.0#run", "after voice.say"]).await;
 }
 
 #[tokio::test]
@@ -43,12 +43,12 @@ async fn an_error_is_in_the_scripts_own_words() {
 
 #[tokio::test]
 async fn an_endless_loop_spends_its_budget() {
-    ends_with("loop", "script_budget", &["CPU"]).await;
+    ends_with("loop", "script_budget", &["computed for more than", "forever"]).await;
 }
 
 #[tokio::test]
 async fn an_endless_recursion_is_a_trap() {
-    ends_with("stack", "script_trap", &["stack"]).await;
+    ends_with("stack", "script_trap", &["probe::bad::dig"]).await;
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn memory_without_end_spends_its_budget() {
 
 #[tokio::test]
 async fn host_calls_without_end_spend_their_budget() {
-    ends_with("host-flood", "script_budget", &["host calls"]).await;
+    ends_with("host-flood", "script_budget", &["calls the host more than", "clock.now"]).await;
 }
 
 #[tokio::test]

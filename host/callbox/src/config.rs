@@ -95,6 +95,10 @@ pub(crate) struct Speech {
     pub(crate) espeak: PathBuf,
     /// Rendered prompts kept in memory.
     pub(crate) cache_mb: usize,
+    /// A folder where rendered prompts are kept over a restart. What was said lies there as plain audio, names
+    /// and amounts included: off unless it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 /// Limits of scripts.
@@ -230,7 +234,7 @@ impl Default for Media {
 
 impl Default for Speech {
     fn default() -> Self {
-        Self { espeak: "espeak-ng".into(), cache_mb: 64 }
+        Self { espeak: "espeak-ng".into(), cache_mb: 64, cache_dir: None }
     }
 }
 

@@ -236,7 +236,7 @@ pub(crate) fn speech(config: &Config) -> SpeechConfig {
         ..SpeechConfig::default()
     };
     speech.cache.memory_bytes = config.speech.cache_mb << 20;
-    speech.cache.directory = Some(config.data_dir.join("speech-cache"));
+    speech.cache.directory.clone_from(&config.speech.cache_dir);
     speech
 }
 
