@@ -7,12 +7,12 @@
 //! The parts are pure, with time as a parameter, and are put together from the inside out:
 //!
 //! * [`codec`], [`clip`], [`resample`], [`wav`] – samples: G.711, prompts, files
-//! * [`rtp`], [`rtcp`], [`reception`] – packets and what they say about the network (RFC 3550)
+//! * [`rtp`], [`rtcp`], [`reception`], [`quality`] – packets and what they say about the network (RFC 3550)
 //! * [`dtmf`] – keys as telephone-events (RFC 4733), both ways
 //! * [`jitter`], [`conceal`] – from packets back to an even stream of samples
 //! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
-//! * [`playout`] – the queue of prompts
-//! * `stream` – all of the above for one call: packets, commands and time in; packets and events out
+//! * [`playout`], [`bridge`], [`tap`] – what is said: prompts, or another call; and who listens beside us
+//! * `stream`, `report` – all of the above for one call: packets, commands and time in; packets and events out
 //! * `recorder` – two-channel WAV files, on a thread of its own
 //! * [`wheel`], `ports`, `worker`, [`plane`] – threads, sockets and the clock
 //!
