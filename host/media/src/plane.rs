@@ -37,7 +37,8 @@ const NTP_UNIX: u64 = 2_208_988_800;
 pub struct MediaConfig {
     /// The address that sockets are bound to.
     pub bind: IpAddr,
-    /// The address that SDP names: the public one behind a one-to-one NAT.
+    /// The address that SDP names: the public one behind a one-to-one NAT. Unspecified on a host with several: then
+    /// whoever writes the SDP names the one that its far end reaches.
     pub advertise: IpAddr,
     /// Where port pairs (even RTP, odd RTCP) are taken from; keep it outside the ephemeral range. `0..=0` takes any
     /// free pair the system has, for tests.
@@ -146,12 +147,6 @@ impl MediaPlane {
     #[allow(clippy::disallowed_methods, reason = "the edge where the clock is read")]
     pub fn start(config: MediaConfig) -> Result<Self, MediaError> {
         let failed = |what| move |source| MediaError::Start { what, source };
-        if config.advertise.is_unspecified() {
-            let advertise = config.advertise;
-            return Err(MediaError::Config(format!(
-                "{advertise} cannot be advertised: name the address that callers reach"
-            )));
-        }
         let ports = Ports::new(config.bind, config.ports.clone())?;
         // An address that is not ours is told now, not with the first call.
         ports.check_address()?;
@@ -463,7 +458,6 @@ mod tests {
     #[test]
     fn a_configuration_that_cannot_work_is_refused_with_what_is_wrong() {
         assert!(refused(|config| config.ports = 5_001..=5_002).contains("5001-5002"));
-        assert!(refused(|config| config.advertise = [0, 0, 0, 0].into()).contains("0.0.0.0"));
         assert!(refused(|config| config.bind = [192, 0, 2, 1].into()).contains("192.0.2.1"));
     }
 
