@@ -9,7 +9,7 @@ use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, Target};
 use callbox_dialogue::leg::{TransferId, TransferResult};
 use callbox_media::{MediaCommand, MediaEvent, Session};
-use callbox_sip::{Dialog, DialogEvent, SipError};
+use callbox_sip::{DialogEvent, SipError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -90,60 +90,57 @@ struct SecondLeg {
 
 impl SecondLeg {
     async fn run(self, target: Target, request: BridgeRequest) -> BridgeEnd {
-        match self.talk(target, request).await {
-            Ok(end) => end,
-            Err(Failure { status, reason }) => BridgeEnd::NotAnswered { status, reason },
+        let ended = self.talk(target, request).await;
+        if !self.joined.load(Ordering::Relaxed) {
+            let Failure { status, reason } = ended.err().unwrap_or_else(Failure::lost);
+            return BridgeEnd::NotAnswered { status, reason };
         }
+        if let Err(Failure { status, reason }) = ended {
+            tracing::warn!(call = %self.dial.call, status, reason, "a bridge broke off");
+        }
+        // The caller is ours again, alone. Should this find no place, its media notices by itself that the other side
+        // is gone.
+        if let Err(error) = self.caller.send(MediaCommand::Unbridge) {
+            tracing::debug!(call = %self.dial.call, %error, "the caller was not parted from the target");
+        }
+        BridgeEnd::TargetLeft
     }
 
-    async fn talk(&self, target: Target, request: BridgeRequest) -> Result<BridgeEnd, Failure> {
-        let (media, mut media_events) = self.dial.media.open(&self.dial.call).map_err(Failure::host)?;
-        let (mut negotiation, offer) = Negotiation::outbound(&media, self.dial.address, self.dial.ids);
-        let call = self.dial.outgoing(target, request, offer);
-        let (dialog, mut events) = self.dial.stack.call(call).await.map_err(Failure::sip)?;
+    /// Dials, joins, and waits for the target to leave. Whatever ends it ends the second leg with it: dropping its
+    /// dialog sends CANCEL or BYE.
+    async fn talk(&self, target: Target, request: BridgeRequest) -> Result<(), Failure> {
+        let Dial { media, stack, policy, call, created, .. } = &self.dial;
+        let (media, mut media_events) = media.open(call).map_err(Failure::host)?;
+        let address = policy.address_towards(&target, stack);
+        let (mut negotiation, offer) = Negotiation::outbound(&media, address, *created);
+        let outgoing = self.dial.outgoing(target, request, offer);
+        let (dialog, mut events) = stack.call(outgoing).await.map_err(Failure::sip)?;
         loop {
             let event = tokio::select! {
-                event = events.recv() => event,
-                Some(event) = media_events.recv() => {
-                    if matches!(event, MediaEvent::MediaTimeout) {
-                        self.end(&dialog).await;
-                    }
-                    continue;
-                }
+                event = events.recv() => event.ok_or_else(Failure::lost)?,
+                event = media_events.recv() => match event {
+                    Some(MediaEvent::MediaTimeout) => return Err(Failure::new(408, "nothing was heard of the target")),
+                    Some(MediaEvent::Closed(_)) | None => return Err(Failure::new(500, "the target's media ended")),
+                    Some(_) => continue,
+                },
             };
             match event {
-                Some(DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp }) => {
-                    if let Err(error) = negotiation.confirmed(sdp.as_deref(), &media) {
-                        self.end(&dialog).await;
-                        return Err(Failure { status: 488, reason: error.to_string() });
+                DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => {
+                    negotiation.confirmed(sdp.as_deref(), &media).map_err(|e| Failure::new(488, &e.to_string()))?;
+                    // Once: the ACK of a re-INVITE confirms, too.
+                    if !self.joined.load(Ordering::Relaxed) {
+                        self.caller.send(MediaCommand::Bridge { with: media.id() }).map_err(Failure::host)?;
+                        self.joined.store(true, Ordering::Relaxed);
                     }
-                    self.caller.send(MediaCommand::Bridge { with: media.id() }).map_err(Failure::host)?;
-                    self.joined.store(true, Ordering::Relaxed);
                 }
-                Some(DialogEvent::Reinvite { sdp }) => {
-                    let answer = negotiation.reinvited(sdp.as_deref(), &media);
-                    dialog.answer_reinvite(answer).await.map_err(Failure::sip)?;
-                }
-                Some(DialogEvent::Ended { status, reason, .. }) => {
-                    if self.joined.load(Ordering::Relaxed) {
-                        // The caller is ours again, alone.
-                        self.caller.send(MediaCommand::Unbridge).map_err(Failure::host)?;
-                        return Ok(BridgeEnd::TargetLeft);
-                    }
+                DialogEvent::Reinvite { sdp } => negotiation.reinvite(sdp.as_deref(), &media, &dialog).await,
+                DialogEvent::Ended { status, reason, .. } => {
                     let reason = reason.unwrap_or_else(|| "not answered".into());
-                    return Err(Failure { status: status.unwrap_or(480), reason });
+                    let failure = Failure { status: status.unwrap_or(480), reason };
+                    return if self.joined.load(Ordering::Relaxed) { Ok(()) } else { Err(failure) };
                 }
-                Some(_) => {}
-                None => return Err(Failure { status: 500, reason: "the second leg was lost".into() }),
+                _ => {}
             }
-        }
-    }
-}
-
-impl SecondLeg {
-    async fn end(&self, dialog: &Dialog) {
-        if let Err(error) = dialog.hangup(None).await {
-            tracing::warn!(call = %self.dial.call, %error, "the second leg could not be ended");
         }
     }
 }
@@ -154,6 +151,14 @@ struct Failure {
 }
 
 impl Failure {
+    fn new(status: u16, reason: &str) -> Self {
+        Self { status, reason: reason.to_owned() }
+    }
+
+    fn lost() -> Self {
+        Self::new(500, "the second leg was lost")
+    }
+
     fn host(error: callbox_media::MediaError) -> Self {
         Self { status: 503, reason: error.to_string() }
     }

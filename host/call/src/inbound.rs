@@ -5,19 +5,19 @@ use crate::context::ContextFetcher;
 use crate::leg::{LegParts, SipLeg};
 use crate::ledger::Ledger;
 use crate::negotiation::Negotiation;
-use crate::outbound::Dial;
+use crate::outbound::{ANONYMOUS, Dial, uri_host};
 use crate::platform::Platform;
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
 use callbox_script::Script;
-use callbox_sip::sdp::{SdpError, SessionIds};
+use callbox_sip::sdp::SdpError;
 use callbox_sip::{IncomingCall, Identity, InviteInfo};
 use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
 use callbox_store::numbers::Recording;
+use callbox_store::UnixMs;
 use callbox_store::routing::{Route, Routing};
-use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
@@ -90,10 +90,10 @@ impl Platform {
             .open(&id)
             .map_err(|error| Refusal::later(format!("no media session: {error}")))?;
         let created_at = inner.rooms.store.now();
-        let ids = SessionIds { id: created_at.0.unsigned_abs(), version: 1 };
         let source = invite.source.ip();
         let address = inner.rooms.sip.media_address(source);
-        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, address, ids)
+        let created = created_at.0.unsigned_abs();
+        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, address, created)
             .map_err(|error| Refusal::offer(&error))?;
         let start = self.start(&id, &route, &invite, created_at);
         tracing::info!(
@@ -111,7 +111,13 @@ impl Platform {
             tracing::error!(call = %id, digest = route.digest, %error, "the script cannot be loaded");
         }
         let setup = self.setup(&route, &start, headers(&invite, &route), script.as_deref().ok());
-        let dial = self.dial(&id, &invite.from, &start.callee.uri, ids, address);
+        let dial = Dial {
+            // Not what it calls itself in `From`, which anybody can write.
+            peer: Some(source.to_canonical().to_string()),
+            peer_name: uri_host(&invite.from.uri),
+            from: route.address.as_deref().map_or_else(|| ANONYMOUS.into(), |address| inner.outbound.shown(address)),
+            ..self.dial(&id, created_at)
+        };
         let recording = self.recording(&id, &route);
         let leg = SipLeg::new(LegParts {
             dialog,
@@ -136,9 +142,7 @@ impl Platform {
 
     async fn route(&self, invite: &InviteInfo) -> Result<Route, Refusal> {
         let user = invite.request_user.as_deref().unwrap_or_default();
-        let routing = self.inner.rooms.store.route(user).await;
-        self.inner.health.saw(&routing);
-        match routing {
+        match self.inner.rooms.store.route(user).await {
             Ok(Routing::Ready(route)) => Ok(*route),
             Ok(Routing::Unknown) => Err(Refusal::new(404, "Not Found", format!("no number {user:?}"))),
             Ok(Routing::Closed { why, .. }) => Err(Refusal::new(480, "Temporarily Unavailable", why)),
@@ -151,7 +155,7 @@ impl Platform {
         id: &CallId,
         route: &Route,
         invite: &InviteInfo,
-        created_at: callbox_store::UnixMs,
+        created_at: UnixMs,
     ) -> CallStart {
         let relation_id = invite.headers.iter().find(|(name, _)| name == RELATION).map(|(_, value)| value.clone());
         CallStart {
@@ -211,23 +215,17 @@ impl Platform {
         }
     }
 
-    pub(crate) fn dial(
-        &self,
-        id: &CallId,
-        peer: &Identity,
-        from: &str,
-        ids: SessionIds,
-        address: Option<IpAddr>,
-    ) -> Dial {
+    /// What a leg needs to place calls of its own, to nobody in particular.
+    pub(crate) fn dial(&self, id: &CallId, created_at: UnixMs) -> Dial {
         Dial {
             stack: self.inner.rooms.sip.clone(),
             media: self.inner.rooms.media.clone(),
             policy: self.inner.outbound.clone(),
             call: id.clone(),
-            from: from.to_owned(),
-            peer_host: crate::outbound::uri_host(&peer.uri).map(ToOwned::to_owned),
-            ids,
-            address,
+            from: ANONYMOUS.into(),
+            peer: None,
+            peer_name: None,
+            created: created_at.0.unsigned_abs(),
         }
     }
 

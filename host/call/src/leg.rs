@@ -6,10 +6,10 @@
 
 use crate::bridge::{Bridge, BridgeEnd, BridgeRequest};
 use crate::negotiation::Negotiation;
-use crate::outbound::Dial;
+use crate::outbound::{Dial, is_caller_id};
 use crate::prompts::Prompts;
 use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
-use callbox_dialogue::leg::{LegCommand, LegEvent, TransferId, TransferResult};
+use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
 use callbox_dialogue::script::{HostError, TransferMode};
 use callbox_media::{MediaCommand, MediaEvent, MediaStats, Session};
 use callbox_script::Script;
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 const SIGNALS: usize = 64;
 /// How long the media plane may take to finish a recording and its statistics.
 const CLOSING: Duration = Duration::from_secs(5);
-/// The status of a transfer whose target is not allowed.
+/// The status of a transfer whose target or caller is not allowed.
 const FORBIDDEN: u16 = 403;
 
 /// What the tasks of a leg tell it.
@@ -44,6 +44,8 @@ pub(crate) enum Happening {
     Signal(LegSignal),
     /// The stack dropped the dialog without a last word.
     Lost,
+    /// The media plane dropped the session without a last word.
+    MediaLost,
 }
 
 /// What the media plane leaves behind.
@@ -92,6 +94,10 @@ pub(crate) struct SipLeg {
     reports: VecDeque<LegEvent>,
     answered: bool,
     ended: bool,
+    /// The media session has said its last word.
+    media_over: bool,
+    /// Why the call cannot go on as it should.
+    fault: Option<String>,
     transfer: Option<Transfer>,
     /// The manner in which the caller's keys come. The first one seen counts, since some phones
     /// send both.
@@ -132,6 +138,8 @@ impl SipLeg {
             reports: VecDeque::new(),
             answered: false,
             ended: false,
+            media_over: false,
+            fault: None,
             transfer: None,
             keys: None,
             dial: parts.dial,
@@ -150,7 +158,7 @@ impl SipLeg {
     pub(crate) async fn next(&mut self) -> Happening {
         tokio::select! {
             biased;
-            Some(event) = self.media_events.recv() => Happening::Media(event),
+            event = self.media_events.recv(), if !self.media_over => event.map_or(Happening::MediaLost, Happening::Media),
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
             event = self.dialog_events.recv(), if !self.ended => event.map_or(Happening::Lost, Happening::Dialog),
         }
@@ -168,7 +176,25 @@ impl SipLeg {
                 Evidence::default(),
                 Some(EndReason::TrunkLost),
             ),
+            Happening::MediaLost => self.media_ended(),
         }
+        self.face_faults().await;
+    }
+
+    /// A call whose media does not do what it is told is better over than silent, or recorded against its will.
+    async fn face_faults(&mut self) {
+        let Some(why) = self.fault.take().or_else(|| self.negotiation.take_fault()) else { return };
+        if self.ended {
+            return;
+        }
+        tracing::error!(sip_call = self.dialog.id(), why, "a call is ended: it cannot go on as it should");
+        self.hang_up(Some((41, "internal error".into()))).await;
+        self.over(EndCause::Other(why), Evidence::default(), Some(EndReason::PlatformError));
+    }
+
+    fn media_ended(&mut self) {
+        self.media_over = true;
+        self.fault = Some("the media session ended before the call".into());
     }
 
     /// Carries out a command of the engine.
@@ -188,12 +214,17 @@ impl SipLeg {
             }
             LegCommand::Append { prompt, segments } => self.prompts.append(prompt, segments),
             LegCommand::Complete { prompt } => self.prompts.complete(prompt),
-            LegCommand::Play { prompt } => self.media(MediaCommand::Play { prompt }),
+            LegCommand::Play { prompt } => self.play(prompt),
             LegCommand::Stop { prompt } => {
                 self.media(MediaCommand::Stop { prompt });
                 self.prompts.forget(prompt);
             }
-            LegCommand::SendDigits { digits } => self.media(MediaCommand::SendDigits { digits }),
+            LegCommand::SendDigits { digits } => {
+                // The engine has a limit for digits that are never sent.
+                if let Err(error) = self.media.send(MediaCommand::SendDigits { digits }) {
+                    tracing::warn!(sip_call = self.dialog.id(), %error, "digits are not sent");
+                }
+            }
             LegCommand::Recognise { recognition, .. } => self.reports.push_back(LegEvent::RecogniseFailed {
                 recognition,
                 error: HostError::Unavailable("no speech recogniser is configured".into()),
@@ -206,6 +237,15 @@ impl SipLeg {
                 self.start_transfer(transfer, mode, request).await;
             }
             LegCommand::CancelTransfer { transfer } => self.cancel_transfer(transfer),
+        }
+        self.face_faults().await;
+    }
+
+    fn play(&mut self, prompt: PromptId) {
+        if let Err(error) = self.media.send(MediaCommand::Play { prompt }) {
+            // Without a word the engine would wait for its end.
+            let error = HostError::Unavailable(error.to_string());
+            self.reports.push_back(LegEvent::PrepareFailed { prompt, error });
         }
     }
 
@@ -233,7 +273,10 @@ impl SipLeg {
                 tracing::error!(path = %path.display(), error, "a recording failed");
                 self.closing.recording_error = Some(error);
             }
-            MediaEvent::Closed(stats) => self.closing.stats = Some(stats),
+            MediaEvent::Closed(stats) => {
+                self.closing.stats = Some(stats);
+                self.media_ended();
+            }
         }
     }
 
@@ -274,8 +317,10 @@ impl SipLeg {
         match self.negotiation.confirmed(sdp.as_deref(), &self.media) {
             Ok(()) => self.up(),
             Err(error) => {
-                tracing::warn!(%error, "the far end's answer cannot be used");
+                tracing::warn!(sip_call = self.dialog.id(), %error, "the far end's answer cannot be used");
                 self.hang_up(Some((88, "Incompatible destination".into()))).await;
+                let evidence = Evidence { sip_status: Some(488), sip_reason: Some(error.to_string()), q850: Some(88) };
+                self.over(EndCause::Other("the far end's answer cannot be used".into()), evidence, None);
             }
         }
     }
@@ -293,11 +338,9 @@ impl SipLeg {
     }
 
     async fn reinvite(&mut self, sdp: Option<Vec<u8>>) {
-        let answer = self.negotiation.reinvited(sdp.as_deref(), &self.media);
-        if let Err(status) = &answer {
-            tracing::warn!(status, "a re-INVITE cannot be accepted");
-        }
-        self.note(self.dialog.answer_reinvite(answer).await, "answer a re-INVITE");
+        self.negotiation.reinvite(sdp.as_deref(), &self.media, &self.dialog).await;
+        // Another device may answer from now on, with keys of another manner.
+        self.keys = None;
     }
 
     fn digit(&mut self, digit: char, manner: Keys) {
@@ -325,7 +368,10 @@ impl SipLeg {
         if self.transfer.is_some() {
             return self.transfer_failed(id, 491, "another transfer is under way");
         }
-        let Some(target) = self.dial.resolve(&request.target) else {
+        if request.caller_id.as_deref().is_some_and(|caller| !is_caller_id(caller)) {
+            return self.transfer_failed(id, FORBIDDEN, "the caller id is neither a number nor a plain name");
+        }
+        let Some(target) = self.dial.resolve(&request.target, mode) else {
             return self.transfer_failed(id, FORBIDDEN, "the target is not allowed");
         };
         match mode {
@@ -378,7 +424,7 @@ impl SipLeg {
 
     fn media(&mut self, command: MediaCommand) {
         if let Err(error) = self.media.send(command) {
-            tracing::error!(%error, "the media plane does not take a command");
+            self.fault = Some(error.to_string());
         }
     }
 
@@ -389,7 +435,7 @@ impl SipLeg {
     fn note<E: std::fmt::Display>(&self, result: Result<(), E>, what: &str) {
         if let Err(error) = result {
             // The dialog reports its end itself.
-            tracing::warn!(call = self.dialog.id(), %error, "the dialog could not {what}");
+            tracing::warn!(sip_call = self.dialog.id(), %error, "the dialog could not {what}");
         }
     }
 

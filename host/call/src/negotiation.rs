@@ -1,6 +1,7 @@
 //! Offer and answer of one leg, and what follows from them for its media.
 
 use callbox_media::{MediaCommand, MediaPlan, Session};
+use callbox_sip::Dialog;
 use callbox_sip::sdp::{self, LocalMedia, Negotiated, SdpError, SessionIds};
 use std::net::IpAddr;
 
@@ -10,7 +11,7 @@ const NOT_ACCEPTABLE_HERE: u16 = 488;
 const REQUEST_PENDING: u16 = 491;
 
 /// The state of offer and answer of one leg.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Negotiation {
     sdp: sdp::Session,
     local: LocalMedia,
@@ -18,11 +19,14 @@ pub struct Negotiation {
     signalling_ip: Option<IpAddr>,
     /// Our answer to the INVITE's offer, until the call is answered.
     answer: Option<Vec<u8>>,
+    /// Why the media plane did not take what was agreed last.
+    fault: Option<String>,
 }
 
 impl Negotiation {
     /// For a call that came in. Without an offer, ours goes with the answer. `address` is ours as
-    /// the far end sees it, for a media plane that listens on all addresses.
+    /// the far end sees it, for a media plane that listens on all addresses; `created` is the time of the call in Unix
+    /// milliseconds, for the name of the session.
     ///
     /// # Errors
     /// The offer cannot be met: refuse the call with the error's status.
@@ -31,9 +35,9 @@ impl Negotiation {
         offer: Option<&[u8]>,
         signalling_ip: IpAddr,
         address: Option<IpAddr>,
-        ids: SessionIds,
+        created: u64,
     ) -> Result<Self, SdpError> {
-        let mut negotiation = Self::new(media, Some(signalling_ip), address, ids);
+        let mut negotiation = Self::new(media, Some(signalling_ip), address, created);
         if let Some(offer) = offer {
             let (answer, _) = negotiation.sdp.answer(&negotiation.local, offer)?;
             negotiation.answer = Some(answer);
@@ -41,20 +45,22 @@ impl Negotiation {
         Ok(negotiation)
     }
 
-    /// For a call we place, and its offer.
+    /// For a call we place, and its offer. `created` as in [`Self::inbound`].
     #[must_use]
-    pub fn outbound(media: &Session, address: Option<IpAddr>, ids: SessionIds) -> (Self, Vec<u8>) {
-        let mut negotiation = Self::new(media, None, address, ids);
+    pub fn outbound(media: &Session, address: Option<IpAddr>, created: u64) -> (Self, Vec<u8>) {
+        let mut negotiation = Self::new(media, None, address, created);
         let offer = negotiation.sdp.offer(&negotiation.local);
         (negotiation, offer)
     }
 
-    fn new(media: &Session, signalling_ip: Option<IpAddr>, address: Option<IpAddr>, ids: SessionIds) -> Self {
+    fn new(media: &Session, signalling_ip: Option<IpAddr>, address: Option<IpAddr>, created: u64) -> Self {
         let mut local = LocalMedia::new(media.local_rtp());
         if local.addr.is_unspecified() {
             local.addr = address.unwrap_or(local.addr);
         }
-        Self { sdp: sdp::Session::new(ids), local, signalling_ip, answer: None }
+        // Unique for our address (RFC 8866 §5.2): no two sessions have the same port in one millisecond.
+        let ids = SessionIds { id: created << 16 | u64::from(local.rtp_port), version: 1 };
+        Self { sdp: sdp::Session::new(ids), local, signalling_ip, answer: None, fault: None }
     }
 
     /// What goes with our 200: the answer, or our offer where the INVITE had none. None once it
@@ -87,11 +93,9 @@ impl Negotiation {
         Ok(())
     }
 
-    /// The far end wants to change the session: our answer, or our offer where it has none.
-    ///
-    /// # Errors
-    /// The status to refuse it with; what was agreed stays.
-    pub fn reinvited(&mut self, sdp: Option<&[u8]>, media: &Session) -> Result<Vec<u8>, u16> {
+    /// The far end wants to change the session: our answer, or our offer where it has none; or the status to refuse it
+    /// with, and what was agreed stays.
+    fn reinvited(&mut self, sdp: Option<&[u8]>, media: &Session) -> Result<Vec<u8>, u16> {
         if self.sdp.has_pending_offer() {
             return Err(REQUEST_PENDING);
         }
@@ -102,10 +106,27 @@ impl Negotiation {
                 Ok(answer)
             }
             Err(error) => {
-                tracing::warn!(%error, "an offer in the middle of a call cannot be met");
+                tracing::info!(%error, "an offer in the middle of a call cannot be met");
                 Err(NOT_ACCEPTABLE_HERE)
             }
         }
+    }
+
+    /// Answers a re-INVITE. Where the answer does not get out, since the far end has given up or the call is over,
+    /// what was agreed before holds.
+    pub async fn reinvite(&mut self, sdp: Option<&[u8]>, media: &Session, dialog: &Dialog) {
+        let before = self.clone();
+        let answer = self.reinvited(sdp, media);
+        if let Err(error) = dialog.answer_reinvite(answer).await {
+            tracing::debug!(sip_call = dialog.id(), %error, "a re-INVITE could not be answered");
+            *self = before;
+            self.apply(media);
+        }
+    }
+
+    /// Why the media plane did not take what was agreed, where it did not.
+    pub(crate) fn take_fault(&mut self) -> Option<String> {
+        self.fault.take()
     }
 
     /// Whether both sides have agreed and no answer of ours waits to be sent.
@@ -114,11 +135,9 @@ impl Negotiation {
     }
 
     /// Tells the media plane what is agreed.
-    fn apply(&self, media: &Session) {
+    fn apply(&mut self, media: &Session) {
         let Some(agreed) = self.sdp.negotiated() else { return };
-        if let Err(error) = media.send(MediaCommand::Configure(self.plan(agreed))) {
-            tracing::error!(%error, "the media plane does not take what was agreed");
-        }
+        self.fault = media.send(MediaCommand::Configure(self.plan(agreed))).err().map(|error| error.to_string());
     }
 
     fn plan(&self, agreed: &Negotiated) -> MediaPlan {

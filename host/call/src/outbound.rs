@@ -2,11 +2,15 @@
 
 use crate::bridge::BridgeRequest;
 use callbox_dialogue::CallId;
+use callbox_dialogue::script::TransferMode;
 use callbox_media::MediaPlane;
-use callbox_sip::sdp::SessionIds;
+use callbox_sip::wire::{Scheme, Uri};
 use callbox_sip::{Credentials, OutgoingCall, SipStack};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+
+/// A caller without a number (RFC 3323 §4.1.1.3).
+pub(crate) const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
 /// What the operator allows and provides for calls we place.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,8 @@ pub struct OutboundPolicy {
 pub(crate) struct Target {
     /// A SIP URI.
     pub(crate) uri: String,
+    /// Its host, an IPv6 address without brackets.
+    pub(crate) host: String,
     /// It is a number, for the operator's own server.
     by_proxy: bool,
 }
@@ -37,25 +43,34 @@ pub(crate) struct Dial {
     pub(crate) media: MediaPlane,
     pub(crate) policy: Arc<OutboundPolicy>,
     pub(crate) call: CallId,
-    /// Our side's URI in this call.
+    /// What the target of a bridge sees as the caller: a SIP URI, or only its user.
     pub(crate) from: String,
-    /// The host of the far end: calls may go back there.
-    pub(crate) peer_host: Option<String>,
-    pub(crate) ids: SessionIds,
-    /// Our address as the far end sees it.
-    pub(crate) address: Option<IpAddr>,
+    /// Where the far end is, as we know it: a bridge may go back there.
+    pub(crate) peer: Option<String>,
+    /// What the far end calls itself. It may be asked to call there by REFER, which is its own affair; we would not
+    /// call there ourselves on the word of a stranger.
+    pub(crate) peer_name: Option<String>,
+    /// When the call was created, in Unix milliseconds.
+    pub(crate) created: u64,
 }
 
 impl OutboundPolicy {
-    /// The target of a URI or a number, where it is allowed. `peer_host` is allowed besides.
-    pub(crate) fn resolve(&self, target: &str, peer_host: Option<&str>) -> Option<Target> {
+    /// The target of a URI or a number, where it is allowed. The `peers` are allowed besides; a number goes to the
+    /// first of them where the operator has no server.
+    pub(crate) fn resolve(&self, target: &str, peers: &[&str]) -> Option<Target> {
         let target = target.trim();
-        if let Some(rest) = target.strip_prefix("sip:") {
-            let host = host_of(rest)?;
-            let allowed = self.allowed_hosts.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(host));
-            let peer = peer_host.is_some_and(|peer| peer.eq_ignore_ascii_case(host));
-            return (allowed || peer).then(|| Target { uri: target.to_owned(), by_proxy: false });
+        if !target.contains(':') {
+            return self.resolve_number(target, peers.first().copied());
         }
+        // The parser that the stack dials by: what it takes for the host is what counts.
+        let uri = Uri::from_text(target).ok().filter(|uri| uri.scheme() == Scheme::Sip)?;
+        let host = bare(uri.host());
+        let allowed = self.allowed_hosts.iter().any(|allowed| allowed == "*" || bare(allowed).eq_ignore_ascii_case(host));
+        let peer = peers.iter().any(|peer| peer.eq_ignore_ascii_case(host));
+        (allowed || peer).then(|| Target { uri: target.to_owned(), host: host.to_owned(), by_proxy: false })
+    }
+
+    fn resolve_number(&self, target: &str, peer: Option<&str>) -> Option<Target> {
         let number: String = target.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.')).collect();
         let digits = number.strip_prefix('+').unwrap_or(&number);
         let is_number = (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
@@ -65,36 +80,57 @@ impl OutboundPolicy {
         let host = match (&self.domain, self.proxy) {
             (Some(domain), _) => domain.clone(),
             (None, Some(proxy)) => proxy.to_string(),
-            // Without a server of our own, a number only makes sense to the far end (REFER).
-            (None, None) => peer_host?.to_owned(),
+            (None, None) => bracketed(peer?),
         };
-        Some(Target { uri: format!("sip:{number}@{host}"), by_proxy: self.proxy.is_some() })
+        let uri = format!("sip:{number}@{host}");
+        let host = uri_host(&uri)?;
+        Some(Target { uri, host, by_proxy: self.proxy.is_some() })
     }
 
-    /// The call to a target.
+    /// The call to a target. The operator's credentials are for the operator's server alone: anybody else could ask
+    /// for them.
     pub(crate) fn outgoing(&self, target: Target, from: String, offer: Vec<u8>) -> OutgoingCall {
+        let server = self.domain.as_deref().is_some_and(|domain| bare(domain).eq_ignore_ascii_case(&target.host));
         OutgoingCall {
             target: target.uri,
             from,
             proxy: self.proxy.filter(|_| target.by_proxy),
-            credentials: self.credentials.clone(),
+            credentials: self.credentials.clone().filter(|_| target.by_proxy || server),
             offer: Some(offer),
             ..OutgoingCall::default()
+        }
+    }
+
+    /// Our address as a target sees it: by its own address, the operator's server, or the default route.
+    pub(crate) fn address_towards(&self, target: &Target, stack: &SipStack) -> Option<IpAddr> {
+        /// TEST-NET-1 (RFC 5737): stands for the world outside; nothing is sent there.
+        const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let proxy = self.proxy.filter(|_| target.by_proxy).map(|proxy| proxy.ip());
+        let remote = proxy.or_else(|| target.host.parse().ok()).unwrap_or(OUTSIDE);
+        stack.media_address(remote)
+    }
+
+    /// What others see of a number of ours: a SIP URI, or only its user where we have no name; the stack completes it.
+    pub(crate) fn shown(&self, user: &str) -> String {
+        match (&self.domain, self.proxy) {
+            (Some(domain), _) => format!("sip:{user}@{domain}"),
+            (None, Some(proxy)) => format!("sip:{user}@{}", bracketed(&proxy.ip().to_string())),
+            (None, None) => user.to_owned(),
         }
     }
 }
 
 impl Dial {
-    pub(crate) fn resolve(&self, target: &str) -> Option<Target> {
-        self.policy.resolve(target, self.peer_host.as_deref())
+    /// The target of a transfer, where it is allowed.
+    pub(crate) fn resolve(&self, target: &str, mode: TransferMode) -> Option<Target> {
+        let named = self.peer_name.as_deref().filter(|_| mode == TransferMode::Refer);
+        let peers: Vec<&str> = named.into_iter().chain(self.peer.as_deref()).collect();
+        self.policy.resolve(target, &peers)
     }
 
     /// The second leg of a bridge.
     pub(crate) fn outgoing(&self, target: Target, request: BridgeRequest, offer: Vec<u8>) -> OutgoingCall {
-        let from = match &request.caller_id {
-            Some(number) => format!("sip:{number}@{}", self.policy.domain.as_deref().unwrap_or("callbox.invalid")),
-            None => self.from.clone(),
-        };
+        let from = request.caller_id.map_or_else(|| self.from.clone(), |number| self.policy.shown(&number));
         OutgoingCall {
             headers: request.headers,
             ring_timeout: request.ring_timeout,
@@ -103,20 +139,24 @@ impl Dial {
     }
 }
 
-/// The host of what follows `sip:`, without port and parameters.
-/// The host of a SIP URI.
-pub(crate) fn uri_host(uri: &str) -> Option<&str> {
-    host_of(uri.strip_prefix("sip:").or_else(|| uri.strip_prefix("sips:"))?)
+/// Whether this can be shown as a caller: a number, or a plain user name.
+pub(crate) fn is_caller_id(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'_' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
 }
 
-fn host_of(rest: &str) -> Option<&str> {
-    let rest = rest.split([';', '?']).next()?;
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let host = match rest.strip_prefix('[') {
-        Some(v6) => v6.split_once(']')?.0,
-        None => rest.split(':').next()?,
-    };
-    (!host.is_empty()).then_some(host)
+/// The host of a SIP URI, an IPv6 address without brackets.
+pub(crate) fn uri_host(uri: &str) -> Option<String> {
+    let uri = Uri::from_text(uri).ok()?;
+    Some(bare(uri.host())).filter(|host| !host.is_empty()).map(ToOwned::to_owned)
+}
+
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 #[cfg(test)]
@@ -127,29 +167,68 @@ mod tests {
         OutboundPolicy {
             proxy: proxy.map(|p| p.parse().unwrap()),
             allowed_hosts: allowed.iter().map(ToString::to_string).collect(),
+            credentials: Some(Credentials { username: "us".into(), password: "secret".into() }),
             ..OutboundPolicy::default()
         }
     }
 
     #[test]
     fn a_uri_goes_only_where_the_operator_or_the_far_end_is() {
-        let uri = |policy: &OutboundPolicy, target: &str| policy.resolve(target, Some("pbx.example")).map(|t| t.uri);
+        let uri = |policy: &OutboundPolicy, target: &str| policy.resolve(target, &["pbx.example"]).map(|t| t.uri);
         let closed = policy(&[], None);
-        assert_eq!(uri(&closed, "sip:agent@pbx.example:5060;transport=tcp").as_deref(), Some("sip:agent@pbx.example:5060;transport=tcp"));
-        assert_eq!(uri(&closed, "sip:agent@evil.example"), None);
-        assert_eq!(uri(&closed, "sip:pbx.example@evil.example"), None);
-        assert_eq!(uri(&closed, "sip:a@evil.example;x=@pbx.example"), None);
+        let fine = "sip:agent@pbx.example:5060;transport=tcp";
+        assert_eq!(uri(&closed, fine).as_deref(), Some(fine));
+        for refused in [
+            "sip:agent@evil.example",
+            "sip:pbx.example@evil.example",
+            "sip:a@evil.example;x=@pbx.example",
+            // The user ends at the first `@`, whatever stands in it.
+            "sip:pbx.example;x@evil.example",
+            "sip:pbx.example?x@evil.example",
+            "sip:pbx.example:5060@evil.example",
+            "sips:a@pbx.example",
+            "tel:+123",
+            "sip:",
+            "sip:a@pbx.example\r\nX: y",
+        ] {
+            assert_eq!(uri(&closed, refused), None, "{refused}");
+        }
         assert_eq!(uri(&policy(&["*"], None), "sip:a@anywhere").as_deref(), Some("sip:a@anywhere"));
-        assert_eq!(uri(&policy(&["2001:db8::1"], None), "sip:a@[2001:db8::1]:5060").as_deref(), Some("sip:a@[2001:db8::1]:5060"));
-        assert_eq!(uri(&closed, "tel:+123"), None);
-        assert_eq!(uri(&closed, "sip:"), None);
+        let six = "sip:a@[2001:db8::1]:5060";
+        for allowed in ["2001:db8::1", "[2001:db8::1]"] {
+            assert_eq!(uri(&policy(&[allowed], None), six).as_deref(), Some(six));
+        }
     }
 
     #[test]
     fn a_number_goes_to_the_operators_server_or_back_to_the_far_end() {
-        let number = |policy: &OutboundPolicy, peer| policy.resolve("+49 (30) 123-45", peer).map(|t| t.uri);
-        assert_eq!(number(&policy(&[], Some("10.0.0.1:5060")), None).as_deref(), Some("sip:+493012345@10.0.0.1:5060"));
-        assert_eq!(number(&policy(&[], None), Some("pbx.example")).as_deref(), Some("sip:+493012345@pbx.example"));
-        assert_eq!(number(&policy(&[], None), None), None);
+        let number = |policy: &OutboundPolicy, peers: &[&str]| policy.resolve("+49 (30) 123-45", peers).map(|t| t.uri);
+        assert_eq!(number(&policy(&[], Some("10.0.0.1:5060")), &[]).as_deref(), Some("sip:+493012345@10.0.0.1:5060"));
+        assert_eq!(number(&policy(&[], None), &["pbx.example"]).as_deref(), Some("sip:+493012345@pbx.example"));
+        assert_eq!(number(&policy(&[], None), &["::1"]).as_deref(), Some("sip:+493012345@[::1]"));
+        assert_eq!(number(&policy(&[], None), &[]), None);
+    }
+
+    #[test]
+    fn credentials_go_to_the_operators_server_alone() {
+        let mut policy = policy(&["other.example", "sip.operator.example"], Some("10.0.0.1:5060"));
+        policy.domain = Some("sip.operator.example".into());
+        let given = |target: &str| {
+            let target = policy.resolve(target, &[]).unwrap();
+            policy.outgoing(target, "us".into(), Vec::new()).credentials.is_some()
+        };
+        assert!(given("+493012345"));
+        assert!(given("sip:agent@sip.operator.example"));
+        assert!(!given("sip:agent@other.example"));
+    }
+
+    #[test]
+    fn a_caller_id_is_a_number_or_a_plain_name() {
+        for fine in ["+493012345", "1000", "front-desk"] {
+            assert!(is_caller_id(fine), "{fine}");
+        }
+        for wrong in ["", "a@b", "a b", "a>;tag=1", "a\r\nX: y"] {
+            assert!(!is_caller_id(wrong), "{wrong}");
+        }
     }
 }

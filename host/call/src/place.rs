@@ -6,19 +6,20 @@ use crate::inbound::script_used;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, SipLeg};
 use crate::negotiation::Negotiation;
-use crate::outbound::uri_host;
+use crate::outbound::{ANONYMOUS, Dial};
 use crate::platform::Platform;
 use callbox_dialogue::CallId;
 use callbox_dialogue::call::{Direction, Party, Transport};
-use callbox_sip::sdp::SessionIds;
-use callbox_sip::{Identity, OutgoingCall, SipError};
+use callbox_sip::{OutgoingCall, SipError};
 use callbox_store::calls::CallStart;
 use callbox_store::routing::{Route, Routing};
 use callbox_store::{StoreError, TenantId};
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// What the stack rings longer than the engine.
+const RING_SLACK: Duration = Duration::from_secs(2);
 
 /// A call to be placed.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ impl Platform {
             },
         };
         let target =
-            inner.outbound.resolve(&request.to, None).ok_or_else(|| PlaceError::Forbidden(request.to.clone()))?;
+            inner.outbound.resolve(&request.to, &[]).ok_or_else(|| PlaceError::Forbidden(request.to.clone()))?;
         let id = CallId(callbox_store::id::new("call"));
         let (seat, commands) = inner
             .live
@@ -99,17 +100,20 @@ impl Platform {
         let unavailable = |error: callbox_media::MediaError| PlaceError::Unavailable(error.to_string());
         let (media, media_events) = inner.rooms.media.open(&id).map_err(unavailable)?;
         let created_at = inner.rooms.store.now();
-        let ids = SessionIds { id: created_at.0.unsigned_abs(), version: 1 };
-        let address = self.address_towards(&target.uri);
-        let (negotiation, offer) = Negotiation::outbound(&media, address, ids);
-        let from = self.shown(&route);
+        let address = inner.outbound.address_towards(&target, &inner.rooms.sip);
+        let (negotiation, offer) = Negotiation::outbound(&media, address, created_at.0.unsigned_abs());
+        let from = match &route.address {
+            Some(address) => inner.outbound.shown(address),
+            None => ANONYMOUS.into(),
+        };
         let mut start = outbound_start(&id, &route, &request, created_at);
         start.host.clone_from(&inner.policy.host);
         start.caller.uri.clone_from(&from);
         start.callee.uri.clone_from(&target.uri);
-        let callee = Identity { uri: target.uri.clone(), ..Identity::default() };
+        let callee = target.host.clone();
         let call = OutgoingCall {
-            ring_timeout: Duration::from_millis(inner.policy.limits.ring_timeout.into()),
+            // The engine keeps the time; this one only makes sure that nothing rings for ever.
+            ring_timeout: Duration::from_millis(inner.policy.limits.ring_timeout.into()) + RING_SLACK,
             ..inner.outbound.outgoing(target, from.clone(), offer)
         };
         let room = inner.rooms.scripts.reserve();
@@ -128,7 +132,12 @@ impl Platform {
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Outbound,
-            dial: self.dial(&id, &callee, &from, ids, address),
+            dial: Dial {
+                peer: Some(callee.clone()),
+                peer_name: Some(callee),
+                from,
+                ..self.dial(&id, created_at)
+            },
             recording: self.recording(&id, &route),
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);
@@ -142,26 +151,6 @@ impl Platform {
             drop(seat);
         });
         Ok(id)
-    }
-
-    /// Our address as a target sees it: by its own address, the operator's server, or the default route.
-    fn address_towards(&self, uri: &str) -> Option<IpAddr> {
-        /// TEST-NET-1 (RFC 5737): stands for the world outside; nothing is sent there.
-        const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        let literal = uri_host(uri).and_then(|host| host.parse().ok());
-        let remote = literal.or_else(|| self.inner.outbound.proxy.map(|proxy| proxy.ip())).unwrap_or(OUTSIDE);
-        self.inner.rooms.sip.media_address(remote)
-    }
-
-    /// What the callee sees.
-    fn shown(&self, route: &Route) -> String {
-        let policy = &self.inner.outbound;
-        let host = policy.domain.clone().or_else(|| policy.proxy.map(|proxy| proxy.ip().to_string()));
-        let host = host.unwrap_or_else(|| "callbox.invalid".into());
-        match &route.address {
-            Some(address) => format!("sip:{address}@{host}"),
-            None => "sip:anonymous@anonymous.invalid".into(),
-        }
     }
 }
 

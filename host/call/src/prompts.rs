@@ -123,7 +123,9 @@ impl Render {
             }
             batch = rest.recv().await;
         }
-        self.feed(MediaCommand::Complete { prompt }).await;
+        if let Err(error) = self.feed(MediaCommand::Complete { prompt }) {
+            return self.report(LegEvent::PrepareFailed { prompt, error }).await;
+        }
         let marks = std::mem::take(&mut self.marks);
         self.report(LegEvent::Words { prompt, marks, duration: Some(self.audio_ms) }).await;
         self.ready().await;
@@ -140,7 +142,7 @@ impl Render {
                 text_end: text_base.saturating_add(word.text_end),
             }));
             self.audio_ms = self.audio_ms.saturating_add(chunk.clip.duration_ms());
-            self.feed(MediaCommand::Append { prompt: self.prompt, clip: chunk.clip }).await;
+            self.feed(MediaCommand::Append { prompt: self.prompt, clip: chunk.clip })?;
             if !self.prepared {
                 self.ready().await;
             }
@@ -161,10 +163,9 @@ impl Render {
         }
     }
 
-    async fn feed(&self, command: MediaCommand) {
-        if let Err(error) = self.media.send(command) {
-            tracing::warn!(prompt = self.prompt.0, %error, "the media plane does not take a prompt");
-        }
+    /// A prompt that lacks a piece has failed: without its end it would be silent for ever.
+    fn feed(&self, command: MediaCommand) -> Result<(), HostError> {
+        self.media.send(command).map_err(|error| HostError::Unavailable(error.to_string()))
     }
 
     async fn report(&self, event: LegEvent) {

@@ -9,16 +9,17 @@ use crate::caller::keys::{Key, Keys};
 use callbox_call::Negotiation;
 use callbox_dialogue::{CallId, PromptId};
 use callbox_media::{Clip, MediaCommand, MediaConfig, MediaEvent, MediaPlane, MediaStats, Session, Tap, wav};
-use callbox_sip::sdp::SessionIds;
 use callbox_sip::{Credentials, Dialog, DialogEvent, OutgoingCall, SipConfig, SipStack};
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde_json::json;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -48,7 +49,7 @@ pub(crate) struct CallArgs {
     /// Record both sides into this WAV file (left: what is heard, right: what is played)
     #[arg(long)]
     record: Option<PathBuf>,
-    /// Hang up so many milliseconds after the answer
+    /// Hang up so many milliseconds after the answer; Ctrl-C does so at once
     #[arg(long)]
     hangup_after: Option<u64>,
     /// Longest call in milliseconds, ringing included
@@ -98,7 +99,7 @@ pub(crate) async fn run(args: CallArgs) -> miette::Result<ExitCode> {
     .into_diagnostic()?;
     let (session, media_events) = plane.open(&CallId("call_caller".into())).into_diagnostic()?;
     let now = jiff::Timestamp::now().as_millisecond().unsigned_abs();
-    let (negotiation, offer) = Negotiation::outbound(&session, Some(args.bind), SessionIds { id: now, version: 1 });
+    let (negotiation, offer) = Negotiation::outbound(&session, Some(args.bind), now);
     let credentials = match (&args.user, &args.password) {
         (Some(user), Some(password)) => Some(Credentials { username: user.clone(), password: password.clone() }),
         (Some(_), None) => {
@@ -136,10 +137,11 @@ pub(crate) async fn run(args: CallArgs) -> miette::Result<ExitCode> {
         answered: None,
         quiet_since: None,
     };
-    let answered = caller.run().await?;
+    let answered = caller.run().await;
+    // The far end hears of it, however it ended here.
     plane.shutdown();
     stack.shutdown().await;
-    Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if answered? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Caller {
@@ -162,6 +164,7 @@ struct Caller {
 
 impl Caller {
     async fn run(mut self) -> miette::Result<bool> {
+        let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -176,14 +179,25 @@ impl Caller {
                 }
                 () = sleep_until(deadline) => {
                     if self.time()? {
-                        self.telling.tell("ended", &json!({"by": "caller"}), "hung up");
-                        self.dialog.hangup(None).await.into_diagnostic()?;
+                        self.hang_up().await;
                         break;
                     }
+                }
+                _ = interrupt.recv() => {
+                    self.hang_up().await;
+                    break;
                 }
             }
         }
         self.close().await
+    }
+
+    async fn hang_up(&self) {
+        self.telling.tell("ended", &json!({"by": "caller"}), "hung up");
+        if let Err(error) = self.dialog.hangup(None).await {
+            // The far end was faster.
+            tracing::debug!(%error, "nothing to hang up");
+        }
     }
 
     /// The next moment at which something is due.
@@ -222,8 +236,7 @@ impl Caller {
                 self.up()?;
             }
             DialogEvent::Reinvite { sdp } => {
-                let answer = self.negotiation.reinvited(sdp.as_deref(), &self.session);
-                self.dialog.answer_reinvite(answer).await.into_diagnostic()?;
+                self.negotiation.reinvite(sdp.as_deref(), &self.session, &self.dialog).await;
             }
             DialogEvent::Ended { by_remote, status, reason, .. } => {
                 let by = if by_remote { "far end" } else { "network" };
@@ -344,17 +357,18 @@ struct Telling {
 }
 
 impl Telling {
-    #[allow(clippy::print_stdout, reason = "what the caller hears is this command's output")]
     fn tell(&self, event: &str, details: &serde_json::Value, text: &str) {
         let at = self.began.elapsed();
-        if self.json {
+        let line = if self.json {
             let mut line = json!({"event": event, "at_ms": u64::try_from(at.as_millis()).unwrap_or(u64::MAX)});
             if let (Some(line), Some(details)) = (line.as_object_mut(), details.as_object()) {
                 line.extend(details.clone());
             }
-            println!("{line}");
+            line.to_string()
         } else {
-            println!("{:>7.2} s  {text}", at.as_secs_f64());
-        }
+            format!("{:>7.2} s  {text}", at.as_secs_f64())
+        };
+        // Whoever reads may have seen enough; the call goes on to its end all the same.
+        let _ = writeln!(std::io::stdout(), "{line}");
     }
 }
