@@ -1,9 +1,10 @@
 //! Calls: placed, listed, read, ended.
 
 use crate::Api;
-use crate::extract::{Json, Path, Query, limit};
+use crate::extract::{AnyJson, Json, Path, Query, limit};
 use crate::guard::Caller;
 use crate::problem::Problem;
+use crate::shapes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -60,9 +61,11 @@ pub(crate) struct Place {
 
 impl Place {
     fn checked(self) -> Result<PlaceCall, Problem> {
-        for (path, text) in
-            [("to", Some(&self.to)), ("external_id", self.external_id.as_ref()), ("relation_id", self.relation_id.as_ref())]
-        {
+        for (path, text) in [
+            ("to", Some(&self.to)),
+            ("external_id", self.external_id.as_ref()),
+            ("relation_id", self.relation_id.as_ref()),
+        ] {
             let Some(text) = text else { continue };
             if text.is_empty() || text.len() > TEXT || text.chars().any(char::is_control) {
                 return Err(Problem::field(path, "invalid", format!("1 to {TEXT} bytes without control characters")));
@@ -74,7 +77,9 @@ impl Place {
             (Some(_), None, Some(_)) => {
                 return Err(Problem::field("version", "invalid", "a version goes with script_id"));
             }
-            (Some(_), Some(_), _) => return Err(Problem::field("script_id", "invalid", "number_id or script_id, not both")),
+            (Some(_), Some(_), _) => {
+                return Err(Problem::field("script_id", "invalid", "number_id or script_id, not both"));
+            }
             (None, None, _) => return Err(Problem::field("number_id", "required", "number_id or script_id")),
         };
         Ok(PlaceCall {
@@ -87,6 +92,26 @@ impl Place {
     }
 }
 
+/// A call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Call)]
+pub(crate) struct CallView {
+    #[serde(flatten)]
+    summary: CallSummary,
+    /// What was known when it began, with the `parameters` it was placed with.
+    #[schema(value_type = Object)]
+    start: Value,
+    /// What is known so far, and once the call is over the `data` of `call.completed`.
+    #[schema(value_type = Option<shapes::CallRecord>)]
+    record: Option<Box<RawValue>>,
+}
+
+impl From<Call> for CallView {
+    fn from(call: Call) -> Self {
+        Self { summary: call.summary, start: call.start, record: call.record }
+    }
+}
+
 /// Place a call
 ///
 /// Answers once the INVITE is on its way. What comes of it is in the call's record and in `call.completed`. Send an
@@ -94,7 +119,7 @@ impl Place {
 #[utoipa::path(post, path = "/v1/calls", tag = "calls", security(("api_key" = ["calls:write"])),
     request_body = Place,
     responses(
-        (status = 201, description = "On its way", body = Call),
+        (status = 201, description = "On its way", body = CallView),
         (status = 403, description = "The key lacks the scope, or `target_not_allowed`: the operator does not allow this target"),
         (status = 409, description = "`number_busy`, `number_not_ready`, `not_published`, `unbound_names`, or the first request \
             with this Idempotency-Key still runs"),
@@ -106,7 +131,7 @@ pub(crate) async fn place(
 ) -> Result<impl IntoResponse, Problem> {
     let id = api.platform().place(&caller.tenant, body.checked()?).await?;
     let call = find(&api, &caller.tenant, &id.0).await?.0;
-    Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/calls/{id}"))], Json(call)))
+    Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/calls/{id}"))], Json(CallView::from(call))))
 }
 
 /// Which calls: all given conditions hold.
@@ -181,13 +206,13 @@ pub(crate) async fn list(
 /// While it runs (`state: active`), `record` is what is known so far; once it is over, it is the `data` of `call.completed`.
 #[utoipa::path(get, path = "/v1/calls/{call}", tag = "calls", security(("api_key" = ["calls:read"])),
     params(("call" = String, Path, description = "`call_…`")),
-    responses((status = 200, description = "It", body = Call)))]
+    responses((status = 200, description = "It", body = CallView)))]
 pub(crate) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path(call): Path<String>,
-) -> Result<Json<Call>, Problem> {
-    Ok(Json(find(&api, &caller.tenant, &call).await?.0))
+) -> Result<Json<CallView>, Problem> {
+    Ok(Json(find(&api, &caller.tenant, &call).await?.0.into()))
 }
 
 /// End a call
@@ -217,11 +242,11 @@ pub(crate) async fn hangup(
     responses(
         (status = 202, description = "It is on its way", body = Accepted),
         (status = 409, description = "`call_not_active`: it is over; or the first request with this Idempotency-Key still runs")))]
-pub(crate) async fn message(
+pub(crate) async fn send(
     State(api): State<Api>,
     caller: Caller,
     Path(call): Path<String>,
-    Json(message): Json<Box<RawValue>>,
+    AnyJson(message): AnyJson,
 ) -> Result<impl IntoResponse, Problem> {
     let told = api.platform().message(&caller.tenant, &CallId(call.clone()), message.get().to_owned());
     reached(&api, &caller.tenant, &call, told).await?;
@@ -249,14 +274,12 @@ pub(crate) async fn find(api: &Api, tenant: &TenantId, call: &str) -> Result<(Ca
     let id = CallId(call.to_owned());
     let until = Instant::now() + BETWEEN;
     loop {
-        let stored = api.store().call(tenant, call).await;
-        if stored.as_ref().is_ok_and(|call| call.summary.state == CallState::Completed) {
-            return Ok((stored?, None));
-        }
-        // Its books are not closed: it runs, or ends just now.
-        match (api.platform().snapshot(tenant, &id).await, stored) {
+        // First the call itself: one that does not run any more has its record in the books.
+        let live = api.platform().snapshot(tenant, &id).await;
+        match (live, api.store().call(tenant, call).await) {
+            (_, Ok(call)) if call.summary.state == CallState::Completed => return Ok((call, None)),
             (Ok(snapshot), Ok(call)) => return Ok((so_far(call, &snapshot)?, Some(snapshot))),
-            (Err(LiveError::NotRunning), Err(error @ StoreError::NotFound { .. })) => return Err(error.into()),
+            (Err(LiveError::NotRunning), Err(error)) => return Err(error.into()),
             (_, Err(error)) if !matches!(error, StoreError::NotFound { .. }) => return Err(error.into()),
             _ => {}
         }

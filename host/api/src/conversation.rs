@@ -5,58 +5,17 @@ use crate::calls::find;
 use crate::extract::{Json, Path};
 use crate::guard::Caller;
 use crate::problem::Problem;
+use crate::shapes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use callbox_dialogue::record::{TimelineEntry, Turn};
 use callbox_store::Page;
 use callbox_store::calls::CallEvent;
-use utoipa::ToSchema;
 
 /// All of it on one page.
 pub(crate) const fn whole<T>(data: Vec<T>) -> Page<T> {
     Page { data, next_cursor: None, has_more: false }
-}
-
-/// One thing said or heard; as [`Turn`] is written.
-#[derive(ToSchema)]
-#[schema(as = Turn)]
-#[expect(dead_code, reason = "describes a type of a room that knows no OpenAPI; a test compares the two")]
-pub(crate) struct TurnShape {
-    /// Counts from 1.
-    seq: u32,
-    /// `robot` or `caller`.
-    #[schema(example = "robot")]
-    role: String,
-    /// What was to be said, or was heard. Masked where it is secret.
-    text: String,
-    /// What the caller got of it.
-    heard_text: Option<String>,
-    /// Keys. Masked where they are secret.
-    digits: Option<String>,
-    /// Since the beginning of the call.
-    start_ms: u64,
-    /// Since the beginning of the call.
-    end_ms: u64,
-    /// The breadcrumb node it belongs to.
-    node: Option<String>,
-    /// `speech` or `digits`.
-    interrupted_by: Option<String>,
-    /// Of the recogniser.
-    confidence: Option<f32>,
-}
-
-/// One thing that happened; as [`TimelineEntry`] is written.
-#[derive(ToSchema)]
-#[schema(as = TimelineEntry)]
-#[expect(dead_code, reason = "describes a type of a room that knows no OpenAPI; a test compares the two")]
-pub(crate) struct TimelineEntryShape {
-    /// Milliseconds since the beginning of the call.
-    at: u64,
-    /// A stable word: `created`, `ringing`, `answered`, `prompt_started`, `digit`, `fetched`, `push`, `ended` …
-    kind: String,
-    /// For a person; secrets masked.
-    detail: String,
 }
 
 /// What was said and heard
@@ -64,7 +23,7 @@ pub(crate) struct TimelineEntryShape {
 /// In order, also while the call runs.
 #[utoipa::path(get, path = "/v1/calls/{call}/transcript", tag = "calls", security(("api_key" = ["calls:read"])),
     params(("call" = String, Path, description = "`call_…`")),
-    responses((status = 200, description = "All of it", body = Page<TurnShape>)))]
+    responses((status = 200, description = "All of it", body = Page<shapes::Turn>)))]
 pub(crate) async fn transcript(
     State(api): State<Api>,
     caller: Caller,
@@ -82,7 +41,7 @@ pub(crate) async fn transcript(
 /// In order, also while the call runs.
 #[utoipa::path(get, path = "/v1/calls/{call}/timeline", tag = "calls", security(("api_key" = ["calls:read"])),
     params(("call" = String, Path, description = "`call_…`")),
-    responses((status = 200, description = "All of it", body = Page<TimelineEntryShape>)))]
+    responses((status = 200, description = "All of it", body = Page<shapes::TimelineEntry>)))]
 pub(crate) async fn timeline(
     State(api): State<Api>,
     caller: Caller,
@@ -125,7 +84,7 @@ pub(crate) async fn tape(
     Path(call): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     let tape = api.store().tape(&caller.tenant, &call).await?;
-    let tape = tape.ok_or_else(|| Problem::not_found("there is no tape of this call; while it runs there is none yet"))?;
+    let tape =
+        tape.ok_or_else(|| Problem::not_found("there is no tape of this call; while it runs there is none yet"))?;
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], tape))
 }
-

@@ -52,7 +52,7 @@ pub(crate) struct DeliveriesQuery {
 }
 
 /// List the deliveries of a webhook
-#[utoipa::path(get, path = "/v1/webhooks/{webhook}/deliveries", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks/{webhook}/deliveries", operation_id = "list", tag = "webhooks",
     security(("api_key" = ["webhooks:read"])),
     params(("webhook" = String, Path, description = "`whk_…`"), WebhookDeliveriesQuery),
     responses((status = 200, description = "A page", body = Page<Delivery>)))]

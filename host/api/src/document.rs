@@ -3,17 +3,17 @@
 
 use crate::intake::JSON_BYTES;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
-use crate::{Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, tenant};
-use crate::{versions, webhooks};
+use crate::{Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes};
+use crate::{tenant, versions, webhooks};
 use axum::Router;
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use callbox_store::FieldError;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -33,7 +33,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
             24 hours; the same request again gets the same answer, except that a secret is shown the first time only.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(ProblemDocument, FieldError)),
+    components(schemas(ProblemDocument, FieldError, shapes::Fallback, shapes::Check)),
     modifiers(&Bearer),
     tags(
         (name = "scripts", description = "What talks: uploaded once, never changed, published and rolled back"),
@@ -89,13 +89,13 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(calls::place, calls::list))
         .routes(routes!(calls::read))
         .routes(routes!(calls::hangup))
-        .routes(routes!(calls::message))
+        .routes(routes!(calls::send))
         .routes(routes!(conversation::transcript))
         .routes(routes!(conversation::timeline))
         .routes(routes!(conversation::events))
         .routes(routes!(conversation::tape))
         .routes(routes!(recordings::list))
-        .routes(routes!(recordings::audio))
+        .routes(routes!(recordings::read))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::read, keys::revoke))
         .routes(routes!(tenant::read))
@@ -106,7 +106,36 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
             complete(path, &method, operation);
         }
     }
+    for (schema, property, shape) in SHAPED {
+        shape_property(&mut document, schema, property, shape);
+    }
     (router, document)
+}
+
+/// Members whose types are described in [`shapes`].
+const SHAPED: &[(&str, &str, &str)] = &[
+    ("Number", "fallback", "Fallback"),
+    ("NewNumber", "fallback", "Fallback"),
+    ("NumberPatch", "fallback", "Fallback"),
+    ("Version", "checks", "Check"),
+];
+
+fn shape_property(document: &mut Document, schema: &str, property: &str, shape: &str) {
+    let known = document.components.as_mut().and_then(|components| components.schemas.get_mut(schema));
+    let Some(RefOr::T(Schema::Object(object))) = known else { return };
+    let shape = RefOr::Ref(Ref::from_schema_name(shape));
+    let shape = if property == "checks" { ArrayBuilder::new().items(shape).build().into() } else { shape };
+    object.properties.insert(property.to_owned(), shape);
+}
+
+/// `scripts_versions_list`: the path's fixed parts and the handler's name, so that it is unique.
+fn operation_id(path: &str, handler: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != "v1" && !part.starts_with('{'));
+    let mut parts: Vec<&str> = parts.collect();
+    if parts.last() != Some(&handler) {
+        parts.push(handler);
+    }
+    parts.join("_").replace('.', "_")
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
@@ -123,6 +152,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Ope
 /// Adds what holds for all operations of its kind.
 fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let ours = path.starts_with("/v1");
+    operation.operation_id = operation.operation_id.take().map(|handler| operation_id(path, &handler));
     let mut problems = vec![(503, "Not now: try again after `Retry-After` seconds")];
     if ours {
         problems.extend([
@@ -154,12 +184,15 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
         problems.extend([(400, "A header is not valid"), (422, "The Idempotency-Key was used for something else")]);
     }
     if ours && matches!(method, HttpMethod::Post) {
-        problems.push((409, "It contradicts what is stored, or the first request with this Idempotency-Key still runs"));
+        problems
+            .push((409, "It contradicts what is stored, or the first request with this Idempotency-Key still runs"));
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
     }
     for (status, description) in problems {
         let known = &mut operation.responses.responses;
-        known.entry(status.to_string()).or_insert_with(|| RefOr::T(ResponseBuilder::new().description(description).build()));
+        known
+            .entry(status.to_string())
+            .or_insert_with(|| RefOr::T(ResponseBuilder::new().description(description).build()));
     }
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
@@ -168,7 +201,8 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
             response.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
         }
         let text = || ObjectBuilder::new().schema_type(Type::String).build();
-        let header = HeaderBuilder::new().schema(Some(text())).description(Some("The name of the request in the host's log"));
+        let header =
+            HeaderBuilder::new().schema(Some(text())).description(Some("The name of the request in the host's log"));
         response.headers.insert("X-Request-Id".to_owned(), RefOr::T(header.build()));
     }
 }
@@ -189,8 +223,10 @@ pub(crate) fn pages() -> Router {
     let config = Config::new(["/openapi.json"]).use_base_layout().try_it_out_enabled(true).persist_authorization(false);
     Router::from(SwaggerUi::new("/docs").config(config)).layer(from_fn(async |request, next: Next| {
         let mut response: Response = next.run(request).await;
-        let policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+        let policy =
+            "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
         response
     }))
 }

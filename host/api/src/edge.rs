@@ -76,3 +76,30 @@ pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panic: {}", text.unwrap_or("without words"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    async fn panicking() {
+        panic!("with a secret");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_without_details() {
+        let router = Router::new().route("/", get(panicking)).layer(axum::middleware::from_fn(edge));
+        let request = Request::get("/").header(REQUEST_ID, "r-1").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers()[REQUEST_ID].to_str().unwrap()), (500, "r-1"));
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&problem["code"], &problem["request_id"]), (&"internal".into(), &"r-1".into()));
+        assert!(!problem.to_string().contains("secret"), "{problem}");
+    }
+}

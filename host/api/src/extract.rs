@@ -11,6 +11,7 @@ use bytes::Bytes;
 use callbox_store::{FieldError, PageRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::marker::PhantomData;
 use utoipa::openapi::{RefOr, Schema};
@@ -30,7 +31,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        require_json(&request, &["application/json"])?;
+        require_type(&request, &["application/json"])?;
+        let bytes = body(request).await?;
+        require_object(&bytes)?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Any JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyJson(pub(crate) Box<RawValue>);
+
+impl<S: Send + Sync> FromRequest<S> for AnyJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_type(&request, &["application/json"])?;
         parse(&body(request).await?).map(Self)
     }
 }
@@ -43,12 +59,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let typed = require_json(&request, &["application/json"]);
+        let typed = require_type(&request, &["application/json"]);
         let bytes = body(request).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
         typed?;
+        require_object(&bytes)?;
         parse(&bytes).map(Self)
     }
 }
@@ -62,7 +79,7 @@ impl<S: Send + Sync, T> FromRequest<S> for Patch<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        require_json(&request, &["application/json", "application/merge-patch+json"])?;
+        require_type(&request, &["application/json", "application/merge-patch+json"])?;
         Ok(Self(parse(&body(request).await?)?, PhantomData))
     }
 }
@@ -77,9 +94,8 @@ impl<T: DeserializeOwned> Patch<T> {
         whole.retain(|name, _| kept.contains(&name.as_str()));
         let mut whole = Value::Object(whole);
         merge(&mut whole, Value::Object(self.0));
-        serde_path_to_error::deserialize(whole).map_err(|error| {
-            Problem::invalid(vec![mistake(&error.path().to_string(), &error.inner().to_string())])
-        })
+        serde_path_to_error::deserialize(whole)
+            .map_err(|error| Problem::invalid(vec![mistake(&error.path().to_string(), &error.inner().to_string())]))
     }
 }
 
@@ -131,7 +147,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = axum::extract::Path::from_request_parts(parts, state).await;
-        path.map(|axum::extract::Path(value)| Self(value)).map_err(|_| Problem::not_found("there is nothing of this name"))
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Problem::not_found("there is nothing of this name"))
     }
 }
 
@@ -145,15 +162,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         use serde_path_to_error::Error;
         use std::error::Error as _;
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
-            let source = rejection.source().and_then(|error| error.source());
-            let error = match source.and_then(|error| error.downcast_ref::<Error<serde::de::value::Error>>()) {
-                Some(error) => mistake(&error.path().to_string(), &error.inner().to_string()),
-                None => FieldError::new("query", "invalid", "the query cannot be read"),
-            };
-            let detail = format!("the query is not valid: {}: {}", error.path, error.message);
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail).errors(vec![error])
-        })
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(
+            |rejection| {
+                let source = rejection.source().and_then(|error| error.source());
+                let error = match source.and_then(|error| error.downcast_ref::<Error<serde::de::value::Error>>()) {
+                    Some(error) => mistake(&error.path().to_string(), &error.inner().to_string()),
+                    None => FieldError::new("query", "invalid", "the query cannot be read"),
+                };
+                let detail = format!("the query is not valid: {}: {}", error.path, error.message);
+                Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail).errors(vec![error])
+            },
+        )
     }
 }
 
@@ -206,8 +225,12 @@ pub(crate) fn require_type(request: &Request, allowed: &[&str]) -> Result<(), Pr
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
 }
 
-fn require_json(request: &Request, allowed: &[&str]) -> Result<(), Problem> {
-    require_type(request, allowed)
+/// serde would take an array for a struct.
+fn require_object(bytes: &[u8]) -> Result<(), Problem> {
+    match bytes.trim_ascii_start().first() {
+        Some(b'[' | b'"' | b'-' | b'0'..=b'9') => Err(Problem::field("", "invalid", "expected an object")),
+        _ => Ok(()),
+    }
 }
 
 /// Reads JSON; the error says where it is not what was expected.

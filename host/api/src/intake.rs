@@ -54,8 +54,7 @@ pub(crate) async fn intake(State(api): State<Api>, request: Request, next: Next)
     } else {
         None
     };
-    let (limit, within) =
-        if upload { (api.upload_bytes(), UPLOAD_TIME) } else { (JSON_BYTES, JSON_TIME) };
+    let (limit, within) = if upload { (api.upload_bytes(), UPLOAD_TIME) } else { (JSON_BYTES, JSON_TIME) };
     let (parts, body) = request.into_parts();
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
@@ -71,10 +70,11 @@ pub(crate) async fn intake(State(api): State<Api>, request: Request, next: Next)
     };
     let keyed = parts.method == Method::POST && parts.headers.contains_key(IDEMPOTENCY_KEY);
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
-    match (keyed, request.extensions().get::<Caller>().cloned()) {
-        (true, Some(caller)) => once(api.clone(), caller.tenant, request, &bytes, next).await.into_response(),
-        _ => next.run(request).await,
-    }
+    let caller = request.extensions().get::<Caller>().cloned();
+    let Some(caller) = caller.filter(|_| keyed) else { return next.run(request).await };
+    // On its own, so that it is finished and remembered when the client has gone away.
+    let work = tokio::spawn(once(api.clone(), caller.tenant, request, bytes, next));
+    work.await.map_err(Problem::internal).and_then(|answer| answer).into_response()
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -107,15 +107,16 @@ fn fingerprint(request: &Request, body: &[u8]) -> String {
     hex::encode(hash.finalize())
 }
 
-async fn once(api: Api, tenant: TenantId, request: Request, body: &[u8], next: Next) -> Result<Response, Problem> {
-    let bad = || Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", "1 to 255 printable ASCII characters");
+async fn once(api: Api, tenant: TenantId, request: Request, body: Bytes, next: Next) -> Result<Response, Problem> {
+    let bad =
+        || Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", "1 to 255 printable ASCII characters");
     let mut given = request.headers().get_all(IDEMPOTENCY_KEY).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Err(bad()) };
     let key = value.to_str().map_err(|_| bad())?.to_owned();
     if key.is_empty() || key.len() > 255 {
         return Err(bad());
     }
-    match api.store().idempotency_begin(&tenant, &key, &fingerprint(&request, body)).await? {
+    match api.store().idempotency_begin(&tenant, &key, &fingerprint(&request, &body)).await? {
         Begin::Mismatch => {
             let detail = "this Idempotency-Key was used for another request";
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))
@@ -136,13 +137,9 @@ async fn once(api: Api, tenant: TenantId, request: Request, body: &[u8], next: N
                 let store = api.store().clone();
                 tokio::spawn(async move { store.idempotency_purge().await });
             }
-            // On its own, so that it is finished and remembered when the client has gone away.
-            let work = tokio::spawn(async move {
-                let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-                let response = answer.unwrap_or_else(|panic| Problem::internal(said(&*panic)).into_response());
-                settle(&api, &tenant, &key, response).await
-            });
-            work.await.map_err(Problem::internal)?
+            let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            let response = answer.unwrap_or_else(|panic| Problem::internal(said(&*panic)).into_response());
+            settle(&api, &tenant, &key, response).await
         }
     }
 }

@@ -30,6 +30,7 @@ mod problem;
 mod recordings;
 mod scripts;
 mod server;
+mod shapes;
 mod tenant;
 mod versions;
 mod webhooks;

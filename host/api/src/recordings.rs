@@ -8,7 +8,9 @@ use crate::guard::Caller;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -49,7 +51,7 @@ pub(crate) async fn list(
         (status = 206, description = "The part that was asked for", content_type = "audio/wav", body = Vec<u8>),
         (status = 410, description = "`recording_gone`: the file is not there any more"),
         (status = 416, description = "`range_not_satisfiable`: the file is not so long")))]
-pub(crate) async fn audio(
+pub(crate) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path((call, recording)): Path<(String, String)>,
@@ -107,13 +109,18 @@ fn place(folder: &FilePath, location: &str) -> Result<PathBuf, Problem> {
 enum Asked {
     /// No range that we serve: the whole file, as the RFC allows.
     Whole,
-    Part { first: u64, length: u64 },
+    Part {
+        first: u64,
+        length: u64,
+    },
     /// None of it exists.
     Beyond,
 }
 
 fn range(text: &str, size: u64) -> Asked {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')) else { return Asked::Whole };
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')) else {
+        return Asked::Whole;
+    };
     let (first, last) = (first.trim(), last.trim());
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
     let (first, end) = match (number(first), number(last)) {

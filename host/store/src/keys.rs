@@ -84,6 +84,7 @@ pub struct Key {
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// For people, 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// What it may do.
     pub scopes: Scopes,

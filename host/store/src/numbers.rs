@@ -53,15 +53,18 @@ pub struct Number {
 #[serde(deny_unknown_fields)]
 pub struct NewNumber {
     /// An E.164 number with or without `+`, or a SIP user.
+    #[schema(min_length = 1, max_length = 64, example = "+493012345")]
     pub address: String,
     /// For people.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 100)]
     pub name: Option<String>,
     /// What answers.
     #[serde(default)]
     pub script_id: Option<String>,
     /// That version; none for the published one.
     #[serde(default)]
+    #[schema(minimum = 1)]
     pub pinned_version: Option<u32>,
     /// What the caller gets when the script fails.
     #[serde(default)]
@@ -69,9 +72,11 @@ pub struct NewNumber {
     pub fallback: Fallback,
     /// BCP 47 tag.
     #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9-]{2,35}$", example = "en")]
     pub language: Option<String>,
     /// Calls at once, at least 1.
     #[serde(default)]
+    #[schema(minimum = 1)]
     pub max_concurrent: Option<u32>,
     /// Whether calls are recorded.
     #[serde(default)]

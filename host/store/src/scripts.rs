@@ -32,9 +32,11 @@ pub struct Script {
 #[serde(deny_unknown_fields)]
 pub struct NewScript {
     /// 1 to 64 letters, digits, `_`, `-`, `.`; unique in the tenant.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     pub name: String,
     /// For people.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     pub description: Option<String>,
 }
 

@@ -1,0 +1,189 @@
+//! Who may do what: every operation of the document with every kind of key.
+
+use crate::fixture::House;
+use crate::operations;
+use callbox_store::Actor;
+use callbox_store::keys::RESOURCES;
+use std::collections::BTreeSet;
+
+#[tokio::test]
+async fn without_a_valid_key_there_is_nothing_to_see() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    let (revoked, revoked_text) = house.make_key(&house.tenant, &["admin"]).await;
+    house.store.revoke_key(&house.tenant, &revoked, &Actor::system()).await.unwrap();
+    let mut mistyped = house.key.clone();
+    let last = if mistyped.pop() == Some('0') { '1' } else { '0' };
+    mistyped.push(last);
+    for operation in operations::all().iter().filter(|o| !o.is_public()) {
+        for key in [None, Some("nonsense"), Some(mistyped.as_str()), Some(revoked_text.as_str()), Some("")] {
+            let answer = house.send(operation.request(&things, key)).await;
+            answer.problem(401, "unauthorized");
+            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_tenant_finds_nothing() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    let (tenant, key) = house.stranger().await;
+    let own = house.things(&tenant, &key).await;
+    let ids = [
+        &things.script,
+        &things.number,
+        &things.webhook,
+        &things.delivery,
+        &things.call,
+        &things.recording,
+        &things.key,
+    ];
+    for operation in operations::all().iter().filter(|o| !o.is_public()) {
+        let answer = house.send(operation.request(&things, Some(&key))).await;
+        let name = operation.name();
+        if operation.names_a_thing() {
+            answer.problem(404, "not_found");
+        } else if operation.method == "GET" {
+            let text = answer.ok().to_string();
+            for id in ids {
+                assert!(!text.contains(id.as_str()), "{name} shows {id}: {text}");
+            }
+        } else {
+            // What it makes is its own; what it names in a body it does not find.
+            let text = answer.json.to_string();
+            match name.as_str() {
+                "POST /v1/numbers" | "POST /v1/calls" => {
+                    let problem = answer.problem(422, "invalid_input");
+                    assert_eq!(problem["errors"][0]["code"], "not_found", "{problem}");
+                }
+                _ => assert!(answer.status.is_success(), "{name}: {text}"),
+            }
+        }
+        // A thing of one's own below a thing of another, and the other way round.
+        if operation.path.contains("{recording}") {
+            let mixed = operation.path.replace("{call}", &own.call).replace("{recording}", &things.recording);
+            house.request(Some(&key), "GET", &mixed, None).await.problem(404, "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_read_changes_nothing() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    let scopes: Vec<String> = RESOURCES.iter().map(|resource| format!("{resource}:read")).collect();
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let (_, key) = house.make_key(&house.tenant, &scopes).await;
+    for operation in operations::all().iter().filter(|o| !o.is_public()) {
+        let answer = house.send(operation.request(&things, Some(&key))).await;
+        if operation.method == "GET" {
+            assert_eq!(answer.status, 200, "{}", operation.name());
+        } else {
+            let problem = answer.problem(403, "insufficient_scope");
+            assert!(problem["detail"].as_str().unwrap().contains(":write"), "{problem}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_for_one_resource_does_not_open_another() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    for resource in RESOURCES {
+        let (_, key) = house.make_key(&house.tenant, &[&format!("{resource}:write")]).await;
+        for operation in operations::all().iter().filter(|o| !o.is_public()) {
+            let scope = operation.scope.as_deref().unwrap();
+            if scope.is_empty() || scope.split(':').next() == Some(resource) {
+                continue;
+            }
+            let answer = house.send(operation.request(&things, Some(&key))).await;
+            answer.problem(403, "insufficient_scope");
+        }
+    }
+}
+
+#[test]
+fn every_scope_of_the_document_exists() {
+    let known: BTreeSet<String> =
+        RESOURCES.iter().flat_map(|resource| [format!("{resource}:read"), format!("{resource}:write")]).collect();
+    for operation in operations::all() {
+        let Some(scope) = operation.scope else {
+            assert!(!operation.path.starts_with("/v1"), "{} is open to all", operation.path);
+            continue;
+        };
+        assert!(scope.is_empty() || known.contains(&scope), "{scope}");
+        let writes = operation.method != "GET";
+        assert!(
+            scope.is_empty() || scope.ends_with(if writes { ":write" } else { ":read" }),
+            "{scope} {}",
+            operation.path
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_good_from_its_making_to_its_revocation() {
+    let house = House::new().await;
+    let made = house.post("/v1/keys", serde_json::json!({ "name": "k", "scopes": ["scripts:read"] })).await;
+    assert_eq!(made.status, 201);
+    let (id, key) = (made.json["id"].as_str().unwrap(), made.json["secret"].as_str().unwrap());
+    assert_eq!(made.headers["location"], format!("/v1/keys/{id}"));
+    house.request(Some(key), "GET", "/v1/scripts", None).await.ok();
+    house
+        .request(Some(key), "POST", "/v1/scripts", Some(&serde_json::json!({ "name": "x" })))
+        .await
+        .problem(403, "insufficient_scope");
+    assert!(house.delete(&format!("/v1/keys/{id}")).await.ok()["revoked_at"].is_string());
+    house.request(Some(key), "GET", "/v1/scripts", None).await.problem(401, "unauthorized");
+    assert!(house.delete(&format!("/v1/keys/{id}")).await.ok()["revoked_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_key_makes_no_stronger_one() {
+    let house = House::new().await;
+    let (_, key) = house.make_key(&house.tenant, &["keys:write", "calls:write"]).await;
+    for (scopes, status) in [(["calls:read"], 201), (["calls:write"], 201), (["scripts:read"], 403), (["admin"], 403)] {
+        let body = serde_json::json!({ "name": "k", "scopes": scopes });
+        let answer = house.request(Some(&key), "POST", "/v1/keys", Some(&body)).await;
+        assert_eq!(answer.status, status, "{scopes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_asks_too_often_waits_and_others_do_not() {
+    let house = House::with(5).await;
+    let (_, other) = house.stranger().await;
+    let mut limited = None;
+    for _ in 0..40 {
+        let answer = house.get("/v1/tenant").await;
+        if answer.status == 429 {
+            limited = Some(answer);
+        }
+    }
+    let limited = limited.expect("40 at once are more than 5 a second");
+    limited.problem(429, "rate_limited");
+    assert!(limited.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    house.request(Some(&other), "GET", "/v1/tenant", None).await.ok();
+}
+
+#[tokio::test]
+async fn the_key_goes_into_one_header_and_nowhere_else() {
+    let house = House::new().await;
+    let key = &house.key;
+    for path in [format!("/v1/tenant?access_token={key}"), format!("/v1/tenant?key={key}")] {
+        house.request(None, "GET", &path, None).await.problem(401, "unauthorized");
+    }
+    let send = async |values: &[String]| {
+        let mut request = axum::http::Request::builder().uri("/v1/tenant");
+        for value in values {
+            request = request.header("authorization", value);
+        }
+        house.send(request.body(axum::body::Body::empty()).unwrap()).await.status
+    };
+    assert_eq!(send(&[format!("Bearer {key}")]).await, 200);
+    assert_eq!(send(&[format!("bearer  {key} ")]).await, 200);
+    assert_eq!(send(&[format!("Basic {key}")]).await, 401);
+    assert_eq!(send(std::slice::from_ref(key)).await, 401);
+    assert_eq!(send(&[format!("Bearer {key}"), format!("Bearer {key}")]).await, 401);
+}
