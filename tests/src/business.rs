@@ -98,6 +98,11 @@ impl Business {
         timeout(SOON, received.recv()).await.expect("a request comes in time").unwrap()
     }
 
+    /// The next request, if one came already.
+    pub async fn try_next(&self) -> Option<Received> {
+        self.received.lock().await.try_recv().ok()
+    }
+
     /// The next request at this path; others before it are dropped.
     pub async fn next_at(&self, path: &str) -> Received {
         loop {

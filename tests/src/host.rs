@@ -22,6 +22,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Without a first key in the output: the key of an earlier run on the same data.
     pub key: Option<String>,
+    /// Customers' URLs may not reach private addresses, as in a real deployment.
+    pub guarded: bool,
 }
 
 /// A running host.
@@ -58,8 +60,9 @@ impl Host {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).unwrap();
         let mut child = Command::new(binary())
             .args(["serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--advertise", "127.0.0.1"])
-            .args(["--allow-private", "--log", "info,callbox_call=debug,callbox_sip=debug", "--data-dir"])
+            .args(["--log", "info,callbox_call=debug,callbox_sip=debug", "--data-dir"])
             .arg(&data)
+            .args((!options.guarded).then_some("--allow-private"))
             .args(&options.flags)
             .env("CALLBOX_HTTP__REQUESTS_PER_SECOND", "1000")
             .envs(options.env.iter().map(|(name, value)| (*name, value.as_str())))
@@ -168,21 +171,7 @@ impl Host {
 
     /// The probe guest on number 2000, bound to a business system where there is one.
     pub async fn publish_probe(&self, business: Option<&crate::Business>) -> String {
-        // Names that are not bound cannot be published: without a system they lead nowhere.
-        let nowhere = || ("http://127.0.0.1:9".to_owned(), None);
-        let at = |path: &str| match business {
-            Some(business) => (business.url(path), Some(business.secret.clone())),
-            None => nowhere(),
-        };
-        let source = |path: &str| {
-            let (url, secret) = at(path);
-            json!({ "url": url, "secret": secret, "timeout_ms": 1000 })
-        };
-        let (sink, secret) = at("/sink");
-        let bindings = json!({
-            "sources": { "early": source("/early"), "late": source("/late") },
-            "destinations": { "sink": { "url": sink, "secret": secret } },
-        });
+        let bindings = probe_bindings(business);
         let fallback = json!({ "fallback": { "say": [{ "text": "Sorry, something went wrong." }] } });
         self.publish("probe", "2000", &bindings, &fallback).await
     }
@@ -215,11 +204,64 @@ impl Host {
         .await
     }
 
-    /// Asks it to stop as an operator would, and waits until it has.
-    pub async fn stop(mut self) -> std::process::ExitStatus {
+    /// The calls that are over and whose record is kept.
+    pub async fn completed(&self) -> Vec<Value> {
+        self.get("/v1/calls?state=completed&limit=100").await["data"].as_array().unwrap().clone()
+    }
+
+    /// Waits until so many calls run.
+    pub async fn runs(&self, calls: u64) {
+        eventually(&format!("{calls} running calls"), async || (self.get("/healthz").await["calls"] == calls).then_some(()))
+            .await;
+    }
+
+    /// Memory of its process, in kilobytes.
+    #[must_use]
+    pub fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("it runs"))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Asks it to stop as an operator would.
+    pub async fn terminate(&self) {
         let pid = self.child.id().expect("it runs");
         let killed = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.unwrap();
         assert!(killed.success());
+    }
+
+    /// Waits until it has stopped by itself.
+    pub async fn exit(mut self) -> std::process::ExitStatus {
         timeout(SOON, self.child.wait()).await.expect("it stops in time").unwrap()
     }
+
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(self) -> std::process::ExitStatus {
+        self.terminate().await;
+        self.exit().await
+    }
+
+    /// Ends it without a chance to tidy up.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// What the probe's names are bound to: paths of a business system, or nowhere.
+#[must_use]
+pub fn probe_bindings(business: Option<&crate::Business>) -> Value {
+    // Names that are not bound cannot be published: without a system they lead nowhere.
+    let at = |path: &str| match business {
+        Some(business) => (business.url(path), Some(business.secret.clone())),
+        None => ("http://127.0.0.1:9".to_owned(), None),
+    };
+    let source = |path: &str| {
+        let (url, secret) = at(path);
+        json!({ "url": url, "secret": secret, "timeout_ms": 1000 })
+    };
+    let (sink, secret) = at("/sink");
+    json!({
+        "sources": { "early": source("/early"), "late": source("/late") },
+        "destinations": { "sink": { "url": sink, "secret": secret } },
+    })
 }

@@ -5,14 +5,19 @@
 //! * [`Host`] – a real `callbox serve` with an empty data folder, and its API
 //! * [`Business`] – a customer's system that verifies what it receives with the public library
 //! * [`peer`] – SIPp, baresip and our own caller as far ends
+//! * [`Phone`] – a telephone that says and hears tones
+//! * [`raw`] – SIP by hand
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
 mod business;
 mod host;
 pub mod peer;
+mod phone;
+pub mod raw;
 
 pub use business::{Answer, Business, Received};
-pub use host::{Host, Options};
+pub use host::{Host, Options, probe_bindings};
+pub use phone::{Line, Over, Phone, compress, expand};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -46,6 +46,13 @@ pub async fn call_probe(host: &Host, mode: &str, flags: &[&str]) -> Called {
     call(host, "2000", &all).await
 }
 
+/// Runs the program with these arguments and variables to its end.
+pub async fn callbox(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).envs(env.iter().copied());
+    run(command).await
+}
+
 /// Runs a SIPp scenario of `tests/sipp` against the host until `count` calls are done. Panics with SIPp's own
 /// words when one failed.
 pub async fn sipp(host: &Host, scenario: &str, number: &str, count: u32, flags: &[&str]) {
@@ -62,6 +69,43 @@ pub async fn sipp(host: &Host, scenario: &str, number: &str, count: u32, flags: 
         .args(flags);
     let output = run(command).await;
     assert!(output.status.success(), "{scenario}: {}", words(folder.path(), &output));
+}
+
+/// A SIPp that takes calls.
+#[derive(Debug)]
+pub struct Callee {
+    /// Where it takes them: `127.0.0.1:port`.
+    pub address: String,
+    folder: tempfile::TempDir,
+    child: tokio::process::Child,
+}
+
+impl Callee {
+    /// Starts SIPp with a scenario of `tests/sipp` for one call.
+    pub async fn start(scenario: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let file = crate::root().join("tests/sipp").join(format!("{scenario}.xml"));
+        let child = Command::new("sipp")
+            .current_dir(folder.path())
+            .args(["-sf".as_ref(), file.as_os_str()])
+            .args(["-m", "1", "-i", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-nostdin", "-trace_err", "-timeout", "60", "-timeout_error"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        crate::eventually("SIPp listens", async || std::net::UdpSocket::bind(("127.0.0.1", port)).err()).await;
+        Self { address: format!("127.0.0.1:{port}"), folder, child }
+    }
+
+    /// Waits until its call went as the scenario says.
+    pub async fn done(self) {
+        let output = timeout(LONGEST, self.child.wait_with_output()).await.expect("SIPp ends in time").unwrap();
+        assert!(output.status.success(), "{}", words(self.folder.path(), &output));
+    }
 }
 
 fn words(folder: &Path, output: &Output) -> String {

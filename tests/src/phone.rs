@@ -1,0 +1,382 @@
+//! A telephone in the test's own hands: it says and hears tones, presses keys,
+//! and tells what came packet by packet. Signalling is our own stack; the audio
+//! is written out here, byte by byte, so that nothing of the host judges itself.
+
+use crate::{Host, SOON, eventually};
+use callbox_sip::{Dialog, DialogEvent, IncomingCall, OutgoingCall, SipConfig, SipStack};
+use std::f32::consts::TAU;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// Samples in 20 ms.
+const FRAME: usize = 160;
+/// The payload type of keys in our descriptions.
+const KEYS: u8 = 101;
+
+/// A telephone on a free port of 127.0.0.1.
+pub struct Phone {
+    stack: SipStack,
+    incoming: tokio::sync::Mutex<mpsc::Receiver<IncomingCall>>,
+}
+
+/// One call of a telephone.
+pub struct Line {
+    /// To hang up or hold with.
+    pub dialog: Dialog,
+    /// Where the host takes this call's RTP.
+    pub host_rtp: SocketAddr,
+    events: mpsc::Receiver<DialogEvent>,
+    shared: Arc<Mutex<Audio>>,
+    pump: JoinHandle<()>,
+}
+
+/// How a call, or the attempt of one, was over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// The host ended it.
+    pub by_host: bool,
+    /// The final status of a refused INVITE.
+    pub status: Option<u16>,
+}
+
+#[derive(Default)]
+struct Audio {
+    /// What is played, for ever or until it changes.
+    sound: Vec<i16>,
+    played: usize,
+    keys: Vec<char>,
+    heard: Vec<u8>,
+    heard_keys: String,
+    last_key: Option<u32>,
+    sent: Vec<u8>,
+}
+
+impl Phone {
+    /// A telephone.
+    pub async fn new() -> Self {
+        let config = SipConfig { udp: vec![([127, 0, 0, 1], 0).into()], ..SipConfig::default() };
+        let (stack, incoming) = SipStack::start(config).await.unwrap();
+        Self { stack, incoming: tokio::sync::Mutex::new(incoming) }
+    }
+
+    /// Its address as a target.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("sip:phone@{}", self.stack.local_addrs()[0].1)
+    }
+
+    /// Calls a number with this description in place of a good one: how the attempt ends.
+    pub async fn try_with(&self, host: &Host, number: &str, offer: &str) -> Over {
+        let call = OutgoingCall {
+            target: format!("sip:{number}@{}", host.sip),
+            offer: Some(offer.as_bytes().to_vec()),
+            ..OutgoingCall::default()
+        };
+        let (_dialog, mut events) = self.stack.call(call).await.unwrap();
+        over(&mut events).await
+    }
+
+    /// Calls a number; up, or refused.
+    pub async fn dial(&self, host: &Host, number: &str, headers: &[(&str, &str)]) -> Result<Line, Over> {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let call = OutgoingCall {
+            target: format!("sip:{number}@{}", host.sip),
+            from: "sip:phone@127.0.0.1".into(),
+            headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            ..OutgoingCall::default()
+        };
+        let (dialog, mut events) = self.stack.call(call).await.unwrap();
+        let up = async {
+            loop {
+                match events.recv().await.expect("the call's end is told") {
+                    DialogEvent::Answered { sdp } => return Ok(sdp.expect("an answer")),
+                    DialogEvent::Ended { by_remote, status, .. } => return Err(Over { by_host: by_remote, status }),
+                    _ => {}
+                }
+            }
+        };
+        let answer = timeout(SOON, up).await.expect("the host answers in time")?;
+        Ok(Line::new(dialog, events, rtp, &answer))
+    }
+
+    /// Calls the probe in a mode, with further options.
+    pub async fn dial_probe(&self, host: &Host, mode: &str, options: &[(&str, &str)]) -> Line {
+        let mut headers = vec![("X-Probe-Mode", mode)];
+        headers.extend(options);
+        self.dial(host, "2000", &headers).await.expect("the probe answers")
+    }
+
+    /// The next call that comes in; it does not ring yet.
+    pub async fn incoming(&self) -> IncomingCall {
+        let mut incoming = self.incoming.lock().await;
+        timeout(SOON, incoming.recv()).await.expect("a call comes in time").expect("the stack runs")
+    }
+
+    /// Answers a call.
+    pub async fn pick_up(&self, call: IncomingCall) -> Line {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        call.dialog.answer(description(rtp.local_addr().unwrap()).into_bytes()).await.unwrap();
+        Line::new(call.dialog, call.events, rtp, &call.invite.offer.expect("an offer"))
+    }
+}
+
+impl Line {
+    fn new(dialog: Dialog, events: mpsc::Receiver<DialogEvent>, rtp: UdpSocket, description: &[u8]) -> Self {
+        let host_rtp = media_address(description);
+        let shared = Arc::new(Mutex::new(Audio::default()));
+        let pump = tokio::spawn(pump(rtp, host_rtp, shared.clone()));
+        Self { dialog, host_rtp, events, shared, pump }
+    }
+
+    /// Plays a tone from now on.
+    pub fn sound(&self, hertz: f32) {
+        // Whole periods in a second, so that it can be repeated without a click.
+        let sample = |index: u16| (f32::from(index) * TAU * hertz.round() / 8_000.0).sin() * 8_000.0;
+        #[allow(clippy::cast_possible_truncation, reason = "it is between -8,000 and 8,000")]
+        self.play((0..8_000).map(|index| sample(index) as i16).collect());
+    }
+
+    /// Plays this from now on, again and again.
+    pub fn play(&self, samples: Vec<i16>) {
+        let mut audio = self.shared.lock().unwrap();
+        audio.sound = samples;
+        audio.played = 0;
+    }
+
+    /// Presses keys, one after the other.
+    pub fn press(&self, keys: &str) {
+        self.shared.lock().unwrap().keys.extend(keys.chars());
+    }
+
+    /// Waits until a tone was heard for the last 200 ms.
+    pub async fn hears(&self, hertz: f32) {
+        eventually(&format!("a tone of {hertz} Hz"), async || {
+            let audio = self.shared.lock().unwrap();
+            let start = audio.heard.len().checked_sub(FRAME * 10)?;
+            loud(&audio.heard[start..], hertz).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a tone is not heard any more.
+    pub async fn hears_no(&self, hertz: f32) {
+        eventually(&format!("the end of a tone of {hertz} Hz"), async || {
+            let audio = self.shared.lock().unwrap();
+            let start = audio.heard.len().checked_sub(FRAME * 10)?;
+            (!loud(&audio.heard[start..], hertz)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until so many milliseconds of audio have come since the call began.
+    pub async fn hears_for(&self, ms: usize) {
+        eventually("audio", async || (self.heard().len() >= ms * 8).then_some(())).await;
+    }
+
+    /// Waits until so many milliseconds of audio have been sent since the call began.
+    pub async fn speaks_for(&self, ms: usize) {
+        eventually("sent audio", async || (self.sent().len() >= ms * 8).then_some(())).await;
+    }
+
+    /// Waits until these keys, and no others, have been heard.
+    pub async fn hears_keys(&self, keys: &str) {
+        eventually(&format!("the keys {keys}"), async || (self.shared.lock().unwrap().heard_keys == keys).then_some(()))
+            .await;
+    }
+
+    /// All that came, in PCMU.
+    #[must_use]
+    pub fn heard(&self) -> Vec<u8> {
+        self.shared.lock().unwrap().heard.clone()
+    }
+
+    /// All that was sent, in PCMU.
+    #[must_use]
+    pub fn sent(&self) -> Vec<u8> {
+        self.shared.lock().unwrap().sent.clone()
+    }
+
+    /// Hangs up.
+    pub async fn hang_up(&mut self) {
+        self.dialog.hangup(None).await.unwrap();
+        self.over().await;
+    }
+
+    /// Waits for the end of the call.
+    pub async fn over(&mut self) -> Over {
+        over(&mut self.events).await
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+async fn over(events: &mut mpsc::Receiver<DialogEvent>) -> Over {
+    let over = async {
+        loop {
+            if let DialogEvent::Ended { by_remote, status, .. } = events.recv().await.expect("the end is told once") {
+                return Over { by_host: by_remote, status };
+            }
+        }
+    };
+    timeout(2 * SOON, over).await.expect("the call ends in time")
+}
+
+fn description(rtp: SocketAddr) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 {}\r\nt=0 0\r\nm=audio {} RTP/AVP 0 {KEYS}\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:{KEYS} telephone-event/8000\r\na=fmtp:{KEYS} 0-15\r\n",
+        rtp.ip(),
+        rtp.port(),
+    )
+}
+
+fn media_address(description: &[u8]) -> SocketAddr {
+    let text = std::str::from_utf8(description).unwrap();
+    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+    let port = line("m=audio ").split(' ').next().unwrap();
+    format!("{}:{port}", line("c=IN IP4 ")).parse().unwrap()
+}
+
+/// Sends a frame every 20 ms and takes what comes.
+async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
+    let mut tick = interval(Duration::from_millis(20));
+    // A machine that was busy does not make the audio shorter.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut packet = [0; 2_048];
+    let (mut sequence, mut time, mut key) = (0_u16, 0_u32, None::<(char, u32, u16)>);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                let (kind, marker, stamp, payload) = {
+                    let mut audio = shared.lock().unwrap();
+                    if key.is_none() && !audio.keys.is_empty() {
+                        key = Some((audio.keys.remove(0), time, 0));
+                    }
+                    match &mut key {
+                        Some((digit, began, frames)) => {
+                            *frames += 1;
+                            let payload = event(*digit, *frames);
+                            let told = (KEYS, *frames == 1, *began, payload);
+                            // Eight frames and three times the end, then a pause of silence.
+                            if *frames >= 11 {
+                                key = None;
+                            }
+                            told
+                        }
+                        None => (0, false, time, next_frame(&mut audio)),
+                    }
+                };
+                let mut bytes = vec![0x80, kind | if marker { 0x80 } else { 0 }];
+                bytes.extend(sequence.to_be_bytes());
+                bytes.extend(stamp.to_be_bytes());
+                bytes.extend([1, 2, 3, 4]);
+                bytes.extend(payload);
+                // A host that is gone is seen by its signalling.
+                let _ = rtp.send_to(&bytes, host).await;
+                sequence = sequence.wrapping_add(1);
+                time = time.wrapping_add(160);
+            }
+            received = rtp.recv_from(&mut packet) => {
+                let Ok((length, source)) = received else { continue };
+                assert_eq!(source, host, "audio comes from where it was announced");
+                take(&mut shared.lock().unwrap(), &packet[..length]);
+            }
+        }
+    }
+}
+
+fn next_frame(audio: &mut Audio) -> Vec<u8> {
+    let frame: Vec<u8> = (0..FRAME)
+        .map(|index| audio.sound.get((audio.played + index) % audio.sound.len().max(1)).copied().unwrap_or_default())
+        .map(compress)
+        .collect();
+    audio.played += FRAME;
+    audio.sent.extend(&frame);
+    frame
+}
+
+fn event(digit: char, frames: u16) -> Vec<u8> {
+    let code = match digit {
+        '*' => 10,
+        '#' => 11,
+        digit => u8::try_from(digit.to_digit(10).expect("a key")).unwrap(),
+    };
+    let end = if frames > 8 { 0x80 } else { 0 };
+    let mut payload = vec![code, end | 10];
+    payload.extend((frames.min(8) * 160).to_be_bytes());
+    payload
+}
+
+fn take(audio: &mut Audio, packet: &[u8]) {
+    assert!(packet.len() >= 12 && packet[0] >> 6 == 2, "RTP");
+    let stamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
+    match packet[1] & 0x7f {
+        0 => audio.heard.extend(&packet[12..]),
+        KEYS if audio.last_key != Some(stamp) => {
+            audio.last_key = Some(stamp);
+            audio.heard_keys.push(match packet[12] {
+                10 => '*',
+                11 => '#',
+                code => char::from_digit(code.into(), 10).expect("a key"),
+            });
+        }
+        KEYS => {}
+        kind => panic!("payload type {kind} was not agreed on"),
+    }
+}
+
+/// Whether the tone is most of what sounds.
+fn loud(pcmu: &[u8], hertz: f32) -> bool {
+    let samples: Vec<f32> = pcmu.iter().map(|&byte| f32::from(expand(byte))).collect();
+    let step = TAU * hertz / 8_000.0;
+    let (mut real, mut imaginary, mut energy) = (0.0, 0.0, 0.0);
+    for (index, sample) in samples.iter().enumerate() {
+        let angle = step * f32::from(u16::try_from(index).unwrap());
+        real += sample * angle.cos();
+        imaginary += sample * angle.sin();
+        energy += sample * sample;
+    }
+    let count = f32::from(u16::try_from(samples.len()).unwrap());
+    energy / count > 500.0 * 500.0 && (real * real + imaginary * imaginary) * 2.0 / count > 0.5 * energy
+}
+
+/// Linear to PCMU (ITU-T G.711).
+#[must_use]
+pub fn compress(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    let magnitude = sample.unsigned_abs().min(32_635) + 132;
+    let exponent = 15 - magnitude.leading_zeros() - 7;
+    let mantissa = (magnitude >> (exponent + 3)) & 0x0f;
+    !(sign | u8::try_from(exponent << 4).unwrap() | u8::try_from(mantissa).unwrap())
+}
+
+/// PCMU to linear.
+#[must_use]
+pub fn expand(byte: u8) -> i16 {
+    let byte = !byte;
+    let magnitude = (((i16::from(byte & 0x0f) << 3) + 132) << ((byte & 0x70) >> 4)) - 132;
+    if byte & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_expands_to_itself() {
+        for byte in 0..=255 {
+            // There are two zeros.
+            assert!(compress(expand(byte)) == byte || byte == 0x7f, "{byte}");
+        }
+    }
+}
