@@ -46,7 +46,7 @@ pub(crate) struct BindingsStored {
             "headers": {"authorization": "Bearer ${crm_token}"}}},
         "destinations": {"outcome": {"url": "https://crm.example.com/outcome"}},
         "settings": {"language": "en"},
-        "secrets": {"crm_token": "…"}
+        "secrets": {"crm_token": "4f1c9a0e"}
     })),
     responses(
         (status = 200, description = "As they are now", body = BindingsStored),

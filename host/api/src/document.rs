@@ -11,9 +11,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use callbox_store::FieldError;
+use callbox_store::keys::RESOURCES;
+use callbox_store::webhooks::EVENT_TYPES;
+use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -109,6 +112,18 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
     for (schema, property, shape) in SHAPED {
         shape_property(&mut document, schema, property, shape);
     }
+    let words = |words: &[&str]| ArrayBuilder::new().items(one_of(words));
+    for schema in ["Webhook", "CreateWebhook", "WebhookPatch", "WebhookMade"] {
+        let asked = words(EVENT_TYPES).description(Some("Which events; empty for all but the opt-in ones (`call.turn`)."));
+        put_property(&mut document, schema, "event_types", asked.build().into());
+    }
+    let scopes = RESOURCES.iter().flat_map(|resource| [format!("{resource}:read"), format!("{resource}:write")]);
+    let scopes: Vec<String> = scopes.chain(["admin".to_owned()]).collect();
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    if let Some(components) = &mut document.components {
+        let may = words(&scopes).description(Some("What a key may do; `write` includes `read`, `admin` everything."));
+        components.schemas.insert("Scopes".to_owned(), may.build().into());
+    }
     (router, document)
 }
 
@@ -121,11 +136,22 @@ const SHAPED: &[(&str, &str, &str)] = &[
 ];
 
 fn shape_property(document: &mut Document, schema: &str, property: &str, shape: &str) {
-    let known = document.components.as_mut().and_then(|components| components.schemas.get_mut(schema));
-    let Some(RefOr::T(Schema::Object(object))) = known else { return };
     let shape = RefOr::Ref(Ref::from_schema_name(shape));
     let shape = if property == "checks" { ArrayBuilder::new().items(shape).build().into() } else { shape };
-    object.properties.insert(property.to_owned(), shape);
+    put_property(document, schema, property, shape);
+}
+
+fn put_property(document: &mut Document, schema: &str, property: &str, shape: RefOr<Schema>) {
+    let known = document.components.as_mut().and_then(|components| components.schemas.get_mut(schema));
+    if let Some(RefOr::T(Schema::Object(object))) = known {
+        object.properties.insert(property.to_owned(), shape);
+    }
+}
+
+/// One of these words.
+fn one_of(words: &[&str]) -> Object {
+    let words = words.iter().map(|word| Value::from(*word));
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
 }
 
 /// `scripts_versions_list`: the path's fixed parts and the handler's name, so that it is unique.
@@ -208,7 +234,7 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
 }
 
 fn idempotency_key() -> Parameter {
-    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[ -~]{1,255}$")).build();
     ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)

@@ -88,6 +88,11 @@ impl<T: DeserializeOwned> Patch<T> {
     /// The changed thing; of the current one only the members `kept` count, the
     /// others cannot be changed.
     pub(crate) fn apply(self, current: &impl Serialize, kept: &[&str]) -> Result<T, Problem> {
+        let unknown = |name: &String| FieldError::new(bounded(name), "unknown_field", "there is no such field to change");
+        let unknown: Vec<_> = self.0.keys().filter(|name| !kept.contains(&name.as_str())).map(unknown).collect();
+        if !unknown.is_empty() {
+            return Err(Problem::invalid(unknown));
+        }
         let Ok(Value::Object(mut whole)) = serde_json::to_value(current) else {
             return Err(Problem::internal("not an object"));
         };

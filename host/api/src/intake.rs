@@ -113,7 +113,7 @@ async fn once(api: Api, tenant: TenantId, request: Request, body: Bytes, next: N
     let mut given = request.headers().get_all(IDEMPOTENCY_KEY).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Err(bad()) };
     let key = value.to_str().map_err(|_| bad())?.to_owned();
-    if key.is_empty() || key.len() > 255 {
+    if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         return Err(bad());
     }
     match api.store().idempotency_begin(&tenant, &key, &fingerprint(&request, &body)).await? {

@@ -31,9 +31,11 @@ const KEEP_OLD_MS: i64 = 86_400_000;
 #[schema(example = json!({"url": "https://crm.example.com/webhooks", "event_types": ["call.completed"]}))]
 pub(crate) struct CreateWebhook {
     /// `https://…`, without user and password.
+    #[schema(pattern = "^https?://[^@#]+$", max_length = 2048)]
     url: String,
     /// For people.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: Option<String>,
     /// Which events; empty for all but the opt-in ones (`call.turn`).
     #[serde(default)]
@@ -43,7 +45,7 @@ pub(crate) struct CreateWebhook {
     enabled: bool,
     /// `whsec_` and 24 to 64 bytes in base64; none to have one made.
     #[serde(default)]
-    #[schema(write_only)]
+    #[schema(write_only, pattern = "^whsec_[A-Za-z0-9+/]{32,88}={0,2}$")]
     secret: Option<String>,
 }
 

@@ -83,7 +83,7 @@ async fn a_secret_is_shown_the_first_time_only() {
 #[tokio::test]
 async fn keys_that_are_no_keys_are_refused() {
     let house = House::new().await;
-    for bad in ["", &"k".repeat(256), "k\u{e9}"] {
+    for bad in ["", &"k".repeat(256), "k\u{e9}", "a\tb"] {
         let answer = post(&house, "/v1/scripts", bad, &json!({ "name": "one" })).await;
         answer.problem(400, "invalid_idempotency_key");
     }

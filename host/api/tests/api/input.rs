@@ -26,6 +26,7 @@ async fn each_mistake_is_named_with_its_place() {
         ("PATCH", &script, json!({ "name": null }), "name", "required"),
         ("PATCH", &script, json!({ "id": "scr_1" }), "id", "unknown_field"),
         ("PATCH", &script, json!({ "published_version": 1 }), "published_version", "unknown_field"),
+        ("PATCH", &script, json!({ "nmae": null }), "nmae", "unknown_field"),
         ("PATCH", &script, json!([]), "", "invalid"),
         ("POST", "/v1/numbers", json!({ "address": "" }), "address", "invalid"),
         ("POST", "/v1/numbers", json!({ "address": "1", "max_concurrent": 0 }), "max_concurrent", "out_of_range"),
