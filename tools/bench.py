@@ -1,0 +1,746 @@
+#!/usr/bin/env python3
+"""`make bench`: what a host carries, measured from outside.
+
+    tools/bench.py [latency] [rate] [media] [keys] [scripts] [--free] [--calls 500,1000,2000]
+
+SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio, the host is the release binary with an
+empty data folder for each run. On a machine with more than one core the host gets core 0 alone and the load the others, so
+that "on one core" means that; --free lets the scheduler decide. CPU is the host process's own time (user and system), so
+that what else runs on the machine does not count; how much that was is told beside each figure.
+
+Prints a table and writes target/bench/results.json. Without names, all parts.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BINARY = Path(os.environ.get("CALLBOX", ROOT / "target/release/callbox"))
+LOAD = Path(os.environ.get("CALLBOX_LOAD", ROOT / "target/release/callbox-load"))
+GUEST = ROOT / "target/guests/bench.wasm"
+RUN = ROOT / "target/bench"
+NUMBER = "7000"
+TICK = os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+# Linux's number; Python knows it from 3.14 on.
+SO_TIMESTAMPNS = 35
+PARTS = ["latency", "rate", "media", "keys", "scripts"]
+
+
+class Failed(Exception):
+    """A measurement could not be made; the text says what to look at."""
+
+
+def say(text: str):
+    print(text, flush=True)
+
+
+# ---- the machine
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, all its threads, without its children."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def cpu_by_thread(pid: int) -> dict:
+    """The same by the threads' names, numbers left out."""
+    times = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            text = (task / "stat").read_text()
+        except OSError:
+            continue
+        name = text[text.index("(") + 1:text.rindex(")")].rstrip("0123456789-").removeprefix("sqlx-") or "?"
+        fields = text.rpartition(")")[2].split()
+        times[name] = times.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICK
+    return times
+
+
+def busy_s() -> float:
+    """CPU time of the whole machine that was not idle."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    return (sum(fields[:3]) + sum(fields[5:8])) / TICK
+
+
+def memory_kib(pid: int) -> dict:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text() + Path(f"/proc/{pid}/status").read_text()
+    found = {}
+    for line in rollup.splitlines():
+        name, _, rest = line.partition(":")
+        if name in ("Rss", "Private_Dirty", "VmPTE"):
+            found[name] = int(rest.split()[0])
+    return found
+
+
+class Window:
+    """What a span of time cost: the host, its load, and what else ran."""
+
+    def __init__(self, host, load: list):
+        self.host, self.load = host, load
+        self.began = time.monotonic()
+        self.first = (cpu_s(host.pid), [cpu_s(pid) for pid in load], busy_s(), cpu_by_thread(host.pid))
+
+    def close(self) -> dict:
+        span = time.monotonic() - self.began
+        host, load, busy, threads = self.first
+        mine = cpu_s(self.host.pid) - host
+        # A generator that has ended is not known any more; its time counts as others'.
+        loads = sum(max(0.0, cpu_s(pid) - before) for pid, before in zip(self.load, load))
+        others = max(0.0, busy_s() - busy - mine - loads)
+        now = cpu_by_thread(self.host.pid)
+        by_thread = {name: round((spent - threads.get(name, 0.0)) / span, 4) for name, spent in now.items()}
+        return {
+            "seconds": round(span, 2), "host_cores": mine / span, "load_cores": loads / span,
+            "other_cores": others / span,
+            "threads": {name: cores for name, cores in sorted(by_thread.items(), key=lambda i: -i[1]) if cores > 0.001},
+        }
+
+
+def machine() -> dict:
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) // (1 << 20)
+    git = lambda *args: subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    dirty = "+" if git("status", "--porcelain", "--untracked-files=no", "--", "host") else ""
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": memory, "kernel": platform.release(),
+            "commit": git("rev-parse", "--short", "HEAD") + dirty, "load_average": os.getloadavg()[0],
+            "command": " ".join(["tools/bench.py", *sys.argv[1:]]), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+
+
+# ---- the programs
+
+
+class Pinned:
+    """Which cores whom."""
+
+    def __init__(self, free: bool, nice: int):
+        apart = len(CORES) > 1 and not free
+        self.nice = nice
+        self.host = CORES[:1] if apart else CORES
+        self.load = CORES[1:] if apart else CORES
+
+    def command(self, cores: list, command: list) -> list:
+        nice = ["nice", "-n", str(self.nice)] if self.nice else []
+        return ["taskset", "-c", ",".join(map(str, cores)), *nice, *map(str, command)]
+
+
+class Program:
+    """A child with its lines of output, stopped when the part is over."""
+
+    def __init__(self, command: list, **options):
+        self.lines: list = []
+        self.changed = threading.Condition()
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+        self.pid = self.process.pid
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.lines.append(json.loads(line))
+                self.changed.notify_all()
+        with self.changed:
+            self.lines.append(None)
+            self.changed.notify_all()
+
+    def next(self, timeout: float = 20):
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.lines, timeout):
+                raise Failed(f"{self.process.args[-1]} says nothing")
+            return self.lines.pop(0)
+
+
+class Host(Program):
+    """A release host on free ports with an empty data folder."""
+
+    def __init__(self, pinned: Pinned, **settings):
+        self.data = RUN / "data"
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(parents=True)
+        self.log = RUN / "host.log"
+        settings = {
+            "HTTP__REQUESTS_PER_SECOND": 1000, "SIP__INVITES_PER_SECOND": 100_000,
+            "SIP__REQUESTS_PER_SECOND_PER_SOURCE": 0, "CALLS__MAX": 3000, "CALLS__DRAIN_MS": 3000, **settings,
+        }
+        env = os.environ | {f"CALLBOX_{name}": str(value) for name, value in settings.items()}
+        command = [BINARY, "serve", "--data-dir", self.data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0",
+                   "--advertise", "127.0.0.1", "--log", os.environ.get("BENCH_LOG", "info")]
+        super().__init__(pinned.command(pinned.host, command), stderr=open(self.log, "w"), env=env)
+        key = None
+        while True:
+            event = self.next(60)
+            if event is None:
+                raise Failed(f"the host did not start; see {self.log}")
+            if event["event"] == "first_key":
+                key = event["key"]
+            if event["event"] == "ready":
+                break
+        self.base, self.key = f"http://{event['http']}", key
+        self.sip = next(text.split()[1] for text in event["sip"] if text.startswith("udp"))
+
+    def api(self, method: str, path: str, body=None):
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data=data, method=method)
+        request.add_header("authorization", f"Bearer {self.key}")
+        kind = "application/wasm" if isinstance(body, bytes) else "application/json"
+        if data is not None:
+            request.add_header("content-type", kind)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                text = response.read()
+                return json.loads(text) if text else None
+        except urllib.error.HTTPError as error:
+            raise Failed(f"{method} {path} answered {error.code}: {error.read().decode(errors='replace')}") from error
+
+    def publish(self):
+        """The bench guest on its number, compiled by the optimising compiler."""
+        script = self.api("POST", "/v1/scripts", {"name": "bench"})["id"]
+        version = self.api("POST", f"/v1/scripts/{script}/versions", GUEST.read_bytes())["version"]
+        self.api("PUT", f"/v1/scripts/{script}/bindings", {})
+        self.api("POST", f"/v1/scripts/{script}/publish", {"version": version})
+        self.api("POST", "/v1/numbers", {"address": NUMBER, "script_id": script})
+        for _ in range(200):
+            if "optimised; new calls" in self.log.read_text():
+                return
+            time.sleep(0.1)
+        raise Failed(f"the script was not optimised; see {self.log}")
+
+    def stop(self) -> dict:
+        """Ends it; what it counted."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise Failed(f"the host did not stop; see {self.log}") from None
+        while (event := self.next(5)) is not None:
+            if event["event"] == "stopped":
+                return event
+        raise Failed(f"the host ended without its figures; see {self.log}")
+
+
+class Audio(Program):
+    """The far end of all calls' audio."""
+
+    def __init__(self, pinned: Pinned, press_ms: int = 0):
+        command = [LOAD, "127.0.0.1:0", *([press_ms] if press_ms else [])]
+        super().__init__(pinned.command(pinned.load, command), stdin=subprocess.PIPE)
+        self.port = int(self.next()["address"].rpartition(":")[2])
+
+    def reset(self):
+        self._order("reset")
+
+    def report(self) -> dict:
+        self._order("report")
+        return self.next()
+
+    def _order(self, word: str):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+INVITE = """
+      INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport
+      From: <sip:bench@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+      To: <sip:[service]@[remote_ip]:[remote_port]>
+      Call-ID: [call_id]
+      CSeq: 1 INVITE
+      Contact: <sip:bench@[local_ip]:[local_port]>
+      Max-Forwards: 70
+      X-Bench-Mode: {mode}
+      Content-Type: application/sdp
+      Content-Length: [len]
+
+      v=0
+      o=bench 1 1 IN IP4 [local_ip]
+      s=-
+      c=IN IP4 [local_ip]
+      t=0 0
+      m=audio {port} RTP/AVP 0 8 101
+      a=rtpmap:0 PCMU/8000
+      a=rtpmap:8 PCMA/8000
+      a=rtpmap:101 telephone-event/8000
+      a=fmtp:101 0-16
+      a=ptime:20
+"""
+REQUEST = """
+      {method} {uri} SIP/2.0
+      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch};rport
+      From: <sip:bench@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+      To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+      Call-ID: [call_id]
+      CSeq: {number} {method}
+      Max-Forwards: 70
+      Content-Length: 0
+
+"""
+OK = """
+      SIP/2.0 200 OK
+      [last_Via:]
+      [last_From:]
+      [last_To:]
+      [last_Call-ID:]
+      [last_CSeq:]
+      Content-Length: 0
+
+"""
+
+
+def scenario(mode: str, port: int, hold_ms: int = 0) -> str:
+    """A call: the host hangs up, or we do after `hold_ms`. Time 1 is to the 200."""
+    send = lambda text, more="": f"<send{more}><![CDATA[{text}]]></send>"
+    request = lambda method, number, branch="[branch]", uri="[next_url]": REQUEST.format(
+        method=method, number=number, branch=branch, uri=uri)
+    steps = [
+        send(INVITE.format(mode=mode, port=port), ' retrans="500" start_rtd="1"'),
+        '<recv response="100" optional="true"/>',
+        '<recv response="180" optional="true"/>',
+        '<recv response="503" optional="true" next="1"/>',
+        '<recv response="200" rrs="true" rtd="1"/>',
+        send(request("ACK", 1)),
+    ]
+    if hold_ms:
+        steps += [f'<pause milliseconds="{hold_ms}"/>', send(request("BYE", 2), ' retrans="500"'),
+                  '<recv response="200" next="2"/>']
+    else:
+        steps += ['<recv request="BYE"/>', send(OK, ' next="2"')]
+    # The ACK of a refusal belongs to the INVITE's transaction (RFC 3261 §17.1.1.3).
+    refused = request("ACK", 1, f"[branch-{len(steps)}]", "sip:[service]@[remote_ip]:[remote_port]")
+    steps += ['<label id="1"/>', send(refused), '<label id="2"/>']
+    return '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="bench">\n' + "\n".join(steps) + "\n</scenario>\n"
+
+
+class Sipp:
+    """Some SIPp processes that share a load."""
+
+    def __init__(self, pinned: Pinned, host: Host, text: str, rate: float, calls: int, processes: int = 1, seconds: int = 90):
+        self.folders, self.processes = [], []
+        for n in range(processes):
+            folder = RUN / f"sipp-{n}"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            (folder / "bench.xml").write_text(text)
+            share = [calls // processes + (n < calls % processes), rate / processes]
+            command = ["sipp", host.sip, "-sf", "bench.xml", "-s", NUMBER, "-i", "127.0.0.1", "-m", share[0], "-l", 100_000,
+                       "-r", max(1, round(share[1])), "-rp", 1000, "-nostdin", "-timer_resol", 1,
+                       "-trace_stat", "-fd", 1, "-trace_rtt", "-rtt_freq", 1, "-trace_err", "-timeout", seconds,
+                       "-recv_timeout", 60_000, "-max_socket", 2000]
+            process = subprocess.Popen(pinned.command(pinned.load, command), cwd=folder,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.folders.append(folder)
+            self.processes.append(process)
+        self.pids = [process.pid for process in self.processes]
+
+    def wait(self, seconds: float) -> dict:
+        """What came of it, once all calls are over."""
+        deadline = time.monotonic() + seconds
+        for process in self.processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise Failed(f"SIPp did not come to its end; see {self.folders[0]}") from None
+        return self.result()
+
+    def result(self) -> dict:
+        total = {"calls": 0, "failed": 0, "retransmissions": 0, "rtt_ms": [], "first": None, "last": None}
+        for folder in self.folders:
+            stat = next(folder.glob("bench_*_.csv"))
+            head, *rows = [line.split(";") for line in stat.read_text().splitlines() if line]
+            last = dict(zip(head, rows[-1]))
+            total["calls"] += int(last["TotalCallCreated"])
+            total["failed"] += int(last["FailedCall(C)"])
+            total["retransmissions"] += int(last["Retransmissions(C)"])
+            for file in folder.glob("*_rtt.csv"):
+                for line in file.read_text().splitlines():
+                    fields = line.split(";")
+                    if len(fields) >= 3 and fields[2].strip() == "1":
+                        total["rtt_ms"].append(float(fields[1]))
+        return total
+
+    def stop(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+class Prober(threading.Thread):
+    """Places short calls too, and takes the kernel's time of arrival of each 200: SIPp counts in ticks of 4 ms."""
+
+    def __init__(self, host: Host, port: int, rate: float, seconds: float):
+        super().__init__(daemon=True)
+        self.rate, self.calls, self.port = rate, int(rate * seconds), port
+        address, _, remote = host.sip.rpartition(":")
+        self.remote = (address, int(remote))
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.sent, self.answered_ms, self.others = {}, [], 0
+        self.start()
+
+    def text(self, template: str, call: int, to_tag: str = "", **values) -> bytes:
+        local = self.socket.getsockname()
+        words = {
+            "service": NUMBER, "remote_ip": self.remote[0], "remote_port": self.remote[1], "transport": "UDP",
+            "local_ip": local[0], "local_port": local[1], "pid": "p", "call_number": call, "next_url": values.get("uri"),
+            "branch": f"z9hG4bK{values.get('method', 'INVITE')}{call}", "call_id": f"{call}@probe", "peer_tag_param": to_tag,
+        }
+        text = template.format(mode="", port=self.port, branch="[branch]", **values)
+        for name, value in words.items():
+            text = text.replace(f"[{name}]", str(value))
+        head, _, body = text.lstrip("\n").partition("\n\n")
+        head, body = ("".join(line.strip() + "\r\n" for line in part.splitlines() if line.strip()) for part in (head, body))
+        return (head.replace("[len]", str(len(body))) + "\r\n" + body).encode()
+
+    def run(self):
+        began = time.monotonic()
+        placed = 0
+        while placed < self.calls or time.monotonic() < began + self.calls / self.rate + 3:
+            now = time.monotonic()
+            due = began + placed / self.rate
+            if placed < self.calls and now >= due:
+                invite = self.text(INVITE, placed)
+                self.sent[placed] = time.time_ns()
+                self.socket.sendto(invite, self.remote)
+                placed += 1
+                continue
+            ready, _, _ = select.select([self.socket], [], [], max(0.0, due - now) if placed < self.calls else 0.1)
+            if ready:
+                self.take(*self.socket.recvmsg(4096, 64)[:2])
+
+    def take(self, data: bytes, control: list):
+        head = data.decode(errors="replace").split("\r\n\r\n")[0].split("\r\n")
+        fields = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head[1:]}
+        call = int(fields["call-id"].split("@")[0])
+        if head[0].startswith("BYE "):
+            kept = [line for line in head[1:] if line.split(":")[0].lower() in ("via", "from", "to", "call-id", "cseq")]
+            self.socket.sendto("\r\n".join(["SIP/2.0 200 OK", *kept, "Content-Length: 0", "", ""]).encode(), self.remote)
+        elif head[0].startswith("SIP/2.0 200") and call in self.sent:
+            seconds, nanoseconds = struct.unpack("qq", control[0][2][:16])
+            self.answered_ms.append((seconds * 1_000_000_000 + nanoseconds - self.sent.pop(call)) / 1e6)
+            tag = ";tag=" + fields["to"].partition(";tag=")[2]
+            uri = fields["contact"].partition("<")[2].partition(">")[0]
+            self.socket.sendto(self.text(REQUEST, call, tag, method="ACK", number=1, uri=uri), self.remote)
+        elif not head[0].startswith("SIP/2.0 1"):
+            self.others += 1
+
+    def result(self) -> list:
+        self.join()
+        self.socket.close()
+        if self.others or len(self.answered_ms) != self.calls:
+            raise Failed(f"{len(self.answered_ms)} of {self.calls} probing calls were answered, {self.others} otherwise")
+        return self.answered_ms
+
+
+class Stage:
+    """A host, its audio, and calls to it; all ended at the end of `with`."""
+
+    def __init__(self, pinned: Pinned, press_ms: int = 0, **settings):
+        self.pinned = pinned
+        self.audio = Audio(pinned, press_ms)
+        self.sipps: list = []
+        try:
+            self.host = Host(pinned, **settings)
+            self.figures = None
+            self.host.publish()
+            # The voice renders the words once, the pool and the books take their first calls.
+            self.calls("", 20, 40).wait(30)
+        except BaseException:
+            self.close()
+            raise
+
+    def calls(self, mode: str, rate: float, calls: int, hold_ms: int = 0, processes: int = 1, seconds: int = 90) -> Sipp:
+        sipp = Sipp(self.pinned, self.host, scenario(mode, self.audio.port, hold_ms), rate, calls, processes, seconds)
+        self.sipps.append(sipp)
+        return sipp
+
+    def window(self) -> Window:
+        return Window(self.host, [self.audio.pid] + [pid for sipp in self.sipps for pid in sipp.pids])
+
+    def stop(self) -> dict:
+        """The host's own figures."""
+        self.figures = self.host.stop()
+        return self.figures
+
+    def close(self):
+        for sipp in self.sipps:
+            sipp.stop()
+        host = getattr(self, "host", None)
+        if host is not None and host.process.poll() is None:
+            host.process.kill()
+            host.process.wait()
+        self.audio.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def percentile(values: list, permille: int) -> float:
+    values = sorted(values)
+    return values[min(len(values) - 1, -(-len(values) * permille // 1000) - 1)] if values else float("nan")
+
+
+# ---- the measurements
+
+
+def latency(pinned: Pinned, _) -> dict:
+    found = {}
+    for rate in (50, 200):
+        seconds = 20
+        with Stage(pinned) as stage:
+            share = rate // 4 if rate > 50 else rate // 2
+            sipp = stage.calls("", rate - share, (rate - share) * seconds, processes=2, seconds=seconds + 30)
+            prober = Prober(stage.host, stage.audio.port, share, seconds)
+            time.sleep(1)
+            window = stage.window()
+            time.sleep(seconds - 2)
+            cost = window.close()
+            result, times = sipp.wait(40), prober.result()
+            figures = stage.stop()
+        found[rate] = {
+            "calls": result["calls"], "failed": result["failed"], "retransmissions": result["retransmissions"],
+            "samples": len(times),
+            "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "p999_ms": percentile(times, 999),
+            "max_ms": max(times, default=float("nan")), "cpu_ms_per_call": cost["host_cores"] / rate * 1000, **cost,
+            "host": figures["sip"],
+        }
+        row = found[rate]
+        say(f"   {rate} calls/s: INVITE → 200 p50 {row['p50_ms']:.2f}, p99 {row['p99_ms']:.2f}, max {row['max_ms']:.2f} ms of {row['samples']}; "
+            f"{row['failed']} failed, {row['retransmissions']} retransmitted; {row['cpu_ms_per_call']:.2f} ms CPU a call")
+        say(f"      {cost['threads']}; others {cost['other_cores']:.2f} cores")
+    return found
+
+
+def burst(pinned: Pinned, rate: int, seconds: int, **settings) -> dict:
+    """So many short calls a second for so long, on a host of their own."""
+    with Stage(pinned, **settings) as stage:
+        sipp = stage.calls("", rate, rate * seconds, processes=2 if rate < 800 else 3, seconds=seconds + 40)
+        time.sleep(1)
+        window = stage.window()
+        time.sleep(seconds - 2)
+        cost = window.close()
+        result = sipp.wait(seconds + 60)
+        figures = stage.stop()["sip"]
+    answered = result["rtt_ms"]
+    return {
+        "rate": rate, "seconds": seconds, "calls": result["calls"], "failed": result["failed"],
+        "answered": len(answered), "refused": sum(figures["shed"].values()),
+        "in_time": sum(1 for ms in answered if ms <= 500),
+        "retransmissions": result["retransmissions"], "host_retransmissions": figures["retransmissions_sent"],
+        "host_saw_again": figures["retransmissions_received"],
+        "p50_ms": percentile(answered, 500), "p99_ms": percentile(answered, 990),
+        "cpu_ms_per_call": cost["host_cores"] / rate * 1000, "host": figures, **cost,
+    }
+
+
+def clean(row: dict) -> bool:
+    spoilt = row["failed"] + row["retransmissions"] + row["host_retransmissions"] + row["host_saw_again"] + row["refused"]
+    return spoilt == 0 and row["answered"] == row["calls"]
+
+
+def told_burst(row: dict) -> str:
+    return (f"   {row['rate']} calls/s: {row['answered']} of {row['calls']} answered, {row['in_time']} within 500 ms, "
+            f"{row['refused']} refused, {row['failed']} failed, retransmitted {row['retransmissions']} by SIPp, "
+            f"{row['host_retransmissions']} by the host; p99 {row['p99_ms']:.0f} ms, host {row['host_cores']:.2f} cores "
+            f"({row['cpu_ms_per_call']:.2f} ms a call), load {row['load_cores']:.2f}, others {row['other_cores']:.2f}")
+
+
+def rate(pinned: Pinned, _) -> dict:
+    steps, best = [], 0
+    for offered in (200, 300, 400, 500, 600, 800, 1000):
+        row = burst(pinned, offered, 8)
+        steps.append(row)
+        say(told_burst(row))
+        if not clean(row):
+            break
+        best = offered
+    if best and steps[-1]["rate"] > best:
+        between = (best + steps[-1]["rate"]) // 2
+        row = burst(pinned, between, 8)
+        steps.append(row)
+        say(told_burst(row))
+        best = between if clean(row) else best
+    found = {"steps": steps, "sustained": best}
+    if best:
+        say(f"   twice as many as {best}, with the host told its limit, then without")
+        found["overload_limited"] = burst(pinned, 2 * best, 15, SIP__INVITES_PER_SECOND=best)
+        say(told_burst(found["overload_limited"]))
+        found["overload_unlimited"] = burst(pinned, 2 * best, 15)
+        say(told_burst(found["overload_unlimited"]))
+    return found
+
+
+def media(pinned: Pinned, options) -> dict:
+    found = {}
+    for calls in options.calls:
+        rate, seconds = 200, 12
+        setup = calls / rate
+        hold = int((setup + 3 + seconds + 2) * 1000)
+        with Stage(pinned) as stage:
+            time.sleep(1)
+            before = memory_kib(stage.host.pid)
+            sipp = stage.calls("talk", rate, calls, hold_ms=hold, seconds=180)
+            time.sleep(setup + 3)
+            stage.audio.reset()
+            window = stage.window()
+            time.sleep(seconds)
+            cost = window.close()
+            audio = stage.audio.report()
+            after = memory_kib(stage.host.pid)
+            result = sipp.wait(setup + 60)
+            figures = stage.stop()
+        row = {
+            "calls": calls, "up": audio["streams"], "failed": result["failed"], **cost,
+            "percent_of_core_per_call": cost["host_cores"] / calls * 100,
+            "kib_per_call": {name: (after[name] - before[name]) / calls for name in before},
+            "audio": audio, "host_media": figures["media"],
+        }
+        found[calls] = row
+        gaps, own = audio["gaps"], figures["media"]["gaps"]
+        say(f"   {audio['streams']} of {calls} calls up: {cost['host_cores']:.3f} cores = {row['percent_of_core_per_call']:.4f} % a call "
+            f"{cost['threads']}; {row['kib_per_call']['Private_Dirty']:.0f} KiB a call; load {cost['load_cores']:.2f}, "
+            f"others {cost['other_cores']:.2f} cores")
+        say(f"      gaps at the receiver p50 {gaps['p50_ms']:.1f}, p99 {gaps['p99_ms']:.1f}, max {gaps['max_ms']:.1f} ms, "
+            f"{gaps['above_40_ms']} of {gaps['count']} above 40 ms; by the host's own histogram p99 {own['p99_ms']:.1f}, "
+            f"max {own['max_ms']:.1f}; {audio['lost']} lost; {result['failed']} failed")
+    return found
+
+
+def keys(pinned: Pinned, _) -> dict:
+    calls = 400
+    with Stage(pinned, press_ms=800) as stage:
+        sipp = stage.calls("keys", 40, calls, seconds=60)
+        result = sipp.wait(60)
+        audio = stage.audio.report()
+        stage.stop()
+    cut, answer = audio["key_to_last_packet"], audio["key_to_answer"]
+    say(f"   {audio['pressed']} keys, {cut['count']} prompts cut: last packet p50 {cut['p50_ms']:.1f}, p99 {cut['p99_ms']:.1f}, "
+        f"max {cut['max_ms']:.1f} ms after the key; first packet of the answer p50 {answer['p50_ms']:.1f}, "
+        f"p99 {answer['p99_ms']:.1f} ms; {result['failed']} failed")
+    return {"calls": calls, "failed": result["failed"], "pressed": audio["pressed"], "last_packet": cut, "answer": answer}
+
+
+def scripts(pinned: Pinned, _) -> dict:
+    command = ["cargo", "bench", "--quiet", "-p", "callbox", "--bench", "script", "--", GUEST]
+    done = subprocess.run(pinned.command(pinned.host if len(CORES) < 2 else CORES, command), cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"cargo bench: {done.stderr[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    instantiate, calls, waiting = found["instantiate_us"], found["host_call_ns"], found["suspended"]
+    say(f"   {found['size']} bytes, {found['tier']}: instantiate best {instantiate['best']:.1f}, p50 {instantiate['p50']:.1f}, "
+        f"p99 {instantiate['p99']:.1f} µs of CPU; a short script p50 {found['short_script_us']['p50']:.0f} µs")
+    say(f"   a host call: {calls['now']:.0f} ns, with a text {calls['set_32_bytes']:.0f} ns, through a task {calls['now_through_a_task']:.0f} ns")
+    say(f"   {waiting['count']} suspended: {waiting['private_dirty_kib']:.1f} KiB private dirty each, "
+        f"page tables {waiting['page_tables_kib']:.1f} KiB")
+    return found
+
+
+# ---- the table
+
+
+def table(found: dict) -> list:
+    rows = []
+    add = lambda what, aim, value: rows.append((what, aim, value))
+    for rate_, row in found.get("latency", {}).items():
+        aim = "p99 < 10 ms" if rate_ == 200 else ""
+        add(f"INVITE → 200 at {rate_} calls/s", aim, f"p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
+    if "rate" in found:
+        row = found["rate"]
+        add("short calls/s on one core, nothing failed or sent twice", "300", f"{row['sustained']}")
+        for name, label in (("overload_limited", "with the limit set"), ("overload_unlimited", "without a limit")):
+            if name in row:
+                over = row[name]
+                add(f"twice that ({over['rate']}/s), {label}: answered within 500 ms", "",
+                    f"{over['in_time'] / over['seconds']:.0f}/s; {over['refused']} refused, {over['failed']} failed")
+    for calls, row in found.get("media", {}).items():
+        gaps = row["audio"]["gaps"]
+        add(f"{calls} calls, prompt playing, RTP both ways", "1500 on one core" if calls == 1500 else "",
+            f"{row['host_cores']:.2f} cores, {row['percent_of_core_per_call']:.3f} % of a core and "
+            f"{row['kib_per_call']['Private_Dirty']:.0f} KiB a call")
+        add(f"   gaps in the outgoing RTP at {calls} calls", "max ≤ 40 ms",
+            f"p50 {gaps['p50_ms']:.1f}, p99 {gaps['p99_ms']:.1f}, max {gaps['max_ms']:.1f} ms, {gaps['above_40_ms']} above 40 ms")
+    if "keys" in found:
+        row = found["keys"]
+        add("key → last packet of the prompt", "", f"p50 {row['last_packet']['p50_ms']:.1f} ms, p99 {row['last_packet']['p99_ms']:.1f} ms")
+        add("key → first packet of the answer", "", f"p50 {row['answer']['p50_ms']:.1f} ms, p99 {row['answer']['p99_ms']:.1f} ms")
+    if "scripts" in found:
+        row = found["scripts"]
+        add("instantiate a Rust script", "< 20 µs CPU", f"p50 {row['instantiate_us']['p50']:.1f} µs, p99 {row['instantiate_us']['p99']:.1f} µs")
+        add("host call", "", f"{row['host_call_ns']['now']:.0f} ns; through the call's task {row['host_call_ns']['now_through_a_task']:.0f} ns")
+        add("suspended Rust script", "< 100 KiB", f"{row['suspended']['private_dirty_kib']:.0f} KiB private dirty")
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which; all by default")
+    parser.add_argument("--free", action="store_true", help="do not pin the host and its load to cores of their own")
+    parser.add_argument("--nice", type=int, default=0, help="priority of the host and its load, where others use the machine")
+    parser.add_argument("--calls", type=lambda text: [int(n) for n in text.split(",")], default=[500, 1000, 2000],
+                        help="concurrent calls of the part media")
+    options = parser.parse_args()
+    for needed in (BINARY, LOAD, GUEST):
+        if not needed.exists():
+            raise Failed(f"{needed} is not there: make bench builds it")
+    RUN.mkdir(parents=True, exist_ok=True)
+    about = machine()
+    say(f"== {about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, Linux {about['kernel']}, commit {about['commit']}, "
+        f"load average {about['load_average']:.1f}")
+    pinned = Pinned(options.free, options.nice)
+    os.sched_setaffinity(0, pinned.load)
+    found = {}
+    for name in options.parts or PARTS:
+        say(f"== {name}")
+        began = time.monotonic()
+        found[name] = globals()[name](pinned, options)
+        say(f"   ({time.monotonic() - began:.0f} s)")
+    (RUN / "results.json").write_text(json.dumps({"about": about, **found}, indent=1))
+    rows = [("what", "aim", "measured"), *table(found)]
+    widths = [max(len(row[n]) for row in rows) for n in range(3)]
+    say("")
+    say(f"{about['when']}, `{about['command']}`, commit {about['commit']}")
+    for n, row in enumerate(rows):
+        say("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |")
+        if n == 0:
+            say("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)
