@@ -262,7 +262,7 @@ pub(crate) struct Accepted {
 
 /// A call that is over is a conflict; one that never was is not found.
 async fn reached(api: &Api, tenant: &TenantId, call: &str, told: Result<(), LiveError>) -> Result<(), Problem> {
-    if told == Err(LiveError::NotRunning) {
+    if told == Err(LiveError::NotRunning) && !api.platform().is_open(tenant, &CallId(call.to_owned())) {
         api.store().call(tenant, call).await?;
     }
     Ok(told?)
@@ -274,14 +274,17 @@ pub(crate) async fn find(api: &Api, tenant: &TenantId, call: &str) -> Result<(Ca
     let id = CallId(call.to_owned());
     let until = Instant::now() + BETWEEN;
     loop {
-        // First the call itself: one that does not run any more has its record in the books.
-        let live = api.platform().snapshot(tenant, &id).await;
-        match (live, api.store().call(tenant, call).await) {
-            (_, Ok(call)) if call.summary.state == CallState::Completed => return Ok((call, None)),
-            (Ok(snapshot), Ok(call)) => return Ok((so_far(call, &snapshot)?, Some(snapshot))),
-            (Err(LiveError::NotRunning), Err(error)) => return Err(error.into()),
-            (_, Err(error)) if !matches!(error, StoreError::NotFound { .. }) => return Err(error.into()),
-            _ => {}
+        // First the call itself: when its books are closed, the store has all of it.
+        let open = api.platform().is_open(tenant, &id);
+        let live = if open { api.platform().snapshot(tenant, &id).await.ok() } else { None };
+        match (api.store().call(tenant, call).await, live) {
+            (Ok(call), _) if call.summary.state == CallState::Completed => return Ok((call, None)),
+            (Ok(call), Some(snapshot)) => return Ok((so_far(call, &snapshot)?, Some(snapshot))),
+            // Left behind: it is closed at the next start of its host.
+            (Ok(call), None) if !open => return Ok((call, None)),
+            (Err(StoreError::NotFound { .. }), _) if open => {}
+            (Err(error), _) => return Err(error.into()),
+            (Ok(_), None) => {}
         }
         if Instant::now() >= until {
             return Err(Problem::unavailable("call_between_states", "the call is just being written down", 1));

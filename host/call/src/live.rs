@@ -115,6 +115,11 @@ impl LiveCalls {
         let _ = count.wait_for(|count| *count == 0).await;
     }
 
+    /// Whether it is a tenant's call whose books are not closed: it runs, or ends just now.
+    pub(crate) fn has(&self, tenant: &str, id: &CallId) -> bool {
+        self.lock().get(id).is_some_and(|call| call.tenant == tenant)
+    }
+
     /// Sends a command to a tenant's call.
     pub(crate) fn send(&self, tenant: &str, id: &CallId, command: CallCommand) -> Result<(), LiveError> {
         let calls = self.lock();

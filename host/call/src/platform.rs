@@ -139,6 +139,13 @@ impl Platform {
         &self.inner.policy.recordings
     }
 
+    /// Whether the books of a tenant's call are open: it runs, or it is over and its record is just being stored. Once
+    /// they are closed the store has all of it.
+    #[must_use]
+    pub fn is_open(&self, tenant: &TenantId, call: &CallId) -> bool {
+        self.inner.live.has(tenant.as_str(), call)
+    }
+
     /// How far a tenant's running call is.
     ///
     /// # Errors
