@@ -10,7 +10,6 @@ use crate::context::ContextFetcher;
 use crate::ledger::Ledger;
 use crate::leg::{Happening, SipLeg};
 use crate::live::{CallCommand, Snapshot};
-use crate::platform::CallPolicy;
 use callbox_dialogue::engine::{Engine, Input, Output};
 use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
 use callbox_dialogue::{CallId, EndCause, Setup, Time};
@@ -63,8 +62,17 @@ enum Wake {
     Deadline,
 }
 
-/// Runs a call to its end and writes it down. Returns when its record is kept.
-pub(crate) async fn run(parts: CallParts, policy: &CallPolicy) {
+/// Runs a call to its end and writes it down. Returns when its record is kept. `public_url` is the API's address in it.
+pub(crate) async fn run(parts: CallParts, public_url: &str) {
+    let rescue = parts.ledger.rescue();
+    let call = tokio::spawn(drive(parts, public_url.to_owned()));
+    if let Err(error) = call.await {
+        // A bug of ours: what the call held is given back by now, and its books are closed all the same.
+        rescue.close(&error.to_string()).await;
+    }
+}
+
+async fn drive(parts: CallParts, public_url: String) {
     let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began } = parts;
     let id = setup.info.id.clone();
     let (call_sender, calls) = mpsc::channel(1);
@@ -104,7 +112,7 @@ pub(crate) async fn run(parts: CallParts, policy: &CallPolicy) {
         actor.handle(wake).await;
         actor.drain().await;
     }
-    actor.close(policy).await;
+    actor.close(&public_url).await;
 }
 
 impl Actor {
@@ -209,14 +217,18 @@ impl Actor {
     fn log(&self, level: LogLevel, message: &str) {
         let call = &self.id;
         match level {
-            LogLevel::Debug => tracing::debug!(target: "script", %call, message),
-            LogLevel::Info => tracing::info!(target: "script", %call, message),
-            LogLevel::Warn => tracing::warn!(target: "script", %call, message),
-            LogLevel::Error => tracing::error!(target: "script", %call, message),
+            // As a field its line breaks are escaped: no script writes lines of ours.
+            LogLevel::Debug => tracing::debug!(target: "script", %call, said = message),
+            LogLevel::Info => tracing::info!(target: "script", %call, said = message),
+            LogLevel::Warn => tracing::warn!(target: "script", %call, said = message),
+            LogLevel::Error => tracing::error!(target: "script", %call, said = message),
         }
     }
 
-    async fn close(mut self, policy: &CallPolicy) {
+    async fn close(mut self, public_url: &str) {
+        // Nobody waits for an answer any more.
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
         self.stop.cancel();
         if let Some(script) = self.script.take() {
             match script.await {
@@ -234,7 +246,7 @@ impl Actor {
             talk_ms = record.talk_ms(),
             "call over"
         );
-        let (run, public_url) = (self.run, policy.public_url.as_str());
+        let run = self.run;
         self.ledger.complete(|start| completion::of(start, record, run, closing, recordings, public_url)).await;
     }
 }

@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const RETRY_AFTER: &str = "5";
 /// The header that carries the caller's own correlation id.
 const RELATION: &str = "x-call-relation-id";
+/// The longest that is kept, as through the API.
+const RELATION_BYTES: usize = 255;
 
 /// A refusal: SIP status, reason, headers, and why, for the log.
 struct Refusal {
@@ -84,6 +86,10 @@ impl Platform {
             .live
             .enter(&id, tenant, number, route.max_concurrent)
             .ok_or_else(|| Refusal::new(486, "Busy Here", "the number has as many calls as it may"))?;
+        // Again, now that whoever is told of the end of the host finds this call.
+        if inner.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::later("the host is going down"));
+        }
         let (media, media_events) = inner
             .rooms
             .media
@@ -135,7 +141,8 @@ impl Platform {
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
-        actor::run(CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began }, &inner.policy).await;
+        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began };
+        actor::run(parts, &inner.policy.public_url).await;
         drop(seat);
         Ok(())
     }
@@ -157,7 +164,11 @@ impl Platform {
         invite: &InviteInfo,
         created_at: UnixMs,
     ) -> CallStart {
-        let relation_id = invite.headers.iter().find(|(name, _)| name == RELATION).map(|(_, value)| value.clone());
+        let relation_id = invite
+            .headers
+            .iter()
+            .find(|(name, value)| name == RELATION && (1..=RELATION_BYTES).contains(&value.len()))
+            .map(|(_, value)| value.clone());
         CallStart {
             id: id.0.clone(),
             tenant_id: route.tenant_id.clone(),

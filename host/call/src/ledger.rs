@@ -1,6 +1,6 @@
 //! The books of one call while it runs: what must be kept is written as it
 //! happens, in order and off the call's own path, and once more, complete, at
-//! its end. What could not be written on the way is in the end's transaction.
+//! its end.
 
 use callbox_dialogue::leg::LegEvent;
 use callbox_dialogue::Time;
@@ -10,33 +10,74 @@ use callbox_store::outbox::NewPush;
 use callbox_store::{Store, StoreError, UnixMs};
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Entries waiting to be written: the engine's limit of pushes, and the rest of a call.
 const ENTRIES: usize = 128;
 
+/// How often a database that failed is asked whether it works again.
+const PROBE: Duration = Duration::from_millis(500);
+
 /// Whether results can be stored. While they cannot, new calls are refused.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub(crate) struct StoreHealth {
-    failing: Arc<AtomicBool>,
+    store: Store,
+    state: Arc<HealthState>,
 }
 
+#[derive(Default)]
+struct HealthState {
+    /// A write failed, and none has succeeded since.
+    failing: AtomicBool,
+    /// Records of calls that are over and could not be stored yet.
+    waiting: AtomicUsize,
+}
+
+/// A record that waits to be stored.
+struct Waiting(Arc<HealthState>);
+
 impl StoreHealth {
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, state: Arc::default() }
     }
 
-    pub(crate) fn saw<T>(&self, result: &Result<T, StoreError>) {
-        let failing = result.as_ref().is_err_and(StoreError::is_transient);
-        if self.failing.swap(failing, Ordering::Relaxed) != failing {
-            if failing {
-                tracing::error!("results cannot be stored: new calls are refused until they can");
-            } else {
-                tracing::info!("results can be stored again");
-            }
+    pub(crate) fn is_failing(&self) -> bool {
+        self.state.failing.load(Ordering::Relaxed) || self.state.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A write was tried. After one that failed the database is asked until it works: no call may come whose own
+    /// writes could tell.
+    fn wrote<T>(&self, result: &Result<T, StoreError>) {
+        if !result.as_ref().is_err_and(StoreError::is_transient) || self.state.failing.swap(true, Ordering::Relaxed) {
+            return;
         }
+        tracing::error!("results cannot be stored: new calls are refused until they can");
+        let this = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(PROBE).await;
+                match this.store.check().await {
+                    Err(error) if error.is_transient() => {}
+                    _ => break,
+                }
+            }
+            this.state.failing.store(false, Ordering::Relaxed);
+            tracing::info!("results can be stored again");
+        });
+    }
+
+    fn wait(&self) -> Waiting {
+        self.state.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self.state.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -66,6 +107,11 @@ impl Ledger {
         ledger
     }
 
+
+    /// What closes the books should the call's actor fail.
+    pub(crate) fn rescue(&self) -> Rescue {
+        Rescue { store: self.store.clone(), start: self.start.clone() }
+    }
 
     fn enter(&self, entry: Entry) {
         // A full queue means that the database is slow: what matters is in the last transaction.
@@ -111,12 +157,11 @@ impl Ledger {
         let mut completion = fill(&self.start);
         completion.pushes = self.pushes;
         let result = self.store.complete_call(completion.clone()).await;
-        self.health.saw(&result);
+        self.health.wrote(&result);
         let result = match result {
             Err(error) if error.is_transient() => {
-                let result = self.store.complete_call_at_last(completion).await;
-                self.health.saw(&result);
-                result
+                let _waiting = self.health.wait();
+                self.store.complete_call_at_last(completion).await
             }
             other => other,
         };
@@ -127,21 +172,121 @@ impl Ledger {
     }
 }
 
-/// Writes what happens, in order.
+/// Closes the books of a call whose actor failed.
+pub(crate) struct Rescue {
+    store: Store,
+    start: CallStart,
+}
+
+impl Rescue {
+    pub(crate) async fn close(self, why: &str) {
+        tracing::error!(call = self.start.id, why, "a call broke off: a bug of the host");
+        if let Err(error) = self.store.close_orphan(&self.start, "the host failed in the middle of the call").await {
+            tracing::error!(call = self.start.id, %error, "the call's record cannot be kept");
+        }
+    }
+}
+
+/// Writes what happens, in order, each until the database takes it.
 async fn write(store: Store, health: StoreHealth, start: CallStart, mut entries: mpsc::Receiver<Entry>) {
     while let Some(entry) = entries.recv().await {
-        let (what, result) = match entry {
-            Entry::Started => ("start", store.start_call(start.clone()).await),
-            Entry::Answered(at) => ("answer", store.mark_answered(&start, at).await),
-            Entry::Push(push) => ("push", store.enqueue_push(push).await.map(drop)),
-            Entry::Transferred(data) => {
-                let event = store.emit_call_event(&start.tenant_id, &start.id, "call.transferred", &data);
-                ("transfer", event.await.map(drop))
+        loop {
+            let result = entry.write(&store, &start).await;
+            health.wrote(&result);
+            match result {
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(call = start.id, entry = entry.name(), %error, "waits to be written");
+                    tokio::time::sleep(PROBE).await;
+                }
+                Err(error) => {
+                    tracing::error!(call = start.id, entry = entry.name(), %error, "cannot be written");
+                    break;
+                }
+                Ok(()) => break,
             }
-        };
-        health.saw(&result);
-        if let Err(error) = result {
-            tracing::error!(call = start.id, %error, what, "could not be written now; it is in the call's last transaction");
         }
+    }
+}
+
+impl Entry {
+    async fn write(&self, store: &Store, start: &CallStart) -> Result<(), StoreError> {
+        match self {
+            Self::Started => store.start_call(start.clone()).await,
+            Self::Answered(at) => store.mark_answered(start, *at).await,
+            Self::Push(push) => store.enqueue_push(push.clone()).await.map(drop),
+            Self::Transferred(data) => {
+                store.emit_call_event(&start.tenant_id, &start.id, "call.transferred", data).await.map(drop)
+            }
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Started => "start",
+            Self::Answered(_) => "answer",
+            Self::Push(_) => "push",
+            Self::Transferred(_) => "transfer",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use callbox_dialogue::call::{Direction, Party, Transport};
+    use callbox_store::calls::CallFilter;
+    use callbox_store::document::CallDocument;
+    use callbox_store::PageRequest;
+
+    fn begin(store: &Store) -> CallStart {
+        CallStart {
+            id: callbox_store::id::new("call"),
+            tenant_id: store.default_tenant().clone(),
+            host: "host".into(),
+            direction: Direction::Inbound,
+            transport: Transport::Sip,
+            caller: Party::default(),
+            callee: Party::default(),
+            number_id: None,
+            script: None,
+            relation_id: None,
+            external_id: None,
+            sip_call_id: None,
+            // Far more than fits where the disk is full.
+            parameters: Some(json!("x".repeat(1 << 20))),
+            created_at: store.now(),
+        }
+    }
+
+    /// A disk that is full for a while keeps new calls out, and nothing of the one that runs is lost.
+    #[tokio::test]
+    async fn what_cannot_be_written_now_is_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("callbox.db").display());
+        let store = Store::open(&url, &folder.path().join("artefacts")).await.unwrap();
+        let health = StoreHealth::new(store.clone());
+        let start = begin(&store);
+        store.limit_pages(1).await.unwrap();
+        let ledger = Ledger::new(store.clone(), health.clone(), start.clone());
+        while !health.is_failing() {
+            tokio::task::yield_now().await;
+        }
+        store.limit_pages(1_000_000).await.unwrap();
+        let listed = async || store.calls(&start.tenant_id, &CallFilter::default(), &PageRequest::default()).await.unwrap().data.len();
+        while listed().await == 0 || health.is_failing() {
+            tokio::task::yield_now().await;
+        }
+        ledger
+            .complete(|start| CallCompletion {
+                start: start.clone(),
+                document: CallDocument::begin(start),
+                timeline: Vec::new(),
+                tape: None,
+                recordings: Vec::new(),
+                pushes: Vec::new(),
+            })
+            .await;
+        let events = store.call_events(&start.tenant_id, &start.id).await.unwrap();
+        assert_eq!(events.last().map(|event| event.kind.as_str()), Some("call.completed"));
     }
 }

@@ -130,11 +130,14 @@ impl LiveCalls {
         })
     }
 
-    /// Sends a command to every call.
+    /// Sends a command to every call. It reaches those, too, that have as many commands waiting as they may.
     pub(crate) fn broadcast(&self, command: impl Fn() -> CallCommand) {
         for call in self.lock().values() {
-            // A call that takes no more commands is ending or will be told by its own limits.
-            let _ = call.commands.try_send(command());
+            if let Err(mpsc::error::TrySendError::Full(command)) = call.commands.try_send(command()) {
+                let commands = call.commands.clone();
+                // A call that ends first needs no command.
+                tokio::spawn(async move { _ = commands.send(command).await });
+            }
         }
     }
 }
@@ -144,5 +147,57 @@ impl Drop for Seat {
         let mut calls = self.live.lock();
         calls.remove(&self.id);
         self.live.count.send_replace(calls.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> CallId {
+        CallId(name.into())
+    }
+
+    #[test]
+    fn a_number_has_its_limit_and_a_seat_is_given_back() {
+        let live = LiveCalls::new();
+        let (one, _commands) = live.enter(&id("a"), "t", Some("n"), Some(1)).unwrap();
+        assert!(live.enter(&id("b"), "t", Some("n"), Some(1)).is_none());
+        let (_other, _commands) = live.enter(&id("c"), "t", Some("m"), Some(1)).unwrap();
+        assert_eq!(live.len(), 2);
+        drop(one);
+        assert_eq!(live.len(), 1);
+        assert!(live.enter(&id("b"), "t", Some("n"), Some(1)).is_some());
+    }
+
+    #[test]
+    fn a_call_is_reached_by_its_own_tenant_only() {
+        let live = LiveCalls::new();
+        let (_seat, mut commands) = live.enter(&id("a"), "t", None, None).unwrap();
+        let message = || CallCommand::Message("{}".into());
+        assert_eq!(live.send("other", &id("a"), message()), Err(LiveError::NotRunning));
+        assert_eq!(live.send("t", &id("b"), message()), Err(LiveError::NotRunning));
+        for _ in 0..COMMANDS {
+            assert_eq!(live.send("t", &id("a"), message()), Ok(()));
+        }
+        assert_eq!(live.send("t", &id("a"), message()), Err(LiveError::Busy));
+        commands.close();
+        assert_eq!(live.send("t", &id("a"), message()), Err(LiveError::NotRunning));
+    }
+
+    #[tokio::test]
+    async fn what_all_are_told_reaches_one_with_a_full_queue() {
+        let live = LiveCalls::new();
+        let (seat, mut commands) = live.enter(&id("a"), "t", None, None).unwrap();
+        for _ in 0..COMMANDS {
+            live.send("t", &id("a"), CallCommand::Message("{}".into())).unwrap();
+        }
+        live.broadcast(|| CallCommand::Drain { within: 1 });
+        for _ in 0..COMMANDS {
+            assert!(matches!(commands.recv().await, Some(CallCommand::Message(_))));
+        }
+        assert!(matches!(commands.recv().await, Some(CallCommand::Drain { within: 1 })));
+        drop(seat);
+        live.empty().await;
     }
 }

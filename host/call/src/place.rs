@@ -15,6 +15,7 @@ use callbox_store::calls::CallStart;
 use callbox_store::routing::{Route, Routing};
 use callbox_store::{StoreError, TenantId};
 use serde_json::Value;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -97,6 +98,10 @@ impl Platform {
             .live
             .enter(&id, tenant.as_str(), route.number_id.as_deref(), route.max_concurrent)
             .ok_or(PlaceError::Busy)?;
+        // Again, now that whoever is told of the end of the host finds this call.
+        if inner.draining.load(Ordering::Relaxed) {
+            return Err(PlaceError::Unavailable("the host is going down".into()));
+        }
         let unavailable = |error: callbox_media::MediaError| PlaceError::Unavailable(error.to_string());
         let (media, media_events) = inner.rooms.media.open(&id).map_err(unavailable)?;
         let created_at = inner.rooms.store.now();
@@ -145,9 +150,9 @@ impl Platform {
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began };
-        let policy = inner.policy.clone();
+        let public_url = inner.policy.public_url.clone();
         tokio::spawn(async move {
-            actor::run(parts, &policy).await;
+            actor::run(parts, &public_url).await;
             drop(seat);
         });
         Ok(id)

@@ -84,12 +84,13 @@ impl Platform {
     #[must_use]
     pub fn new(rooms: Rooms, policy: CallPolicy) -> Self {
         let outbound = Arc::new(policy.outbound.clone());
+        let health = StoreHealth::new(rooms.store.clone());
         let inner = Inner {
             rooms,
             policy,
             outbound,
             live: LiveCalls::new(),
-            health: StoreHealth::default(),
+            health,
             draining: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }

@@ -8,7 +8,7 @@
 //!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
 //! * Flags are those of `callbox serve --help`.
 
-use figment::Figment;
+use figment::{Figment, Source};
 use figment::providers::{Env, Format, Serialized, Toml};
 use miette::{Diagnostic, miette};
 use serde::{Deserialize, Serialize};
@@ -273,7 +273,13 @@ impl Config {
                 }
             }
         }
-        layers = layers.merge(Env::prefixed("CALLBOX_").ignore(AUTHOR_VARIABLES).split("__"));
+        layers = layers.merge(Env::prefixed("CALLBOX_").ignore(OTHER_VARIABLES).split("__"));
+        for path in TEXTS {
+            // Else a password of digits would be a number, and told to be wrong.
+            if let Ok(text) = std::env::var(variable(path)) {
+                layers = layers.merge((path, text));
+            }
+        }
         layers = layers.merge(Serialized::globals(flags));
         let config: Self = layers.extract().map_err(|error| ConfigError::from(&error))?;
         config.check()?;
@@ -292,6 +298,9 @@ impl Config {
         if self.sip.udp.is_empty() && self.sip.tcp.is_empty() {
             return Err(miette!(help = "for example sip.udp = [\"0.0.0.0:5060\"]", "no SIP address to listen on"));
         }
+        if self.calls.max == 0 {
+            return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
+        }
         Ok(())
     }
 
@@ -308,8 +317,26 @@ impl Config {
     }
 }
 
-/// Variables of the author's commands, which are no part of the host's configuration.
-const AUTHOR_VARIABLES: &[&str] = &["url", "key", "config"];
+/// Variables of other commands, which are no part of the host's configuration.
+const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir"];
+
+/// Values that are text, whatever they look like.
+const TEXTS: [&str; 9] = [
+    "data_dir",
+    "http.public_url",
+    "store.url",
+    "speech.espeak",
+    "speech.cache_dir",
+    "outbound.proxy",
+    "outbound.username",
+    "outbound.password",
+    "log.filter",
+];
+
+/// The variable of a value.
+fn variable(path: &str) -> String {
+    format!("CALLBOX_{}", path.to_ascii_uppercase().replace('.', "__"))
+}
 
 /// A value that cannot be used, with its place.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -321,6 +348,12 @@ struct ConfigError {
 
 impl From<&figment::Error> for ConfigError {
     fn from(error: &figment::Error) -> Self {
-        Self { what: error.to_string() }
+        let path = error.path.join(".").to_lowercase();
+        let place = error.metadata.as_ref().map_or_else(String::new, |metadata| match &metadata.source {
+            Some(Source::File(file)) => format!(" in {}", file.display()),
+            _ => format!(" in the {}", metadata.name),
+        });
+        let at = if path.is_empty() { path } else { format!("{path}: ") };
+        Self { what: format!("{at}{}{place}", error.kind) }
     }
 }

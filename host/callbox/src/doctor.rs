@@ -95,13 +95,14 @@ fn sip_ports(config: &Config) -> Verdict {
 
 fn rtp_ports(config: &Config) -> Verdict {
     let (first, last) = (config.media.first_port, config.media.last_port);
-    let calls = (u32::from(last - first) + 1) / 2;
+    let calls = u32::from(last - first).div_ceil(2);
     let text = format!("{first}-{last}: {calls} calls");
-    if let Some((low, high)) = ephemeral_ports() {
-        if first <= high && last >= low {
-            let help = format!("the kernel takes ports {low}-{high} for itself: keep the range outside of them");
-            return Verdict::Poor(text, help);
-        }
+    if let Some((low, high)) = ephemeral_ports()
+        && first <= high
+        && last >= low
+    {
+        let help = format!("the kernel takes ports {low}-{high} for itself: keep the range outside of them");
+        return Verdict::Poor(text, help);
     }
     if calls < config.calls.max {
         return Verdict::Poor(text, format!("calls.max is {}: more calls than ports", config.calls.max));

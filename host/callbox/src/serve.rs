@@ -15,12 +15,12 @@ use clap::Args;
 use miette::{Context, IntoDiagnostic, miette};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Run the host: SIP, RTP, scripts, REST
@@ -47,7 +47,7 @@ pub(crate) struct Flags {
     /// Address and port of the REST API [default: 127.0.0.1:8080]
     #[arg(long)]
     http: Option<SocketAddr>,
-    /// Address and port of SIP, for UDP and TCP [default: 0.0.0.0:5060]
+    /// Address and port of SIP, for UDP and TCP; RTP is received on the same address [default: 0.0.0.0:5060]
     #[arg(long)]
     sip: Option<SocketAddr>,
     /// The address others reach us at, for SIP and RTP
@@ -113,8 +113,30 @@ impl ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> miette::Result<()> {
     let config = args.load()?;
     crate::logging::start(&config.log)?;
+    // Before anybody is told that it is ready.
+    let stops = Stops::listen()?;
     let host = Host::start(&config).await?;
-    host.until_told_to_stop().await
+    host.until_told_to_stop(stops).await
+}
+
+/// SIGTERM and SIGINT.
+struct Stops {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn listen() -> miette::Result<Self> {
+        let signal = |kind| signal(kind).into_diagnostic().wrap_err("signals cannot be received");
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 struct Host {
@@ -187,33 +209,29 @@ impl Host {
         Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain })
     }
 
-    async fn until_told_to_stop(self) -> miette::Result<()> {
-        let mut term = signal(SignalKind::terminate()).into_diagnostic()?;
-        let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
+    async fn until_told_to_stop(self, mut stops: Stops) -> miette::Result<()> {
         let Self { platform, store, sip, media, outbox, mut http, stop_http, drain } = self;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-            ended = &mut http => {
-                return Err(miette!("the API ended by itself: {ended:?}"));
-            }
-        }
+        // Calls have their time in any case.
+        let failed = tokio::select! {
+            () = stops.next() => None,
+            ended = &mut http => Some(miette!("the API ended by itself: {ended:?}")),
+        };
         tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
         let drained = platform.drain(drain);
         tokio::pin!(drained);
         tokio::select! {
             () = &mut drained => {}
-            _ = term.recv() => {
+            () = stops.next() => {
                 platform.end_all("the host is going down");
-                drained.await;
-            }
-            _ = interrupt.recv() => {
-                platform.end_all("the host is going down");
-                drained.await;
+                tokio::select! {
+                    () = &mut drained => {}
+                    () = stops.next() => left(&platform),
+                    () = tokio::time::sleep(PATIENCE) => left(&platform),
+                }
             }
         }
         stop_http.cancel();
-        if tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
+        if failed.is_none() && tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
             tracing::warn!("requests were still being answered");
         }
         outbox.stop().await;
@@ -223,8 +241,16 @@ impl Host {
         store.close().await;
         tracing::info!("stopped");
         announce(&json!({"event": "stopped", "sip": counted(&signalling), "media": audio}), "Stopped.");
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
+}
+
+/// How long calls that were ended at once may take: their scripts' grace time, a far end that does not answer, a
+/// database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn left(platform: &Platform) {
+    tracing::error!(calls = platform.calls(), "not waiting any longer; the next start closes the books of these calls");
 }
 
 /// The name of a host that runs alone on its database.
@@ -291,7 +317,7 @@ fn sip(config: &Config) -> SipConfig {
 async fn policy(config: &Config, recordings: PathBuf, public_url: String) -> miette::Result<CallPolicy> {
     let outbound = &config.outbound;
     let proxy = match &outbound.proxy {
-        Some(proxy) => Some(resolve(proxy).await?),
+        Some(proxy) => Some(resolve(proxy, config).await?),
         None => None,
     };
     let domain = outbound.proxy.as_deref().map(|proxy| proxy.rsplit_once(':').map_or(proxy, |(host, _)| host).to_owned());
@@ -316,7 +342,8 @@ async fn policy(config: &Config, recordings: PathBuf, public_url: String) -> mie
     })
 }
 
-async fn resolve(proxy: &str) -> miette::Result<SocketAddr> {
+/// The address of a SIP server, of a family that we have a listener for.
+async fn resolve(proxy: &str, config: &Config) -> miette::Result<SocketAddr> {
     let with_port = if proxy.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         proxy.to_owned()
     } else {
@@ -326,16 +353,24 @@ async fn resolve(proxy: &str) -> miette::Result<SocketAddr> {
         .await
         .into_diagnostic()
         .wrap_err_with(|| format!("outbound.proxy {proxy} cannot be resolved"))?;
-    found.next().ok_or_else(|| miette!("outbound.proxy {proxy} has no address"))
+    let reachable = |address: &SocketAddr| {
+        config.sip.udp.iter().chain(&config.sip.tcp).any(|listener| listener.is_ipv4() == address.is_ipv4())
+    };
+    found.find(reachable).ok_or_else(|| {
+        miette!(
+            help = "add an address of its family to sip.udp or sip.tcp",
+            "outbound.proxy {proxy} has no address that can be reached from those in sip.udp and sip.tcp"
+        )
+    })
 }
 
 /// Says something to whoever started the host: text on a terminal, JSON lines elsewhere.
-#[allow(clippy::print_stdout, reason = "this is what the command's output is for; logs go to stderr")]
 fn announce(event: &Value, text: &str) {
-    if std::io::stdout().is_terminal() {
-        println!("{text}");
-    } else {
-        println!("{event}");
+    let mut out = std::io::stdout();
+    let told = if out.is_terminal() { writeln!(out, "{text}") } else { writeln!(out, "{event}") };
+    // Whoever started the host may not listen any more: no reason to stop, or to stop badly.
+    if let Err(error) = told {
+        tracing::debug!(%error, "stdout takes nothing");
     }
 }
 

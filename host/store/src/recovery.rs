@@ -2,7 +2,7 @@
 //! has its `call.completed`, and deliveries it had in hand are free again.
 
 use crate::calls::CallStart;
-use crate::completion::{CallCompletion, Closing, close};
+use crate::completion::{CallCompletion, Closing, Completed, close};
 use crate::document::CallDocument;
 use crate::writer::Db;
 use crate::{Store, StoreError, UnixMs, columns};
@@ -20,11 +20,14 @@ pub struct Recovered {
     pub deliveries: u64,
 }
 
+/// Why a call of a dead process ended.
+const HOST_GONE: &str = "the host that ran the call is gone; closed at its next start";
+
 /// Calls closed in one transaction.
 const STEP: i64 = 100;
 
 /// The document of a call whose host died.
-fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs) -> CallCompletion {
+fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs, why: &str) -> CallCompletion {
     let mut document = CallDocument::begin(&start);
     document.times.answered = answered;
     document.times.ended = Some(now);
@@ -36,8 +39,7 @@ fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs) -> CallComple
     document.ended_by = Some(EndedBy::Platform);
     document.end_reason = Some(EndReason::PlatformError);
     let at = Time(columns::count64(now.since(start.created_at)));
-    let detail = "the host that ran the call is gone; closed at its next start".to_owned();
-    let timeline = vec![TimelineEntry { at, kind: "ended".to_owned(), detail }];
+    let timeline = vec![TimelineEntry { at, kind: "ended".to_owned(), detail: why.to_owned() }];
     CallCompletion { start, document, timeline, tape: None, recordings: Vec::new(), pushes: Vec::new() }
 }
 
@@ -63,7 +65,7 @@ async fn close_some(
         match columns::from_json::<CallStart>("calls.start", &start) {
             Ok(start) => {
                 tracing::warn!(call, "closing a call that a dead host left behind");
-                close(db, Closing::prepare(orphan(start, answered, now))?, now).await?;
+                close(db, Closing::prepare(orphan(start, answered, now, HOST_GONE))?, now).await?;
                 closed += 1;
             }
             Err(error) => tracing::error!(call, %error, "a call that a dead host left behind cannot be closed"),
@@ -108,6 +110,19 @@ impl Store {
             .await?;
         self.wake_outbox();
         Ok(recovered)
+    }
+
+    /// Closes one call that nobody runs any more in a process that goes on (`end_reason: platform_error`). Waits for a
+    /// database that does not answer, as [`Store::complete_call_at_last`].
+    pub async fn close_orphan(&self, start: &CallStart, why: &str) -> Result<Completed, StoreError> {
+        let answered: Option<Option<UnixMs>> =
+            sqlx::query_scalar("SELECT answered_at FROM calls WHERE tenant_id = $1 AND id = $2")
+                .bind(&start.tenant_id)
+                .bind(&start.id)
+                .fetch_optional(self.readers())
+                .await
+                .unwrap_or_default();
+        self.complete_call_at_last(orphan(start.clone(), answered.flatten(), self.now(), why)).await
     }
 
     /// One process per SQLite file runs calls: two would close each other's.

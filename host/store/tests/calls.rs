@@ -156,6 +156,23 @@ async fn calls_of_a_dead_host_are_closed_once() {
 }
 
 #[tokio::test]
+async fn a_call_that_broke_off_in_a_process_that_goes_on_is_closed_once() {
+    let house = House::new().await;
+    let (store, tenant) = (&house.store, house.tenant());
+    let (answered, unknown) = (house.call(), house.call());
+    store.start_call(answered.clone()).await.unwrap();
+    store.mark_answered(&answered, UnixMs(T0.0 + 500)).await.unwrap();
+    for (start, outcome) in [(answered, "answered"), (unknown, "cancelled")] {
+        assert!(store.close_orphan(&start, "a bug").await.unwrap().first);
+        assert!(!store.close_orphan(&start, "a bug").await.unwrap().first);
+        let record = store.call(&tenant, &start.id).await.unwrap().record.unwrap();
+        let record: Value = serde_json::from_str(record.get()).unwrap();
+        assert_eq!((&record["end_reason"], &record["outcome"]), (&"platform_error".into(), &outcome.into()));
+        assert_eq!(store.timeline(&tenant, &start.id).await.unwrap().last().unwrap().detail, "a bug");
+    }
+}
+
+#[tokio::test]
 async fn two_processes_do_not_run_calls_on_one_file() {
     let house = House::new().await;
     house.store.start_host("a").await.unwrap();
