@@ -156,7 +156,7 @@ async fn the_compiler_has_only_so_much_memory() {
 
 #[tokio::test]
 async fn too_many_uploads_at_once_are_told_to_come_back() {
-    let host = with_compiler("/bin/sleep 1000", |config| {
+    let host = with_compiler("exec /bin/sleep 1000", |config| {
         config.compile.waiting = 2;
         config.compile.winch.wall = Duration::from_millis(300);
     });
