@@ -60,7 +60,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn checked(self) -> Result<PlaceCall, Problem> {
+    pub(crate) fn checked(self) -> Result<PlaceCall, Problem> {
         for (path, text) in [
             ("to", Some(&self.to)),
             ("external_id", self.external_id.as_ref()),

@@ -114,7 +114,8 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
     }
     let words = |words: &[&str]| ArrayBuilder::new().items(one_of(words));
     for schema in ["Webhook", "CreateWebhook", "WebhookPatch", "WebhookMade"] {
-        let asked = words(EVENT_TYPES).description(Some("Which events; empty for all but the opt-in ones (`call.turn`)."));
+        let asked =
+            words(EVENT_TYPES).description(Some("Which events; empty for all but the opt-in ones (`call.turn`)."));
         put_property(&mut document, schema, "event_types", asked.build().into());
     }
     let scopes = RESOURCES.iter().flat_map(|resource| [format!("{resource}:read"), format!("{resource}:write")]);

@@ -85,10 +85,44 @@ mod tests {
     use axum::body::Body;
     use axum::routing::get;
     use serde_json::Value;
+    use std::sync::{Arc, Mutex};
     use tower::ServiceExt;
 
     async fn panicking() {
         panic!("with a secret");
+    }
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_one_line_without_what_may_be_secret() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _guard = tracing::subscriber::set_default(log);
+        let router = Router::new().route("/here/{id}", get(async || "x")).fallback(async || "y");
+        let router = router.layer(axum::middleware::from_fn(edge));
+        for path in ["/here/1?key=cbk_5ecret", "/cbk_5ecret?a=cbk_5ecret", "/here/%0Aforged"] {
+            let request = Request::get(path).header("authorization", "Bearer cbk_5ecret").header(REQUEST_ID, "r\u{fc}");
+            router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        }
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(!text.contains("5ecret"), "{text}");
+        assert!(text.lines().next().unwrap().contains("path=\"/here/1\" status=200"), "{text}");
     }
 
     #[tokio::test]

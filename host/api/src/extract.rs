@@ -32,9 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_type(&request, &["application/json"])?;
-        let bytes = body(request).await?;
-        require_object(&bytes)?;
-        parse(&bytes).map(Self)
+        object(&body(request).await?).map(Self)
     }
 }
 
@@ -65,8 +63,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
             return Ok(Self(T::default()));
         }
         typed?;
-        require_object(&bytes)?;
-        parse(&bytes).map(Self)
+        object(&bytes).map(Self)
     }
 }
 
@@ -80,7 +77,13 @@ impl<S: Send + Sync, T> FromRequest<S> for Patch<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_type(&request, &["application/json", "application/merge-patch+json"])?;
-        Ok(Self(parse(&body(request).await?)?, PhantomData))
+        Self::read(&body(request).await?)
+    }
+}
+
+impl<T> Patch<T> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        Ok(Self(parse(bytes)?, PhantomData))
     }
 }
 
@@ -88,7 +91,8 @@ impl<T: DeserializeOwned> Patch<T> {
     /// The changed thing; of the current one only the members `kept` count, the
     /// others cannot be changed.
     pub(crate) fn apply(self, current: &impl Serialize, kept: &[&str]) -> Result<T, Problem> {
-        let unknown = |name: &String| FieldError::new(bounded(name), "unknown_field", "there is no such field to change");
+        let unknown =
+            |name: &String| FieldError::new(bounded(name), "unknown_field", "there is no such field to change");
         let unknown: Vec<_> = self.0.keys().filter(|name| !kept.contains(&name.as_str())).map(unknown).collect();
         if !unknown.is_empty() {
             return Err(Problem::invalid(unknown));
@@ -230,11 +234,11 @@ pub(crate) fn require_type(request: &Request, allowed: &[&str]) -> Result<(), Pr
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
 }
 
-/// serde would take an array for a struct.
-fn require_object(bytes: &[u8]) -> Result<(), Problem> {
+/// Reads an object; serde would take an array for a struct.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     match bytes.trim_ascii_start().first() {
         Some(b'[' | b'"' | b'-' | b'0'..=b'9') => Err(Problem::field("", "invalid", "expected an object")),
-        _ => Ok(()),
+        _ => parse(bytes),
     }
 }
 

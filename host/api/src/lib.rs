@@ -21,6 +21,8 @@ mod deliveries;
 mod document;
 mod edge;
 mod extract;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod health;
 mod intake;

@@ -15,7 +15,7 @@ use callbox_store::numbers::{NewNumber, Number};
 pub(crate) type NumberPatch = Patch<NewNumber>;
 
 /// What of a number can be changed.
-const CHANGEABLE: &[&str] = &[
+pub(crate) const CHANGEABLE: &[&str] = &[
     "address",
     "name",
     "script_id",

@@ -95,6 +95,10 @@ impl Problem {
         Self { cause: Some(cause.to_string()), ..problem }
     }
 
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self

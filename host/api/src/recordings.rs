@@ -106,7 +106,7 @@ fn place(folder: &FilePath, location: &str) -> Result<PathBuf, Problem> {
 
 /// What a `Range` header comes to (RFC 9110 section 14).
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(crate) enum Asked {
     /// No range that we serve: the whole file, as the RFC allows.
     Whole,
     Part {
@@ -117,7 +117,7 @@ enum Asked {
     Beyond,
 }
 
-fn range(text: &str, size: u64) -> Asked {
+pub(crate) fn range(text: &str, size: u64) -> Asked {
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')) else {
         return Asked::Whole;
     };
