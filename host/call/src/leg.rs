@@ -4,6 +4,9 @@
 //! It knows offer and answer, prompts, transfers and the order in which a call
 //! is torn down. It knows no rule of the dialogue.
 
+#[cfg(test)]
+mod tests;
+
 use crate::bridge::{Bridge, BridgeEnd, BridgeRequest};
 use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, is_caller_id};

@@ -154,3 +154,49 @@ impl Negotiation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use callbox_dialogue::CallId;
+    use callbox_media::{MediaConfig, MediaPlane};
+
+    fn sessions() -> (MediaPlane, [Session; 2]) {
+        let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 1, ..MediaConfig::default() }).unwrap();
+        let open = |name: &str| plane.open(&CallId(name.into())).unwrap().0;
+        let both = [open("a"), open("b")];
+        (plane, both)
+    }
+
+    fn origin(sdp: &[u8]) -> String {
+        let text = std::str::from_utf8(sdp).unwrap();
+        text.lines().find(|line| line.starts_with("o=")).unwrap().to_owned()
+    }
+
+    #[test]
+    fn no_two_sessions_of_a_moment_have_the_same_name() {
+        let (_plane, [one, other]) = sessions();
+        let offers = [&one, &other].map(|session| Negotiation::outbound(session, None, 1_795_251_940_000).1);
+        assert_ne!(origin(&offers[0]), origin(&offers[1]));
+    }
+
+    #[test]
+    fn an_offer_of_ours_is_open_until_it_is_answered_or_taken_back() {
+        let (_plane, [ours, theirs]) = sessions();
+        let (_, offer) = Negotiation::outbound(&theirs, None, 1);
+        let ip = theirs.local_rtp().ip();
+        let mut here = Negotiation::inbound(&ours, Some(&offer), ip, None, 1).unwrap();
+        assert!(!here.settled(), "our answer is not out yet");
+        assert!(here.for_answer(&ours).is_some() && here.for_answer(&ours).is_none());
+        assert!(here.settled());
+        let before = here.clone();
+        assert!(here.reinvited(None, &ours).is_ok(), "asked for our offer");
+        assert_eq!(here.reinvited(Some(&offer), &ours), Err(REQUEST_PENDING));
+        assert!(here.confirmed(None, &ours).is_err(), "its answer is missing");
+        here = before;
+        assert!(here.reinvited(Some(&offer), &ours).is_ok());
+        assert_eq!(here.reinvited(Some(b"v=0"), &ours), Err(NOT_ACCEPTABLE_HERE));
+        assert!(here.settled(), "what was agreed stays");
+        assert_eq!(here.take_fault(), None);
+    }
+}

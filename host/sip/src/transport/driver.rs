@@ -4,11 +4,13 @@ use super::ingress::{Arrival, Ingress};
 use super::stack::{IncomingCall, SipStats};
 use super::tcp::{Connections, Outgoing};
 use super::{Control, Dialog};
-use crate::ua::{DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, Output, SipError, Transmit, Transport};
+use crate::ua::{
+    DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, Listener, Output, SipError, Transmit, Transport,
+};
 use crate::wire::{HeaderName, Uri};
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -73,6 +75,25 @@ pub(crate) struct Driver {
     /// Readers, acceptors, dialled connections, look-ups: they end with the driver.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) legs: Legs,
+    pub(crate) families: Families,
+}
+
+/// The address families that there are listeners for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    pub(crate) fn of(listeners: &[Listener]) -> Self {
+        let some = |v4| listeners.iter().any(|listener| listener.address.is_ipv4() == v4);
+        Self { v4: some(true), v6: some(false) }
+    }
+
+    pub(crate) fn reach(self, address: &SocketAddr) -> bool {
+        if address.is_ipv4() { self.v4 } else { self.v6 }
+    }
 }
 
 /// The legs that somebody listens to, and what the edge counts.
@@ -328,11 +349,12 @@ impl Driver {
         // Without a free place the way the dialog was made goes on to serve.
         let Ok(place) = self.legs.lookups.clone().try_acquire_owned() else { return };
         let control = self.to_control.clone();
+        let families = self.families;
         self.tasks.spawn(async move {
             let _place = place;
             match tokio::net::lookup_host((host.as_str(), port)).await {
                 Ok(mut found) => {
-                    if let Some(address) = found.next() {
+                    if let Some(address) = found.find(|address| families.reach(address)) {
                         let _ = control.send(Control::Resolved(leg, address)).await;
                     }
                 }

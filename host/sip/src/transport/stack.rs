@@ -1,6 +1,6 @@
 //! The stack as the host starts and uses it.
 
-use super::driver::{Command, Driver, Legs, checked_headers};
+use super::driver::{Command, Driver, Families, Legs, checked_headers};
 use super::ingress::Ingress;
 use super::local::{LocalAddresses, route};
 use super::tcp::Connections;
@@ -204,6 +204,7 @@ impl SipStack {
             stats: stats.clone(),
             tasks,
             legs: Legs::default(),
+            families: Families::of(&listeners),
         };
         tokio::spawn(driver.run());
         for listener in &listeners {
@@ -238,7 +239,7 @@ impl SipStack {
         let remote = match (call.proxy, target.ip()) {
             (Some(proxy), _) => proxy,
             (None, Some(ip)) => SocketAddr::new(ip, target.port().unwrap_or(5060)),
-            (None, None) => look_up(target.host(), target.port().unwrap_or(5060)).await?,
+            (None, None) => self.look_up(target.host(), target.port().unwrap_or(5060)).await?,
         };
         let asked = target.param("transport").map(|name| {
             let why = || format!("transport {} is not supported", String::from_utf8_lossy(&name));
@@ -306,6 +307,14 @@ impl SipStack {
         }
     }
 
+    /// The first address of a name that is of a family we have a listener for.
+    async fn look_up(&self, host: &str, port: u16) -> Result<SocketAddr, SipError> {
+        let failed = |why: String| SipError::Resolve { host: host.to_owned(), why };
+        let found = tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?;
+        let families = Families::of(&self.0.listeners);
+        found.into_iter().find(|address| families.reach(address)).ok_or_else(|| failed("it has no address of a family that is listened on".to_owned()))
+    }
+
     fn listener(&self, transport: Transport, remote: SocketAddr) -> Option<(Transport, usize)> {
         let listeners = self.0.listeners.iter();
         let fits = |l: &Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
@@ -350,10 +359,4 @@ fn advertised(host: &str) -> Result<String, SipError> {
     } else {
         Err(SipError::Target { uri: host, why: "the advertised host is neither an address nor a name".to_owned() })
     }
-}
-
-async fn look_up(host: &str, port: u16) -> Result<SocketAddr, SipError> {
-    let failed = |why: String| SipError::Resolve { host: host.to_owned(), why };
-    let mut found = tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?;
-    found.next().ok_or_else(|| failed("it has no address".to_owned()))
 }

@@ -97,12 +97,7 @@ impl Leg {
             core.respond(now, transaction, reply);
             return;
         }
-        // It shows that the peer has our 2xx, though its ACK was overtaken. But where that ACK brings an answer, the
-        // offer is still open.
-        if self.accepted.as_ref().is_some_and(|accepted| accepted.offer) {
-            core.respond(now, transaction, Reply::new(491));
-            return;
-        }
+        // It shows that the peer has our 2xx, though its ACK was overtaken.
         self.taken_as_acknowledged(core);
         if let Some(dialog) = &mut self.dialog {
             dialog.refresh_target(request);
@@ -113,15 +108,11 @@ impl Leg {
 
     fn update_came(&mut self, core: &mut Core, now: Instant, transaction: TransactionId, request: &Message, cseq: u32) {
         let offer = request.sdp().found();
-        if offer.is_some() {
-            if let Some(reply) = self.refuse_offer(core) {
-                core.respond(now, transaction, reply);
-                return;
-            }
-            if self.accepted.as_ref().is_some_and(|accepted| accepted.offer) {
-                core.respond(now, transaction, Reply::new(491));
-                return;
-            }
+        if offer.is_some()
+            && let Some(reply) = self.refuse_offer(core)
+        {
+            core.respond(now, transaction, reply);
+            return;
         }
         if let Some(dialog) = &mut self.dialog {
             dialog.refresh_target(request);
@@ -142,7 +133,9 @@ impl Leg {
             return Some(Reply::new(500).header(Field::RetryAfter, seconds));
         }
         let ours = self.offered.as_ref().is_some_and(|offered| offered.transaction.is_some());
-        (ours || matches!(self.phase, Phase::Calling(_)) || self.late_ack.is_some()).then(|| Reply::new(491))
+        // The ACK of our 2xx is on its way, and brings the answer to our offer.
+        let late = self.accepted.as_ref().is_some_and(|accepted| accepted.offer);
+        (ours || late || matches!(self.phase, Phase::Calling(_)) || self.late_ack.is_some()).then(|| Reply::new(491))
     }
 
     fn serve(

@@ -1,0 +1,172 @@
+//! A leg between a real stack and a real media plane, with its dialog and its media dying under it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use super::*;
+use crate::outbound::{ANONYMOUS, OutboundPolicy};
+use callbox_dialogue::CallId;
+use callbox_dialogue::leg::VoiceSettings;
+use callbox_media::{MediaConfig, MediaPlane};
+use callbox_sip::{OutgoingCall, SipConfig, SipStack};
+use callbox_speech::SpeechConfig;
+
+struct House {
+    leg: SipLeg,
+    caller: Dialog,
+    caller_events: mpsc::Receiver<DialogEvent>,
+    /// Of both.
+    plane: MediaPlane,
+    _caller_media: Session,
+    _stacks: [SipStack; 2],
+}
+
+async fn stack() -> (SipStack, mpsc::Receiver<callbox_sip::IncomingCall>) {
+    let udp = vec!["127.0.0.1:0".parse().unwrap()];
+    SipStack::start(SipConfig { udp, ..SipConfig::default() }).await.unwrap()
+}
+
+/// A call that has come in and was not answered yet.
+async fn ringing() -> House {
+    let id = CallId("call_test".into());
+    let ((ours, mut incoming), (theirs, _)) = (stack().await, stack().await);
+    let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 1, ..MediaConfig::default() }).unwrap();
+    let (caller_media, _) = plane.open(&id).unwrap();
+    let (_, offer) = Negotiation::outbound(&caller_media, None, 1);
+    let target = format!("sip:1000@{}", ours.local_addrs()[0].1);
+    let call = OutgoingCall { target, offer: Some(offer), ..OutgoingCall::default() };
+    let (caller, caller_events) = theirs.call(call).await.unwrap();
+    let incoming = incoming.recv().await.unwrap();
+    let (media, media_events) = plane.open(&id).unwrap();
+    let source = incoming.invite.source.ip();
+    let negotiation = Negotiation::inbound(&media, incoming.invite.offer.as_deref(), source, None, 1).unwrap();
+    let leg = SipLeg::new(LegParts {
+        dialog: incoming.dialog,
+        dialog_events: incoming.events,
+        media,
+        media_events,
+        negotiation,
+        speech: Speech::new(SpeechConfig::default()).unwrap(),
+        script: None,
+        dial: Dial {
+            stack: ours.clone(),
+            media: plane.clone(),
+            policy: Arc::new(OutboundPolicy::default()),
+            call: id,
+            from: ANONYMOUS.into(),
+            peer: None,
+            peer_name: None,
+            created: 1,
+        },
+        direction: Direction::Inbound,
+        recording: None,
+    });
+    House { leg, caller, caller_events, plane, _caller_media: caller_media, _stacks: [ours, theirs] }
+}
+
+async fn answered() -> House {
+    let mut house = ringing().await;
+    house.leg.command(LegCommand::Answer).await;
+    assert!(matches!(house.reported().await, LegEvent::Answered));
+    house
+}
+
+impl House {
+    /// The next report.
+    async fn reported(&mut self) -> LegEvent {
+        let report = async {
+            loop {
+                if let Some(report) = self.leg.report() {
+                    return report;
+                }
+                let happening = self.leg.next().await;
+                self.leg.handle(happening).await;
+            }
+        };
+        timeout(Duration::from_secs(20), report).await.unwrap()
+    }
+
+    async fn caller_is_told(&mut self) {
+        let over = async { while !matches!(self.caller_events.recv().await.unwrap(), DialogEvent::Ended { .. }) {} };
+        timeout(Duration::from_secs(20), over).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_media_dies_is_ended() {
+    let mut house = answered().await;
+    let plane = house.plane.clone();
+    tokio::task::spawn_blocking(move || plane.shutdown()).await.unwrap();
+    let LegEvent::Ended { reason, cause, .. } = house.reported().await else { panic!("not its end") };
+    assert_eq!(reason, Some(EndReason::PlatformError));
+    assert!(matches!(cause, EndCause::Other(_)), "{cause:?}");
+    house.caller_is_told().await;
+    let closing = house.leg.close().await;
+    assert!(closing.stats.is_some());
+}
+
+#[tokio::test]
+async fn what_a_dead_media_plane_is_told_fails_loudly() {
+    let mut house = ringing().await;
+    let plane = house.plane.clone();
+    tokio::task::spawn_blocking(move || plane.shutdown()).await.unwrap();
+    // What is recorded although it is secret, or goes on although it was stopped, would be worse than no call.
+    house.leg.command(LegCommand::Mask { on: true }).await;
+    assert!(matches!(house.reported().await, LegEvent::Ended { reason: Some(EndReason::PlatformError), .. }));
+    house.caller_is_told().await;
+}
+
+#[tokio::test]
+async fn a_caller_who_gives_up_is_reported_once() {
+    let mut house = ringing().await;
+    house.leg.command(LegCommand::Ring).await;
+    house.caller.hangup(None).await.unwrap();
+    let LegEvent::Ended { cause, evidence, .. } = house.reported().await else { panic!("not its end") };
+    assert_eq!((cause, evidence.sip_status), (EndCause::RemoteHangup, Some(487)));
+    // Late commands do nothing, and nothing follows.
+    house.leg.command(LegCommand::Answer).await;
+    house.leg.command(LegCommand::Hangup).await;
+    assert!(house.leg.report().is_none());
+    house.leg.close().await;
+}
+
+#[tokio::test]
+async fn a_prompt_that_cannot_be_fed_is_reported() {
+    let mut house = ringing().await;
+    let plane = house.plane.clone();
+    tokio::task::spawn_blocking(move || plane.shutdown()).await.unwrap();
+    let (prompt, voice) = (PromptId(1), VoiceSettings::default());
+    let segments = vec![callbox_dialogue::script::Segment::Silence(20)];
+    house.leg.prompts.prepare(prompt, segments, voice, false);
+    loop {
+        match house.leg.next().await {
+            Happening::Signal(LegSignal::Prompt(event)) => {
+                assert!(matches!(event, LegEvent::PrepareFailed { prompt: PromptId(1), .. }), "{event:?}");
+                break;
+            }
+            Happening::Media(_) => {}
+            _ => panic!("something else"),
+        }
+        house.leg.media_over = true;
+    }
+}
+
+#[tokio::test]
+async fn transfers_that_are_not_allowed_are_refused_at_once() {
+    let mut house = answered().await;
+    for (target, caller_id) in [("sip:agent@evil.example", None), ("+491234", None), ("sip:a@127.0.0.1", Some("a@b"))] {
+        house
+            .leg
+            .command(LegCommand::Transfer {
+                transfer: TransferId(1),
+                target: target.into(),
+                mode: TransferMode::Bridge,
+                ring_timeout: 1_000,
+                caller_id: caller_id.map(ToOwned::to_owned),
+                headers: Vec::new(),
+            })
+            .await;
+        let LegEvent::TransferEnded { result, .. } = house.reported().await else { panic!("not its outcome") };
+        assert!(matches!(result, TransferResult::Failed { status: FORBIDDEN, .. }), "{target}: {result:?}");
+    }
+    house.leg.close().await;
+}
