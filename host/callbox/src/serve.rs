@@ -278,7 +278,13 @@ fn scripts(config: &Config) -> miette::Result<ScriptConfig> {
         ..scripts.limits
     };
     scripts.shape.size = upload(config);
+    scripts.playable = playable;
     Ok(scripts)
+}
+
+/// Whether an asset can be played.
+pub(crate) fn playable(file: &[u8]) -> Result<(), String> {
+    callbox_media::wav::read_samples(file).map(drop).map_err(|error| error.to_string())
 }
 
 fn upload(config: &Config) -> u64 {

@@ -30,6 +30,9 @@ pub struct ScriptConfig {
     pub limits: ScriptLimits,
     /// What an upload may look like.
     pub shape: ShapeLimits,
+    /// Whether the audio of an asset can be played; why not, for its author. Asked at an upload. The room of audio
+    /// knows; by default everything that looks like a WAV file may come.
+    pub playable: fn(&[u8]) -> Result<(), String>,
     /// What a compilation may use.
     pub compile: CompileLimits,
     /// Compiled code kept in memory for scripts without a running call.
@@ -46,6 +49,7 @@ impl ScriptConfig {
             max_instances: 2_000,
             limits: ScriptLimits::default(),
             shape: ShapeLimits::default(),
+            playable: |_| Ok(()),
             compile: CompileLimits::default(),
             code_memory: 1024 * MIB,
         }

@@ -10,7 +10,7 @@ use crate::config::{MEMORY_CEILING, ScriptConfig};
 use crate::engine::{Engines, Tier, carried_by_kernel, compatibility, max_map_count};
 use crate::imports::State;
 use crate::manifest::Manifest;
-use crate::package;
+use crate::package::{self, PackageError};
 use crate::run::{self, RunReason, ScriptRun, Usage};
 use crate::script::{Code, Script};
 use crate::session::Session;
@@ -243,6 +243,8 @@ impl ScriptHost {
     /// What keeps it out; see [`AdmissionError::code`].
     pub async fn admit(&self, wasm: Bytes) -> Result<Admission, AdmissionError> {
         let (digest, mut shape) = self.inner.look(&wasm).await?;
+        let (assets, playable) = (shape.assets.clone(), self.inner.config.playable);
+        blocking(move || all_playable(&assets, playable)).await?;
         let (code, _) = self.inner.code(&digest, &wasm).await?;
         shape.checks.push(Check::ok("compiled", format!("by {}: {} bytes of code", code.tier, code.bytes)));
         shape.checks.push(Check::ok("fits", "every function it uses has the type it expects"));
@@ -560,4 +562,15 @@ where
         Ok(result) => result,
         Err(error) => Err(AdmissionError::Host(format!("the work was broken off: {error}")).into()),
     }
+}
+
+/// Refuses the first asset that cannot be played.
+fn all_playable(
+    assets: &BTreeMap<String, Bytes>,
+    playable: fn(&[u8]) -> Result<(), String>,
+) -> Result<(), AdmissionError> {
+    for (path, bytes) in assets {
+        playable(bytes).map_err(|problem| PackageError::Asset { path: printable(path, 80), problem })?;
+    }
+    Ok(())
 }

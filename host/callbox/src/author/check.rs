@@ -1,6 +1,7 @@
 //! `callbox script check`: the server's admission, without the server.
 
 use super::data;
+use crate::serve::playable;
 use callbox_script::{Admission, ScriptConfig, ScriptHost, ScriptLimits, Verdict};
 use miette::{Context, IntoDiagnostic, miette};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub(super) async fn run(args: &CheckArgs) -> miette::Result<()> {
     let compiler = std::env::current_exe().into_diagnostic()?;
     let mut config = ScriptConfig::new(cache.path(), compiler);
     config.max_instances = 1;
+    config.playable = playable;
     let limits = config.limits.clone();
     let host = ScriptHost::start(config).into_diagnostic()?;
     let admission = host
