@@ -69,11 +69,8 @@ impl Business {
     pub async fn start() -> Self {
         let secret = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode([7; 24]));
         let (sender, received) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            webhook: Webhook::new(&secret).unwrap(),
-            answers: Mutex::default(),
-            received: sender,
-        });
+        let shared =
+            Arc::new(Shared { webhook: Webhook::new(&secret).unwrap(), answers: Mutex::default(), received: sender });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new().fallback(receive).with_state(shared.clone());

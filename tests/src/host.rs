@@ -211,8 +211,10 @@ impl Host {
 
     /// Waits until so many calls run.
     pub async fn runs(&self, calls: u64) {
-        eventually(&format!("{calls} running calls"), async || (self.get("/healthz").await["calls"] == calls).then_some(()))
-            .await;
+        eventually(&format!("{calls} running calls"), async || {
+            (self.get("/healthz").await["calls"] == calls).then_some(())
+        })
+        .await;
     }
 
     /// Memory of its process, in kilobytes.

@@ -186,8 +186,10 @@ impl Line {
 
     /// Waits until these keys, and no others, have been heard.
     pub async fn hears_keys(&self, keys: &str) {
-        eventually(&format!("the keys {keys}"), async || (self.shared.lock().unwrap().heard_keys == keys).then_some(()))
-            .await;
+        eventually(&format!("the keys {keys}"), async || {
+            (self.shared.lock().unwrap().heard_keys == keys).then_some(())
+        })
+        .await;
     }
 
     /// All that came, in PCMU.

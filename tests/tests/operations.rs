@@ -24,7 +24,8 @@ fn failed(output: &Output) -> String {
 async fn serve_fails(flags: &[&str], env: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let mut all = vec!["serve", "--data-dir", data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--advertise", "127.0.0.1"];
+    let mut all =
+        vec!["serve", "--data-dir", data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--advertise", "127.0.0.1"];
     // The later of two equal flags would be an error: the test's own replace ours.
     for pair in flags.chunks(2) {
         if let Some(at) = all.iter().position(|flag| *flag == pair[0]) {
@@ -241,7 +242,8 @@ async fn a_killed_host_closes_its_calls_when_it_is_back() {
     let host = Host::start_with(options.clone()).await;
     options.key = Some(host.key.clone());
     host.publish_probe(None).await;
-    let webhook = json!({ "url": business.url("/webhooks"), "secret": business.secret, "event_types": ["call.completed"] });
+    let webhook =
+        json!({ "url": business.url("/webhooks"), "secret": business.secret, "event_types": ["call.completed"] });
     host.post("/v1/webhooks", &webhook).await;
     let phone = Phone::new().await;
     let line = phone.dial_probe(&host, "silent", &[]).await;
@@ -327,11 +329,13 @@ async fn a_full_disk_loses_nothing() {
     let business = Business::start().await;
     let host = Host::start_with(Options { data: Some(mount.path.clone()), ..Options::default() }).await;
     host.publish_probe(Some(&business)).await;
-    let webhook = json!({ "url": business.url("/webhooks"), "secret": business.secret, "event_types": ["call.completed"] });
+    let webhook =
+        json!({ "url": business.url("/webhooks"), "secret": business.secret, "event_types": ["call.completed"] });
     host.post("/v1/webhooks", &webhook).await;
     let phone = Phone::new().await;
     let mut line = phone.dial_probe(&host, "echo", &[("X-Probe-Count", "1")]).await;
-    eventually("the call in the books", async || host.get("/v1/calls?state=active").await["data"].get(0).cloned()).await;
+    eventually("the call in the books", async || host.get("/v1/calls?state=active").await["data"].get(0).cloned())
+        .await;
 
     // The running call does not notice; its result has nowhere to go for now.
     mount.fill();
@@ -367,8 +371,11 @@ async fn a_full_disk_loses_nothing() {
 async fn flags_win_over_variables_and_these_over_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("host.toml");
-    std::fs::write(&file, "data_dir = \"/from/file\"\n[http]\nbind = \"127.0.0.1:1001\"\n[calls]\nmax = 11\ngrace_ms = 12\n")
-        .unwrap();
+    std::fs::write(
+        &file,
+        "data_dir = \"/from/file\"\n[http]\nbind = \"127.0.0.1:1001\"\n[calls]\nmax = 11\ngrace_ms = 12\n",
+    )
+    .unwrap();
     let file = file.to_str().unwrap();
     let output = peer::callbox(
         &["config", "--config", file, "--http", "127.0.0.1:3003"],
@@ -438,5 +445,8 @@ async fn the_doctor_tells_what_is_wrong_and_what_to_do() {
     )
     .await;
     let text = failed(&ill);
-    says(&text, &["BAD data folder", "--data-dir", "BAD API port", "--http", "BAD SIP ports", "--sip", "BAD voice", "apt-get"]);
+    says(
+        &text,
+        &["BAD data folder", "--data-dir", "BAD API port", "--http", "BAD SIP ports", "--sip", "BAD voice", "apt-get"],
+    );
 }

@@ -58,7 +58,8 @@ async fn a_busy_target_of_a_refer_gives_the_caller_back() {
 async fn bridged(host: &Host) -> (Phone, Phone, Line, Line) {
     let (callers, agents) = (Phone::new().await, Phone::new().await);
     let target = agents.uri();
-    let line = callers.dial_probe(host, "transfer", &[("X-Probe-Target", &target), ("X-Probe-Transfer-Mode", "bridge")]).await;
+    let line =
+        callers.dial_probe(host, "transfer", &[("X-Probe-Target", &target), ("X-Probe-Transfer-Mode", "bridge")]).await;
     let ringing = agents.incoming().await;
     ringing.dialog.ring().await.unwrap();
     let agent = agents.pick_up(ringing).await;
@@ -111,7 +112,8 @@ async fn bridge_to(scenario: &str) -> Value {
     let callee = Callee::start(scenario).await;
     let target = format!("sip:agent@{}", callee.address);
     let phone = Phone::new().await;
-    let mut line = phone.dial_probe(&host, "transfer", &[("X-Probe-Target", &target), ("X-Probe-Transfer-Mode", "bridge")]).await;
+    let mut line =
+        phone.dial_probe(&host, "transfer", &[("X-Probe-Target", &target), ("X-Probe-Transfer-Mode", "bridge")]).await;
     assert!(line.over().await.by_host);
     callee.done().await;
     host.finished_call().await["record"].take()
@@ -132,7 +134,8 @@ async fn a_bridge_that_nobody_takes_is_cancelled_after_its_ringing_time() {
     let host = probe_host().await;
     let (callers, agents) = (Phone::new().await, Phone::new().await);
     let target = agents.uri();
-    let options = [("X-Probe-Target", target.as_str()), ("X-Probe-Transfer-Mode", "bridge"), ("X-Probe-Delay-Ms", "1500")];
+    let options =
+        [("X-Probe-Target", target.as_str()), ("X-Probe-Transfer-Mode", "bridge"), ("X-Probe-Delay-Ms", "1500")];
     let mut caller = callers.dial_probe(&host, "transfer", &options).await;
     let mut ringing = agents.incoming().await;
     ringing.dialog.ring().await.unwrap();
@@ -177,7 +180,8 @@ async fn a_target_that_is_not_allowed_is_not_called() {
     let target = agents.uri().replace("127.0.0.1", "localhost");
     for mode in ["bridge", "refer"] {
         let phone = Phone::new().await;
-        let mut line = phone.dial_probe(&host, "transfer", &[("X-Probe-Target", &target), ("X-Probe-Transfer-Mode", mode)]).await;
+        let mut line =
+            phone.dial_probe(&host, "transfer", &[("X-Probe-Target", &target), ("X-Probe-Transfer-Mode", mode)]).await;
         assert!(line.over().await.by_host);
     }
     for call in host.finished_calls(2).await {
@@ -288,9 +292,7 @@ async fn a_callee_that_hangs_up_ends_the_call() {
     let agents = Phone::new().await;
     let env = vec![("CALLBOX_OUTBOUND__ALLOWED_HOSTS", "[\"127.0.0.1\"]".into())];
     let host = Host::start_with(Options { env, ..Options::default() }).await;
-    let script = host
-        .publish("probe", "2000", &callbox_tests::probe_bindings(None), &json!({}))
-        .await;
+    let script = host.publish("probe", "2000", &callbox_tests::probe_bindings(None), &json!({})).await;
     host.post("/v1/calls", &json!({ "to": agents.uri(), "script_id": script })).await;
     let mut line = agents.pick_up(agents.incoming().await).await;
     line.hears_for(200).await;
