@@ -79,7 +79,7 @@ async fn what_the_keys_do() {
 }
 
 #[tokio::test]
-async fn when_no_good_key_comes() {
+async fn a_call_without_a_good_key() {
     tokio::join!(
         wrong_keys_without_end_are_given_up(),
         silence_is_asked_again_and_given_up(),
