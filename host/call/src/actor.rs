@@ -15,7 +15,7 @@ use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd}
 use callbox_dialogue::{CallId, EndCause, Setup, Time};
 use callbox_script::{Answered, Script, ScriptHost, ScriptRun, Seat, Session};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub(crate) struct CallParts {
     pub(crate) commands: mpsc::Receiver<CallCommand>,
     /// The call's [`Time::ZERO`].
     pub(crate) began: Instant,
+    /// Dropped when the script first asks for something, or ends.
+    pub(crate) begins: Option<oneshot::Sender<()>>,
 }
 
 struct Actor {
@@ -39,6 +41,7 @@ struct Actor {
     engine: Engine,
     leg: SipLeg,
     began: Instant,
+    begins: Option<oneshot::Sender<()>>,
     calls: mpsc::Receiver<HostCall>,
     answers: mpsc::Sender<Answered>,
     script: Option<JoinHandle<ScriptRun>>,
@@ -73,7 +76,7 @@ pub(crate) async fn run(parts: CallParts, public_url: &str) {
 }
 
 async fn drive(parts: CallParts, public_url: String) {
-    let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began } = parts;
+    let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins } = parts;
     let id = setup.info.id.clone();
     let (call_sender, calls) = mpsc::channel(1);
     let (answers, answer_receiver) = mpsc::channel(1);
@@ -82,6 +85,7 @@ async fn drive(parts: CallParts, public_url: String) {
         engine: Engine::new(setup),
         leg,
         began,
+        begins,
         calls,
         answers,
         script: None,
@@ -102,6 +106,7 @@ async fn drive(parts: CallParts, public_url: String) {
             actor.script = Some(tokio::spawn(run));
         }
         Err(message) => {
+            actor.begins = None;
             let end = ScriptEnd::NotStarted { message };
             actor.engine.handle(actor.now(), Input::ScriptEnded(end));
         }
@@ -144,7 +149,10 @@ impl Actor {
             Wake::Leg(happening) => {
                 self.leg.handle(happening).await;
             }
-            Wake::Script(call) => self.engine.handle(now, Input::Script(call)),
+            Wake::Script(call) => {
+                self.begins = None;
+                self.engine.handle(now, Input::Script(call));
+            }
             Wake::ScriptEnded(run) => self.script_ended(now, run),
             Wake::Fetched(fetch, result) => self.engine.handle(now, Input::Fetched { fetch, result }),
             Wake::Command(command) => self.command(now, command),
@@ -153,7 +161,7 @@ impl Actor {
     }
 
     fn script_ended(&mut self, now: Time, run: Result<ScriptRun, JoinError>) {
-        self.script = None;
+        (self.script, self.begins) = (None, None);
         let end = match run {
             Ok(run) => {
                 let end = run.end.clone();

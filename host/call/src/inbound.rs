@@ -19,6 +19,7 @@ use callbox_store::numbers::Recording;
 use callbox_store::UnixMs;
 use callbox_store::routing::{Route, Routing};
 use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Seconds after which a refused caller may try again.
@@ -55,10 +56,10 @@ impl Refusal {
 }
 
 impl Platform {
-    /// Answers one INVITE, and runs its call to the end.
-    pub(crate) async fn incoming(&self, incoming: IncomingCall) {
+    /// Answers one INVITE, and runs its call to the end. `begins` is dropped when the script has begun.
+    pub(crate) async fn incoming(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) {
         let dialog = incoming.dialog.clone();
-        if let Err(refusal) = self.accept(incoming).await {
+        if let Err(refusal) = self.accept(incoming, begins).await {
             tracing::info!(sip_call = dialog.id(), status = refusal.status, why = refusal.why, "call refused");
             if let Err(error) = dialog.reject(refusal.status, Some(refusal.reason.to_owned()), refusal.headers).await {
                 tracing::debug!(sip_call = dialog.id(), %error, "there is nobody to refuse any more");
@@ -66,7 +67,7 @@ impl Platform {
         }
     }
 
-    async fn accept(&self, incoming: IncomingCall) -> Result<(), Refusal> {
+    async fn accept(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) -> Result<(), Refusal> {
         let began = Instant::now();
         let IncomingCall { dialog, events, invite } = incoming;
         let inner = &self.inner;
@@ -141,7 +142,8 @@ impl Platform {
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
-        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began };
+        let begins = Some(begins);
+        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
         actor::run(parts, &inner.policy.public_url).await;
         drop(seat);
         Ok(())

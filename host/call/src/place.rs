@@ -149,7 +149,7 @@ impl Platform {
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script));
-        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began };
+        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: None };
         let public_url = inner.policy.public_url.clone();
         tokio::spawn(async move {
             actor::run(parts, &public_url).await;

@@ -18,9 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+/// Calls that have come in and whose script has not asked for anything yet. A host that keeps up has fewer than ten.
+const BEGINNING: usize = 64;
+/// What takes longer to begin does not wait for the processor but for its compiler, say, and keeps nobody else waiting.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a running call may take to say how far it is.
 const SNAPSHOT: Duration = Duration::from_secs(2);
 
@@ -97,10 +101,22 @@ impl Platform {
     }
 
     /// Answers calls until the stack is shut down.
+    ///
+    /// So many begin at a time; the stack refuses those for whom its queue in front of this has no room. So a host
+    /// with more calls than it can take answers as many as it can, soon, rather than all of them late.
     pub async fn serve(&self, mut incoming: mpsc::Receiver<IncomingCall>) {
-        while let Some(call) = incoming.recv().await {
+        let places = Arc::new(Semaphore::new(BEGINNING));
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Some(call) = incoming.recv().await else { return };
             let platform = self.clone();
-            tokio::spawn(async move { platform.incoming(call).await });
+            let (begins, begun) = oneshot::channel();
+            tokio::spawn(async move { platform.incoming(call, begins).await });
+            tokio::spawn(async move {
+                let _ = timeout(PATIENCE, begun).await;
+                drop(place);
+            });
         }
     }
 

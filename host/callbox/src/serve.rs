@@ -397,6 +397,7 @@ fn counted(sip: &SipStats) -> Value {
             "stale": counts.shed_stale,
             "calls": counts.shed_calls,
             "rate": counts.shed_rate,
+            "unclaimed": sip.calls_unclaimed,
         },
         "dropped": {
             "source": counts.dropped_source,

@@ -311,14 +311,18 @@ impl Driver {
     }
 
     fn incoming(&mut self, now: Instant, leg: LegId, invite: InviteInfo) {
-        tracing::info!(sip_call = %invite.call_id, source = %invite.source, "a call came in");
-        let (dialog, events) = self.listen(leg);
-        if self.incoming.try_send(IncomingCall { dialog, events, invite }).is_err() {
+        let incoming = self.incoming.clone();
+        let Ok(place) = incoming.try_reserve() else {
+            // Cheaply, and without a line of log for each: under a flood there is no end of them.
             self.legs.calls_unclaimed += 1;
-            tracing::warn!("nobody takes new calls fast enough: one was refused");
+            tracing::debug!(sip_call = %invite.call_id, "nobody takes new calls fast enough: one is refused");
             let retry = self.endpoint.retry_after();
             let _ = self.endpoint.reject(now, leg, 503, None, vec![retry]);
-        }
+            return;
+        };
+        tracing::info!(sip_call = %invite.call_id, source = %invite.source, "a call came in");
+        let (dialog, events) = self.listen(leg);
+        place.send(IncomingCall { dialog, events, invite });
     }
 
     fn event(&mut self, now: Instant, leg: LegId, event: DialogEvent) {
