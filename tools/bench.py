@@ -138,18 +138,24 @@ class Pinned:
         self.host = CORES[:1] if apart else CORES
         self.load = CORES[1:] if apart else CORES
 
-    def command(self, cores: list, command: list) -> list:
+    def start(self, cores: list, command: list, **options) -> subprocess.Popen:
         nice = ["nice", "-n", str(self.nice)] if self.nice else []
-        return ["taskset", "-c", ",".join(map(str, cores)), *nice, *map(str, command)]
+        command = ["taskset", "-c", ",".join(map(str, cores)), *nice, *map(str, command)]
+        process = subprocess.Popen(command, start_new_session=bool(self.nice), **options)
+        group = Path(f"/proc/{process.pid}/autogroup")
+        if self.nice and group.exists():
+            # Where sessions share the processor, a priority counts only within one.
+            group.write_text(str(self.nice))
+        return process
 
 
 class Program:
     """A child with its lines of output, stopped when the part is over."""
 
-    def __init__(self, command: list, **options):
+    def __init__(self, pinned: Pinned, cores: list, command: list, **options):
         self.lines: list = []
         self.changed = threading.Condition()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+        self.process = pinned.start(cores, command, stdout=subprocess.PIPE, text=True, **options)
         self.pid = self.process.pid
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -184,7 +190,7 @@ class Host(Program):
         env = os.environ | {f"CALLBOX_{name}": str(value) for name, value in settings.items()}
         command = [BINARY, "serve", "--data-dir", self.data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0",
                    "--advertise", "127.0.0.1", "--log", os.environ.get("BENCH_LOG", "info")]
-        super().__init__(pinned.command(pinned.host, command), stderr=open(self.log, "w"), env=env)
+        super().__init__(pinned, pinned.host, command, stderr=open(self.log, "w"), env=env)
         key = None
         while True:
             event = self.next(60)
@@ -244,7 +250,7 @@ class Audio(Program):
 
     def __init__(self, pinned: Pinned, press_ms: int = 0):
         command = [LOAD, "127.0.0.1:0", *([press_ms] if press_ms else [])]
-        super().__init__(pinned.command(pinned.load, command), stdin=subprocess.PIPE)
+        super().__init__(pinned, pinned.load, command, stdin=subprocess.PIPE)
         self.port = int(self.next()["address"].rpartition(":")[2])
 
     def reset(self):
@@ -353,8 +359,7 @@ class Sipp:
                        "-r", max(1, round(share[1])), "-rp", 1000, "-nostdin", "-timer_resol", 1,
                        "-trace_stat", "-fd", 1, "-trace_rtt", "-rtt_freq", 1, "-trace_err", "-timeout", seconds,
                        "-recv_timeout", 60_000, "-max_socket", 2000]
-            process = subprocess.Popen(pinned.command(pinned.load, command), cwd=folder,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = pinned.start(pinned.load, command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self.folders.append(folder)
             self.processes.append(process)
         self.pids = [process.pid for process in self.processes]
@@ -654,10 +659,11 @@ def keys(pinned: Pinned, _) -> dict:
 
 def scripts(pinned: Pinned, _) -> dict:
     command = ["cargo", "bench", "--quiet", "-p", "callbox", "--bench", "script", "--", GUEST]
-    done = subprocess.run(pinned.command(pinned.host if len(CORES) < 2 else CORES, command), cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise Failed(f"cargo bench: {done.stderr[-2000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])
+    process = pinned.start(CORES, command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words, errors = process.communicate()
+    if process.returncode:
+        raise Failed(f"cargo bench: {errors[-2000:]}")
+    found = json.loads(words.splitlines()[-1])
     instantiate, calls, waiting = found["instantiate_us"], found["host_call_ns"], found["suspended"]
     say(f"   {found['size']} bytes, {found['tier']}: instantiate best {instantiate['best']:.1f}, p50 {instantiate['p50']:.1f}, "
         f"p99 {instantiate['p99']:.1f} µs of CPU; a short script p50 {found['short_script_us']['p50']:.0f} µs")
