@@ -134,6 +134,12 @@ impl Host {
         self.ok(Method::GET, path, None).await
     }
 
+    /// GET of a text that must succeed.
+    pub async fn text(&self, path: &str) -> String {
+        let request = self.client.get(format!("http://{}{path}", self.http)).bearer_auth(&self.key);
+        request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
+    }
+
     /// POST that must succeed.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         self.ok(Method::POST, path, Some(body)).await

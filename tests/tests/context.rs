@@ -74,7 +74,7 @@ async fn the_result_arrives_signed_once_and_in_order() {
     }
     let mut numbers: Vec<_> = pushes.iter().map(|push| push.body["data"]["body"]["number"].as_i64().unwrap()).collect();
     numbers.sort_unstable();
-    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(numbers, [0, 1, 2]);
     let completed: Vec<_> = events.iter().filter(|event| event.body["type"] == "call.completed").collect();
     assert_eq!(completed.len(), 1);
     let document = &completed[0].body["data"];
