@@ -84,12 +84,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Remote, SdpError> {
     if session.medias.len() > MAX_MEDIA {
         return Err(SdpError::TooManyMedia);
     }
-    // Without any c= line the address of o= is the best guess there is.
-    let origin = &session.origin.unicast_address;
-    let session_address = session.connection.as_ref().map_or(origin, |connection| &connection.connection_address);
+    // Without any c= line the address of o= is the best guess there is. One that names nothing is no hold, which
+    // only a c= line can ask for, but no address at all.
+    let origin = session.origin.unicast_address.as_str();
+    let origin = if matches!(origin, "0.0.0.0" | "::") { "(none given)" } else { origin };
+    let session_address = session.connection.as_ref().map_or(origin, |connection| connection.connection_address.as_str());
     let session_direction = direction(&session.attributes);
     let lines = session.medias.iter().map(|media| {
-        let address = media.connections.first().map_or(session_address, |connection| &connection.connection_address);
+        let address = media.connections.first().map_or(session_address, |connection| connection.connection_address.as_str());
         line(media, address, session_direction)
     });
     Ok(Remote { lines: lines.collect() })

@@ -358,6 +358,16 @@ fn ipv6() {
     assert!(matches!(answer(&local, &IDS, &sdp("m=audio 4000 RTP/AVP 0")), Err(SdpError::Address(_))));
 }
 
+#[test]
+fn no_address_at_all_is_no_hold() {
+    for offer in ["m=audio 4000 RTP/AVP 0\r\n", "v=0\r\no=x 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"] {
+        let refused = answer(&local(), &IDS, offer.as_bytes());
+        assert!(matches!(refused, Err(SdpError::Address(_))), "{offer:?}: {refused:?}");
+    }
+    let hold = "v=0\r\no=x 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    assert!(answer(&local(), &IDS, hold.as_bytes()).unwrap().1.remote.ip().is_unspecified());
+}
+
 /// 64 kB of formats and attributes in one line must not cost the square of that.
 #[test]
 fn a_flood_of_formats_stays_cheap() {
