@@ -42,7 +42,8 @@ async fn the_context_request_says_who_calls_whom() {
     let host = Host::start().await;
     let business = Business::start().await;
     host.publish_probe(Some(&business)).await;
-    peer::call_probe(&host, "hello", &["--from", "sip:+15551234567@127.0.0.1", "--header", "X-Call-Relation-Id: r-7"]).await;
+    peer::call_probe(&host, "hello", &["--from", "sip:+15551234567@127.0.0.1", "--header", "X-Call-Relation-Id: r-7"])
+        .await;
     let request = business.next_at("/early").await;
     assert_eq!(request.body["type"], "context.request");
     let call = &request.body["data"]["call"];

@@ -88,7 +88,8 @@ async fn a_hang_up_leaves_time_to_write_down_what_was_learnt() {
 
 #[tokio::test]
 async fn the_headers_that_the_manifest_lists_reach_the_script() {
-    let (_, record) = probed("info", &["--header", "X-Call-Relation-Id: r-1", "--from", "sip:+15551234567@127.0.0.1"]).await;
+    let (_, record) =
+        probed("info", &["--header", "X-Call-Relation-Id: r-1", "--from", "sip:+15551234567@127.0.0.1"]).await;
     assert_eq!(record["relation_id"], "r-1");
     assert_eq!(record["from"], "+15551234567");
     let text = record["fields"].to_string();
@@ -113,8 +114,9 @@ async fn the_host_calls_by_itself_and_the_call_is_recorded() {
     assert_eq!(call["record"]["direction"], "outbound");
     assert_eq!(call["record"]["outcome"], "answered");
     assert_eq!(call["record"]["external_id"], "x-1");
-    let (status, problem) =
-        host.request(reqwest::Method::POST, "/v1/calls", Some(&json!({ "to": "sip:1@10.9.8.7", "script_id": script }))).await;
+    let (status, problem) = host
+        .request(reqwest::Method::POST, "/v1/calls", Some(&json!({ "to": "sip:1@10.9.8.7", "script_id": script })))
+        .await;
     assert_eq!(status, 403, "{problem}");
 }
 
@@ -125,12 +127,8 @@ async fn a_bridged_transfer_joins_both_and_gives_the_caller_back() {
     let host = Host::start().await;
     host.publish_probe(None).await;
     let to = format!("X-Probe-Target: sip:2000@{}", target.sip);
-    let called = peer::call_probe(
-        &host,
-        "transfer",
-        &["--header", &to, "--header", "X-Probe-Transfer-Mode: bridge"],
-    )
-    .await;
+    let called =
+        peer::call_probe(&host, "transfer", &["--header", &to, "--header", "X-Probe-Transfer-Mode: bridge"]).await;
     assert!(called.answered);
     let record = host.finished_call().await["record"].clone();
     assert_eq!(record["fields"]["transfer"], "Ok(Returned)", "{record}");

@@ -12,7 +12,8 @@ async fn misbehaves(mode: &str, flags: &[&str]) -> Value {
     let called = peer::call_probe(&host, mode, flags).await;
     assert!(called.answered, "{called:?}");
     let record = host.finished_call().await["record"].clone();
-    let apology = record["transcript"].as_array().unwrap().iter().any(|turn| turn["text"] == "Sorry, something went wrong.");
+    let apology =
+        record["transcript"].as_array().unwrap().iter().any(|turn| turn["text"] == "Sorry, something went wrong.");
     assert!(apology, "the fallback was not said: {record}");
     record
 }

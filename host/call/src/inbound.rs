@@ -2,8 +2,8 @@
 
 use crate::actor::{self, CallParts};
 use crate::context::ContextFetcher;
-use crate::leg::{LegParts, SipLeg};
 use crate::ledger::Ledger;
+use crate::leg::{LegParts, SipLeg};
 use crate::negotiation::Negotiation;
 use crate::outbound::{ANONYMOUS, Dial, uri_host};
 use crate::platform::Platform;
@@ -12,11 +12,11 @@ use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
 use callbox_script::Script;
 use callbox_sip::sdp::SdpError;
-use callbox_sip::{IncomingCall, Identity, InviteInfo};
+use callbox_sip::{Identity, IncomingCall, InviteInfo};
+use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
 use callbox_store::numbers::Recording;
-use callbox_store::UnixMs;
 use callbox_store::routing::{Route, Routing};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -91,11 +91,8 @@ impl Platform {
         if inner.draining.load(Ordering::Relaxed) {
             return Err(Refusal::later("the host is going down"));
         }
-        let (media, media_events) = inner
-            .rooms
-            .media
-            .open(&id)
-            .map_err(|error| Refusal::later(format!("no media session: {error}")))?;
+        let (media, media_events) =
+            inner.rooms.media.open(&id).map_err(|error| Refusal::later(format!("no media session: {error}")))?;
         let created_at = inner.rooms.store.now();
         let source = invite.source.ip();
         let address = inner.rooms.sip.media_address(source);
@@ -159,13 +156,7 @@ impl Platform {
         }
     }
 
-    fn start(
-        &self,
-        id: &CallId,
-        route: &Route,
-        invite: &InviteInfo,
-        created_at: UnixMs,
-    ) -> CallStart {
+    fn start(&self, id: &CallId, route: &Route, invite: &InviteInfo, created_at: UnixMs) -> CallStart {
         let relation_id = invite
             .headers
             .iter()

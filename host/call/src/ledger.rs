@@ -2,8 +2,8 @@
 //! happens, in order and off the call's own path, and once more, complete, at
 //! its end.
 
-use callbox_dialogue::leg::LegEvent;
 use callbox_dialogue::Time;
+use callbox_dialogue::leg::LegEvent;
 use callbox_store::calls::CallStart;
 use callbox_store::completion::CallCompletion;
 use callbox_store::outbox::NewPush;
@@ -106,7 +106,6 @@ impl Ledger {
         ledger.enter(Entry::Started);
         ledger
     }
-
 
     /// What closes the books should the call's actor fail.
     pub(crate) fn rescue(&self) -> Rescue {
@@ -234,9 +233,9 @@ impl Entry {
 mod tests {
     use super::*;
     use callbox_dialogue::call::{Direction, Party, Transport};
+    use callbox_store::PageRequest;
     use callbox_store::calls::CallFilter;
     use callbox_store::document::CallDocument;
-    use callbox_store::PageRequest;
 
     fn begin(store: &Store) -> CallStart {
         CallStart {
@@ -272,7 +271,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         store.limit_pages(1_000_000).await.unwrap();
-        let listed = async || store.calls(&start.tenant_id, &CallFilter::default(), &PageRequest::default()).await.unwrap().data.len();
+        let listed = async || {
+            store.calls(&start.tenant_id, &CallFilter::default(), &PageRequest::default()).await.unwrap().data.len()
+        };
         while listed().await == 0 || health.is_failing() {
             tokio::task::yield_now().await;
         }

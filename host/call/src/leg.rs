@@ -174,11 +174,7 @@ impl SipLeg {
             Happening::Dialog(event) => self.dialog_event(event).await,
             Happening::Signal(LegSignal::Prompt(event)) => self.reports.push_back(event),
             Happening::Signal(LegSignal::Bridge(id, end)) => self.bridge_over(id, end),
-            Happening::Lost => self.over(
-                EndCause::NetworkFailure,
-                Evidence::default(),
-                Some(EndReason::TrunkLost),
-            ),
+            Happening::Lost => self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::TrunkLost)),
             Happening::MediaLost => self.media_ended(),
         }
         self.face_faults().await;

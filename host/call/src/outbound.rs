@@ -65,7 +65,8 @@ impl OutboundPolicy {
         // The parser that the stack dials by: what it takes for the host is what counts.
         let uri = Uri::from_text(target).ok().filter(|uri| uri.scheme() == Scheme::Sip)?;
         let host = bare(uri.host());
-        let allowed = self.allowed_hosts.iter().any(|allowed| allowed == "*" || bare(allowed).eq_ignore_ascii_case(host));
+        let allowed =
+            self.allowed_hosts.iter().any(|allowed| allowed == "*" || bare(allowed).eq_ignore_ascii_case(host));
         let peer = peers.iter().any(|peer| peer.eq_ignore_ascii_case(host));
         (allowed || peer).then(|| Target { uri: target.to_owned(), host: host.to_owned(), by_proxy: false })
     }

@@ -137,12 +137,7 @@ impl Platform {
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Outbound,
-            dial: Dial {
-                peer: Some(callee.clone()),
-                peer_name: Some(callee),
-                from,
-                ..self.dial(&id, created_at)
-            },
+            dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), from, ..self.dial(&id, created_at) },
             recording: self.recording(&id, &route),
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);
@@ -159,12 +154,7 @@ impl Platform {
     }
 }
 
-fn outbound_start(
-    id: &CallId,
-    route: &Route,
-    request: &PlaceCall,
-    created_at: callbox_store::UnixMs,
-) -> CallStart {
+fn outbound_start(id: &CallId, route: &Route, request: &PlaceCall, created_at: callbox_store::UnixMs) -> CallStart {
     let number = |text: &str| text.starts_with('+').then(|| text.to_owned());
     CallStart {
         id: id.0.clone(),

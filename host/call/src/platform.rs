@@ -4,6 +4,7 @@
 use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
+use bytes::Bytes;
 use callbox_delivery::Egress;
 use callbox_dialogue::CallId;
 use callbox_dialogue::call::EndReason;
@@ -13,7 +14,6 @@ use callbox_script::{Script, ScriptError, ScriptHost};
 use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::Speech;
 use callbox_store::{Store, TenantId};
-use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,14 +89,7 @@ impl Platform {
     pub fn new(rooms: Rooms, policy: CallPolicy) -> Self {
         let outbound = Arc::new(policy.outbound.clone());
         let health = StoreHealth::new(rooms.store.clone());
-        let inner = Inner {
-            rooms,
-            policy,
-            outbound,
-            live: LiveCalls::new(),
-            health,
-            draining: AtomicBool::new(false),
-        };
+        let inner = Inner { rooms, policy, outbound, live: LiveCalls::new(), health, draining: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -206,10 +199,7 @@ impl Platform {
 
     /// Ends all calls at once. Their scripts have their grace time, their records are kept.
     pub fn end_all(&self, why: &str) {
-        self.inner.live.broadcast(|| CallCommand::Hangup {
-            reason: EndReason::PlatformShutdown,
-            why: why.to_owned(),
-        });
+        self.inner.live.broadcast(|| CallCommand::Hangup { reason: EndReason::PlatformShutdown, why: why.to_owned() });
     }
 
     /// A script, ready to run: from memory, from the cache of artefacts, or compiled.

@@ -110,7 +110,8 @@ fn info(mode: &str) -> CallInfo {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let path = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
-    let path = path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/guests/bench.wasm").to_owned());
+    let path =
+        path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/guests/bench.wasm").to_owned());
     let wasm = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run tools/guests bench"));
     let folder = tempfile::tempdir().unwrap();
     let mut config = ScriptConfig::new(folder.path(), env!("CARGO_BIN_EXE_callbox"));

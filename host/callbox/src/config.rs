@@ -8,8 +8,8 @@
 //!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
 //! * Flags are those of `callbox serve --help`.
 
-use figment::{Figment, Source};
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::{Figment, Source};
 use miette::{Diagnostic, miette};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -341,7 +341,10 @@ fn variable(path: &str) -> String {
 /// A value that cannot be used, with its place.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("the configuration is not valid: {what}")]
-#[diagnostic(code(callbox::config), help("`callbox serve --help` lists the values; later layers win: file, CALLBOX_… variables, flags"))]
+#[diagnostic(
+    code(callbox::config),
+    help("`callbox serve --help` lists the values; later layers win: file, CALLBOX_… variables, flags")
+)]
 struct ConfigError {
     what: String,
 }

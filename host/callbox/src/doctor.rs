@@ -89,7 +89,8 @@ fn sip_ports(config: &Config) -> Verdict {
             return taken(address, error);
         }
     }
-    let all = config.sip.udp.iter().map(|a| format!("udp {a}")).chain(config.sip.tcp.iter().map(|a| format!("tcp {a}")));
+    let all =
+        config.sip.udp.iter().map(|a| format!("udp {a}")).chain(config.sip.tcp.iter().map(|a| format!("tcp {a}")));
     Verdict::Good(all.collect::<Vec<_>>().join(", "))
 }
 
@@ -122,7 +123,8 @@ fn open_files(config: &Config) -> Verdict {
     match limit {
         Some(limit) if limit < need => {
             let calls = limit.saturating_sub(FILES) / FILES_PER_CALL;
-            let help = format!("enough for {calls} calls; raise the limit (LimitNOFILE=, ulimit -Hn), or lower calls.max");
+            let help =
+                format!("enough for {calls} calls; raise the limit (LimitNOFILE=, ulimit -Hn), or lower calls.max");
             Verdict::Poor(format!("{limit} allowed, {need} needed for {} calls", config.calls.max), help)
         }
         Some(limit) => Verdict::Good(format!("{limit} allowed")),
@@ -131,9 +133,13 @@ fn open_files(config: &Config) -> Verdict {
 }
 
 fn memory_maps(config: &Config) -> Verdict {
-    let Some(limit) = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|t| t.trim().parse::<u64>().ok())
+    let Some(limit) =
+        std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|t| t.trim().parse::<u64>().ok())
     else {
-        return Verdict::Poor("vm.max_map_count cannot be read".into(), "fine where the system has no such limit".into());
+        return Verdict::Poor(
+            "vm.max_map_count cannot be read".into(),
+            "fine where the system has no such limit".into(),
+        );
     };
     let need = u64::from(config.calls.max) * MAPS_PER_CALL;
     if limit < need {

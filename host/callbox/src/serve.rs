@@ -176,10 +176,14 @@ impl Host {
         let scripts = ScriptHost::start(scripts(config)?).into_diagnostic()?;
         let media = MediaPlane::start(media(config)).into_diagnostic()?;
         let (sip, incoming) = SipStack::start(sip(config)).await.into_diagnostic()?;
-        let egress = Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
-            .into_diagnostic()?;
+        let egress =
+            Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
+                .into_diagnostic()?;
         let listener = TcpListener::bind(config.http.bind).await.into_diagnostic().wrap_err_with(|| {
-            format!("the API cannot listen on {}: another program may use the port; choose one with --http", config.http.bind)
+            format!(
+                "the API cannot listen on {}: another program may use the port; choose one with --http",
+                config.http.bind
+            )
         })?;
         let address = listener.local_addr().into_diagnostic()?;
         let rooms = Rooms {
@@ -194,7 +198,10 @@ impl Host {
         let platform = Platform::new(rooms, policy(config, recordings, public_url).await?);
         let outbox = OutboxWorker::start(store.clone(), egress, HOST);
         let stop_http = CancellationToken::new();
-        let api = callbox_api::router(platform.clone(), ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: upload(config) });
+        let api = callbox_api::router(
+            platform.clone(),
+            ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: upload(config) },
+        );
         let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
         let answering = platform.clone();
         tokio::spawn(async move { answering.serve(incoming).await });
@@ -203,7 +210,10 @@ impl Host {
         tracing::info!(http = %address, sip = addresses.join(", "), "ready");
         announce(
             &json!({"event": "ready", "http": address, "sip": addresses}),
-            &format!("Ready. API http://{address}/v1, its documentation http://{address}/docs, SIP {}", addresses.join(", ")),
+            &format!(
+                "Ready. API http://{address}/v1, its documentation http://{address}/docs, SIP {}",
+                addresses.join(", ")
+            ),
         );
         let drain = Duration::from_millis(config.calls.drain_ms.into());
         Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain })
@@ -326,7 +336,8 @@ async fn policy(config: &Config, recordings: PathBuf, public_url: String) -> mie
         Some(proxy) => Some(resolve(proxy, config).await?),
         None => None,
     };
-    let domain = outbound.proxy.as_deref().map(|proxy| proxy.rsplit_once(':').map_or(proxy, |(host, _)| host).to_owned());
+    let domain =
+        outbound.proxy.as_deref().map(|proxy| proxy.rsplit_once(':').map_or(proxy, |(host, _)| host).to_owned());
     let credentials = match (&outbound.username, &outbound.password) {
         (Some(username), Some(password)) => {
             Some(Credentials { username: username.clone(), password: password.0.clone() })

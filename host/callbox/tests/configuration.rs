@@ -30,7 +30,8 @@ fn texts_that_look_like_numbers_are_texts() {
 
 #[test]
 fn variables_of_other_commands_do_no_harm() {
-    let output = config(&[("CALLBOX_CALL_PASSWORD", "x"), ("CALLBOX_URL", "http://127.0.0.1"), ("CALLBOX_KEY", "cbk_x")]);
+    let output =
+        config(&[("CALLBOX_CALL_PASSWORD", "x"), ("CALLBOX_URL", "http://127.0.0.1"), ("CALLBOX_KEY", "cbk_x")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -144,9 +144,8 @@ impl Socket {
         while sent < self.queued {
             let left = &mut self.outgoing.headers[sent..self.queued];
             // SAFETY: as above, without control buffers (null, of length 0).
-            let count = unsafe {
-                libc::sendmmsg(self.socket.as_raw_fd(), left.as_mut_ptr(), left.len() as libc::c_uint, 0)
-            };
+            let count =
+                unsafe { libc::sendmmsg(self.socket.as_raw_fd(), left.as_mut_ptr(), left.len() as libc::c_uint, 0) };
             match usize::try_from(count) {
                 Ok(count) => sent += count,
                 // A datagram of before was refused (the port is closed); this one is still to go.

@@ -146,7 +146,9 @@ impl Streams {
             stream.ssrc = ssrc;
             stream.key = self.press_after.map(|after| Key {
                 // Spread without a random number: the golden ratio's multiples.
-                press_at: packet.at + after + (u64::from(ssrc).wrapping_mul(0x9E37_79B9) & 0xFFFF_FFFF) * after / (1 << 32),
+                press_at: packet.at
+                    + after
+                    + (u64::from(ssrc).wrapping_mul(0x9E37_79B9) & 0xFFFF_FFFF) * after / (1 << 32),
                 packets: 0,
                 event: 0,
                 pressed: None,

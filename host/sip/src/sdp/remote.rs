@@ -88,10 +88,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Remote, SdpError> {
     // only a c= line can ask for, but no address at all.
     let origin = session.origin.unicast_address.as_str();
     let origin = if matches!(origin, "0.0.0.0" | "::") { "(none given)" } else { origin };
-    let session_address = session.connection.as_ref().map_or(origin, |connection| connection.connection_address.as_str());
+    let session_address =
+        session.connection.as_ref().map_or(origin, |connection| connection.connection_address.as_str());
     let session_direction = direction(&session.attributes);
     let lines = session.medias.iter().map(|media| {
-        let address = media.connections.first().map_or(session_address, |connection| connection.connection_address.as_str());
+        let address =
+            media.connections.first().map_or(session_address, |connection| connection.connection_address.as_str());
         line(media, address, session_direction)
     });
     Ok(Remote { lines: lines.collect() })

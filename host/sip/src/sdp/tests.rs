@@ -360,7 +360,9 @@ fn ipv6() {
 
 #[test]
 fn no_address_at_all_is_no_hold() {
-    for offer in ["m=audio 4000 RTP/AVP 0\r\n", "v=0\r\no=x 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"] {
+    for offer in
+        ["m=audio 4000 RTP/AVP 0\r\n", "v=0\r\no=x 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"]
+    {
         let refused = answer(&local(), &IDS, offer.as_bytes());
         assert!(matches!(refused, Err(SdpError::Address(_))), "{offer:?}: {refused:?}");
     }

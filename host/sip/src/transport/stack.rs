@@ -312,7 +312,10 @@ impl SipStack {
         let failed = |why: String| SipError::Resolve { host: host.to_owned(), why };
         let found = tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?;
         let families = Families::of(&self.0.listeners);
-        found.into_iter().find(|address| families.reach(address)).ok_or_else(|| failed("it has no address of a family that is listened on".to_owned()))
+        found
+            .into_iter()
+            .find(|address| families.reach(address))
+            .ok_or_else(|| failed("it has no address of a family that is listened on".to_owned()))
     }
 
     fn listener(&self, transport: Transport, remote: SocketAddr) -> Option<(Transport, usize)> {
