@@ -59,7 +59,11 @@ fn run() -> Result {
 
 /// A setting, which the caller's header of that name overrides.
 fn option(name: &str) -> Option<String> {
-    call::info().header(&format!("x-probe-{name}")).map(str::to_owned).or_else(|| settings::get(name)).filter(|value| !value.is_empty())
+    call::info()
+        .header(&format!("x-probe-{name}"))
+        .map(str::to_owned)
+        .or_else(|| settings::get(name))
+        .filter(|value| !value.is_empty())
 }
 
 /// The option `count`.
