@@ -7,7 +7,7 @@
 
 use crate::completion;
 use crate::context::ContextFetcher;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Rescue};
 use crate::leg::{Happening, SipLeg};
 use crate::live::{CallCommand, Snapshot};
 use callbox_dialogue::engine::{Engine, Input, Output};
@@ -65,62 +65,80 @@ enum Wake {
     Deadline,
 }
 
-/// Runs a call to its end and writes it down. Returns when its record is kept. `public_url` is the API's address in it.
-pub(crate) async fn run(parts: CallParts, public_url: &str) {
+/// A call under way.
+pub(crate) struct Running {
+    call: JoinHandle<()>,
+    rescue: Rescue,
+}
+
+/// Begins a call, which runs to its end and is written down. `public_url` is the API's address in its record.
+pub(crate) fn start(parts: CallParts, public_url: &str) -> Running {
     let rescue = parts.ledger.rescue();
-    let call = tokio::spawn(drive(parts, public_url.to_owned()));
-    if let Err(error) = call.await {
-        // A bug of ours: what the call held is given back by now, and its books are closed all the same.
-        rescue.close(&error.to_string()).await;
+    // In a box: a task is as large as the most it ever holds, for as long as the call lasts.
+    let call = tokio::spawn(drive(Box::new(parts), public_url.to_owned()));
+    Running { call, rescue }
+}
+
+impl Running {
+    /// Returns when the call's record is kept.
+    pub(crate) async fn over(self) {
+        if let Err(error) = self.call.await {
+            // A bug of ours: what the call held is given back by now, and its books are closed all the same.
+            Box::pin(self.rescue.close(&error.to_string())).await;
+        }
     }
 }
 
-async fn drive(parts: CallParts, public_url: String) {
-    let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins } = parts;
-    let id = setup.info.id.clone();
-    let (call_sender, calls) = mpsc::channel(1);
-    let (answers, answer_receiver) = mpsc::channel(1);
-    let stop = CancellationToken::new();
-    let mut actor = Actor {
-        engine: Engine::new(setup),
-        leg,
-        began,
-        begins,
-        calls,
-        answers,
-        script: None,
-        stop,
-        fetcher,
-        fetches: JoinSet::new(),
-        commands,
-        ledger,
-        run: None,
-        finished: false,
-        id,
-    };
-    match script {
-        Ok((seat, script)) => {
-            let session = EngineSession { calls: call_sender, answers: answer_receiver };
-            let (id, stop) = (actor.id.clone(), actor.stop.clone());
-            let run = async move { scripts.run_until(seat, script, id, session, true, stop.cancelled()).await };
-            actor.script = Some(tokio::spawn(run));
-        }
-        Err(message) => {
-            actor.begins = None;
-            let end = ScriptEnd::NotStarted { message };
-            actor.engine.handle(actor.now(), Input::ScriptEnded(end));
-        }
-    }
+async fn drive(parts: Box<CallParts>, public_url: String) {
+    let mut actor = Actor::begin(*parts);
     actor.drain().await;
     while !actor.finished {
         let wake = actor.wait().await;
         actor.handle(wake).await;
         actor.drain().await;
     }
-    actor.close(&public_url).await;
+    Box::pin(actor.close(&public_url)).await;
 }
 
 impl Actor {
+    fn begin(parts: CallParts) -> Box<Self> {
+        let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins } = parts;
+        let id = setup.info.id.clone();
+        let (call_sender, calls) = mpsc::channel(1);
+        let (answers, answer_receiver) = mpsc::channel(1);
+        let mut actor = Box::new(Self {
+            engine: Engine::new(setup),
+            leg,
+            began,
+            begins,
+            calls,
+            answers,
+            script: None,
+            stop: CancellationToken::new(),
+            fetcher,
+            fetches: JoinSet::new(),
+            commands,
+            ledger,
+            run: None,
+            finished: false,
+            id,
+        });
+        match script {
+            Ok((seat, script)) => {
+                let session = EngineSession { calls: call_sender, answers: answer_receiver };
+                let (id, stop) = (actor.id.clone(), actor.stop.clone());
+                let run = async move { scripts.run_until(seat, script, id, session, true, stop.cancelled()).await };
+                actor.script = Some(tokio::spawn(run));
+            }
+            Err(message) => {
+                actor.begins = None;
+                let end = ScriptEnd::NotStarted { message };
+                actor.engine.handle(actor.now(), Input::ScriptEnded(end));
+            }
+        }
+        actor
+    }
+
     fn now(&self) -> Time {
         Time(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }

@@ -1,8 +1,9 @@
 //! Calls that come in: from the INVITE to an actor, or to the right refusal.
 
-use crate::actor::{self, CallParts};
+use crate::actor::{self, CallParts, Running};
 use crate::context::ContextFetcher;
 use crate::ledger::Ledger;
+use crate::live::Seat;
 use crate::leg::{LegParts, SipLeg};
 use crate::negotiation::Negotiation;
 use crate::outbound::{ANONYMOUS, Dial, uri_host};
@@ -59,15 +60,25 @@ impl Platform {
     /// Answers one INVITE, and runs its call to the end. `begins` is dropped when the script has begun.
     pub(crate) async fn incoming(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) {
         let dialog = incoming.dialog.clone();
-        if let Err(refusal) = self.accept(incoming, begins).await {
-            tracing::info!(sip_call = dialog.id(), status = refusal.status, why = refusal.why, "call refused");
-            if let Err(error) = dialog.reject(refusal.status, Some(refusal.reason.to_owned()), refusal.headers).await {
-                tracing::debug!(sip_call = dialog.id(), %error, "there is nobody to refuse any more");
+        // In a box, and gone before the call runs: beginning holds more than a call does.
+        let accepted = Box::pin(self.accept(incoming, begins)).await;
+        match accepted {
+            Ok((call, seat)) => {
+                drop(dialog);
+                call.over().await;
+                drop(seat);
+            }
+            Err(refusal) => {
+                tracing::info!(sip_call = dialog.id(), status = refusal.status, why = refusal.why, "call refused");
+                let refused = dialog.reject(refusal.status, Some(refusal.reason.to_owned()), refusal.headers);
+                if let Err(error) = Box::pin(refused).await {
+                    tracing::debug!(sip_call = dialog.id(), %error, "there is nobody to refuse any more");
+                }
             }
         }
     }
 
-    async fn accept(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) -> Result<(), Refusal> {
+    async fn accept(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) -> Result<(Running, Seat), Refusal> {
         let began = Instant::now();
         let IncomingCall { dialog, events, invite } = incoming;
         let inner = &self.inner;
@@ -141,9 +152,7 @@ impl Platform {
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
         let begins = Some(begins);
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
-        actor::run(parts, &inner.policy.public_url).await;
-        drop(seat);
-        Ok(())
+        Ok((actor::start(parts, &inner.policy.public_url), seat))
     }
 
     async fn route(&self, invite: &InviteInfo) -> Result<Route, Refusal> {

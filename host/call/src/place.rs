@@ -145,9 +145,9 @@ impl Platform {
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: None };
-        let public_url = inner.policy.public_url.clone();
+        let call = actor::start(parts, &inner.policy.public_url);
         tokio::spawn(async move {
-            actor::run(parts, &public_url).await;
+            call.over().await;
             drop(seat);
         });
         Ok(id)
