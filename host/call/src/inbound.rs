@@ -3,8 +3,8 @@
 use crate::actor::{self, CallParts, Running};
 use crate::context::ContextFetcher;
 use crate::ledger::Ledger;
-use crate::live::Seat;
 use crate::leg::{LegParts, SipLeg};
+use crate::live::Seat;
 use crate::negotiation::Negotiation;
 use crate::outbound::{ANONYMOUS, Dial, uri_host};
 use crate::platform::Platform;
