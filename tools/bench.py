@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [latency] [rate] [media] [keys] [scripts] [--free] [--calls 500,1000,2000]
+    tools/bench.py [latency] [rate] [results] [media] [keys] [scripts] [--free] [--calls 500,1000,2000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio, the host is the release binary with an
 empty data folder for each run. On a machine with more than one core the host gets core 0 alone and the load the others, so
@@ -12,6 +12,7 @@ Prints a table and writes target/bench/results.json. Without names, all parts.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -40,7 +41,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["latency", "rate", "media", "keys", "scripts"]
+PARTS = ["latency", "rate", "results", "media", "keys", "scripts"]
 
 
 class Failed(Exception):
@@ -474,6 +475,33 @@ class Prober(threading.Thread):
         return self.answered_ms
 
 
+class Receiver:
+    """A customer's system that takes every result: as little as HTTP/1.1 can be, so that the host is what is measured."""
+
+    def __init__(self):
+        self.events, self.times, self.refused = set(), [], 0
+        self.loop = asyncio.new_event_loop()
+        self.server = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/"
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    async def serve(self, reader, writer):
+        while True:
+            try:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return writer.close()
+            fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+            body = json.loads(await reader.readexactly(int(fields["content-length"])))
+            if body["type"] == "call.completed":
+                self.events.add(fields["webhook-id"])
+                self.times.append(time.time())
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+
 class Stage:
     """A host, its audio, and calls to it; all ended at the end of `with`."""
 
@@ -660,6 +688,30 @@ def media(pinned: Pinned, options) -> dict:
     return found
 
 
+def results(pinned: Pinned, _) -> dict:
+    rate, seconds = 300, 15
+    receiver = Receiver()
+    with Stage(pinned, EGRESS__ALLOW_PRIVATE="true") as stage:
+        stage.host.api("POST", "/v1/webhooks", {"url": receiver.url, "event_types": ["call.completed"]})
+        sipp = stage.calls("", rate, rate * seconds, processes=2, seconds=seconds + 30)
+        time.sleep(1)
+        window = stage.window()
+        time.sleep(seconds - 2)
+        cost = window.close()
+        result = sipp.wait(40)
+        ended = time.time()
+        while len(receiver.events) < result["calls"] and time.time() < ended + 30:
+            time.sleep(0.1)
+        stage.stop()
+    receiver.stop()
+    delay = max(0.0, max(receiver.times, default=float("inf")) - ended)
+    found = {"rate": rate, "calls": result["calls"], "failed": result["failed"], "delivered": len(receiver.events),
+             "requests": len(receiver.times), "last_after_s": delay, "cpu_ms_per_call": cost["host_cores"] / rate * 1000, **cost}
+    say(f"   {rate} calls/s: {found['delivered']} of {found['calls']} results delivered in {found['requests']} requests, the last "
+        f"{delay:.1f} s after the last call; {found['cpu_ms_per_call']:.2f} ms CPU a call {cost['threads']}, others {cost['other_cores']:.2f} cores")
+    return found
+
+
 def keys(pinned: Pinned, _) -> dict:
     calls = 400
     with Stage(pinned, press_ms=800) as stage:
@@ -710,6 +762,10 @@ def table(found: dict) -> list:
                 over = row[name]
                 add(f"twice that ({over['rate']}/s), {label}: answered within 500 ms", "",
                     f"{over['in_time'] / over['seconds']:.0f}/s; {over['refused']} refused, {over['failed']} failed")
+    if "results" in found:
+        row = found["results"]
+        add(f"{row['rate']} calls/s, each result delivered to a webhook", "",
+            f"{row['delivered']} of {row['calls']}, {row['cpu_ms_per_call']:.2f} ms CPU a call")
     for calls, row in found.get("media", {}).items():
         gaps = row["audio"]["gaps"]
         add(f"{calls} calls, prompt playing, RTP both ways", "1500 on one core" if calls == 1500 else "",
