@@ -12,6 +12,7 @@ mod dialog;
 pub mod digest;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod ladder;
 pub mod overload;
 pub mod sdp;
 pub mod transaction;

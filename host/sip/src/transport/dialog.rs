@@ -1,6 +1,8 @@
 //! The handle of one call.
 
 use super::driver::{Command, LegCommand};
+use super::trace::Trace;
+use crate::ladder::SipTrace;
 use crate::ua::{LegId, SipError};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +18,7 @@ pub struct Dialog(Arc<Handle>);
 struct Handle {
     leg: LegId,
     call_id: String,
+    trace: Trace,
     commands: mpsc::Sender<Command>,
     /// At most one message per leg, so that it is bounded by the calls that the endpoint admits.
     dropped: mpsc::UnboundedSender<LegId>,
@@ -31,16 +34,23 @@ impl Dialog {
     pub(crate) fn new(
         leg: LegId,
         call_id: String,
+        trace: Trace,
         commands: mpsc::Sender<Command>,
         dropped: mpsc::UnboundedSender<LegId>,
     ) -> Self {
-        Self(Arc::new(Handle { leg, call_id, commands, dropped }))
+        Self(Arc::new(Handle { leg, call_id, trace, commands, dropped }))
     }
 
     /// The `Call-ID`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.call_id
+    }
+
+    /// The messages of this dialog so far, with their times.
+    #[must_use]
+    pub fn trace(&self) -> SipTrace {
+        self.0.trace.get()
     }
 
     /// Incoming call: 180.

@@ -3,6 +3,7 @@
 use super::ingress::{Arrival, Ingress};
 use super::stack::{IncomingCall, SipStats};
 use super::tcp::{Connections, Outgoing};
+use super::trace::Traces;
 use super::{Control, Dialog};
 use crate::ua::{
     DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, Listener, Output, SipError, Transmit, Transport,
@@ -54,6 +55,7 @@ struct Listening {
     events: mpsc::Sender<DialogEvent>,
     /// Room kept for the last event, so that it arrives however far behind the user is.
     last: Option<mpsc::OwnedPermit<DialogEvent>>,
+    call_id: String,
 }
 
 /// See the module.
@@ -76,6 +78,7 @@ pub(crate) struct Driver {
     pub(crate) tasks: JoinSet<()>,
     pub(crate) legs: Legs,
     pub(crate) families: Families,
+    pub(crate) traces: Traces,
 }
 
 /// The address families that there are listeners for.
@@ -181,7 +184,10 @@ impl Driver {
     fn receive(&mut self, now: Instant, arrivals: &mut Vec<Arrival>) {
         for Arrival { bytes, flow, at } in arrivals.drain(..) {
             let age = now.saturating_duration_since(at);
+            self.traces.received(&flow, &bytes);
             self.endpoint.receive(now, Incoming { bytes, flow, age });
+            self.flush(now);
+            self.traces.handled();
         }
     }
 
@@ -267,7 +273,9 @@ impl Driver {
                 Output::Event { leg, event } => self.event(now, leg, event),
                 Output::Resolve { leg, host, port } => self.resolve(leg, host, port),
                 Output::Gone { leg } => {
-                    self.legs.by_id.remove(&leg);
+                    if let Some(listening) = self.legs.by_id.remove(&leg) {
+                        self.traces.end(&listening.call_id);
+                    }
                 }
             }
         }
@@ -275,6 +283,7 @@ impl Driver {
 
     fn transmit(&mut self, transmit: Transmit) {
         let Transmit { flow, bytes, transaction } = transmit;
+        self.traces.sent(&flow, &bytes);
         match flow.transport {
             Transport::Udp => {
                 let Some(Some(socket)) = self.sockets.get(flow.listener) else {
@@ -303,11 +312,12 @@ impl Driver {
     fn listen(&mut self, leg: LegId) -> (Dialog, mpsc::Receiver<DialogEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS + 1);
         let last = events.clone().try_reserve_owned().ok();
-        self.legs.by_id.insert(leg, Listening { events, last });
         let call_id = self.endpoint.call_id(leg).unwrap_or_default();
+        let trace = self.traces.begin(&call_id);
+        self.legs.by_id.insert(leg, Listening { events, last, call_id: call_id.clone() });
         // Where the last handle is gone already, a channel that leads nowhere does: every command fails.
         let commands = self.to_commands.upgrade().unwrap_or_else(|| mpsc::channel(1).0);
-        (Dialog::new(leg, call_id, commands, self.to_dropped.clone()), receiver)
+        (Dialog::new(leg, call_id, trace, commands, self.to_dropped.clone()), receiver)
     }
 
     fn incoming(&mut self, now: Instant, leg: LegId, invite: InviteInfo) {

@@ -6,6 +6,7 @@ mod ingress;
 mod local;
 mod stack;
 mod tcp;
+mod trace;
 mod udp;
 
 pub use dialog::Dialog;

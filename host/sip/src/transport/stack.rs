@@ -4,6 +4,7 @@ use super::driver::{Command, Driver, Families, Legs, checked_headers};
 use super::ingress::Ingress;
 use super::local::{LocalAddresses, route};
 use super::tcp::Connections;
+use super::trace::Traces;
 use super::{Dialog, tcp, udp};
 use crate::overload::SipLimits;
 use crate::transaction::Timing;
@@ -205,6 +206,7 @@ impl SipStack {
             tasks,
             legs: Legs::default(),
             families: Families::of(&listeners),
+            traces: Traces::default(),
         };
         tokio::spawn(driver.run());
         for listener in &listeners {

@@ -1,0 +1,103 @@
+//! What nobody is to read in a kept message.
+
+/// Headers whose value answers a challenge.
+const ANSWERS: [&str; 2] = ["authorization", "proxy-authorization"];
+/// What stands for a secret.
+const MASK: &str = "…";
+
+/// A message as text, without its secrets: credentials, SRTP keys (RFC 4568), digits in a body (RFC 6086 packages).
+pub(super) fn redact(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = match text.find("\r\n\r\n") {
+        Some(end) => text.split_at(end + 4),
+        None => (&*text, ""),
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut secret = false;
+    let mut digits = false;
+    for line in head.split_inclusive('\n') {
+        let folded = line.starts_with([' ', '\t']);
+        if folded && secret {
+            continue;
+        }
+        let name = if folded { "" } else { line.split_once(':').map_or("", |(name, _)| name.trim()) };
+        secret = ANSWERS.iter().any(|answer| answer.eq_ignore_ascii_case(name));
+        if secret {
+            let scheme = line[name.len()..].trim_start_matches([' ', '\t', ':']).split_whitespace().next();
+            out.push_str(name);
+            out.push_str(": ");
+            out.push_str(scheme.unwrap_or_default());
+            out.push(' ');
+            out.push_str(MASK);
+            out.push_str("\r\n");
+            continue;
+        }
+        digits |= (name.eq_ignore_ascii_case("content-type") || name.eq_ignore_ascii_case("c"))
+            && line.to_ascii_lowercase().contains("dtmf");
+        out.push_str(line);
+    }
+    if digits {
+        if !body.is_empty() {
+            out.push_str(MASK);
+        }
+        return out;
+    }
+    for line in body.split_inclusive('\n') {
+        match line.find("inline:").filter(|_| line.trim_start().starts_with("a=crypto:")) {
+            Some(at) => {
+                let key = at + "inline:".len();
+                let rest = line[key..].find([' ', '|', ';', '\r', '\n']).map_or("", |end| &line[key + end..]);
+                out.push_str(&line[..key]);
+                out.push_str(MASK);
+                out.push_str(rest);
+            }
+            None => out.push_str(line),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+    use proptest::prelude::*;
+
+    #[test]
+    fn secrets_are_taken_out_and_the_rest_stays() {
+        let message = "INVITE sip:x SIP/2.0\r\nAuthorization: Digest username=\"u\", response=\"0a1b\"\r\n folded=\"0c\"\r\n\
+            proxy-authorization :Digest nonce=\"n0nce\"\r\nX-A: b\r\n\r\nv=0\r\n\
+            a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0|2^20|1:4 KDR=1\r\na=crypto:2 X inline:Zz09\r\na=ptime:20\r\n";
+        let text = redact(message.as_bytes());
+        for secret in ["0a1b", "0c", "n0nce", "c2VjcmV0", "Zz09"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        for kept in [
+            "Authorization: Digest …\r\n",
+            "X-A: b\r\n\r\nv=0",
+            "inline:…|2^20|1:4 KDR=1\r\n",
+            "inline:…\r\na=ptime:20",
+        ] {
+            assert!(text.contains(kept), "{kept} not in {text}");
+        }
+    }
+
+    #[test]
+    fn digits_in_a_body_are_secret() {
+        let info = "INFO sip:x SIP/2.0\r\nContent-Type: application/dtmf-relay\r\n\r\nSignal=7\r\nDuration=160\r\n";
+        let text = redact(info.as_bytes());
+        assert!(!text.contains("Signal=7") && text.ends_with("\r\n\r\n…"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn takes_anything(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            redact(&bytes);
+        }
+
+        #[test]
+        fn a_message_without_secrets_is_unchanged(text in "[A-Za-z0-9 :;=@\r\n]{0,200}") {
+            prop_assume!(!text.to_ascii_lowercase().contains("authorization") && !text.to_ascii_lowercase().contains("dtmf"));
+            prop_assert_eq!(redact(text.as_bytes()), text);
+        }
+    }
+}
