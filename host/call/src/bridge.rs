@@ -5,7 +5,7 @@
 //! whatever fits.
 
 use crate::leg::LegSignal;
-use crate::negotiation::Negotiation;
+use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, Target};
 use callbox_dialogue::leg::{TransferId, TransferResult};
 use callbox_media::{MediaCommand, MediaEvent, Session};
@@ -112,7 +112,8 @@ impl SecondLeg {
         let Dial { media, stack, policy, call, created, .. } = &self.dial;
         let (media, mut media_events) = media.open(call).map_err(Failure::host)?;
         let address = policy.address_towards(&target, stack);
-        let (mut negotiation, offer) = Negotiation::outbound(&media, address, *created);
+        let terms = Terms { address, created: *created, policy: policy.leg_policy(&target) };
+        let (mut negotiation, offer) = Negotiation::outbound(&media, &terms);
         let outgoing = self.dial.outgoing(target, request, offer);
         let (dialog, mut events) = stack.call(outgoing).await.map_err(Failure::sip)?;
         loop {

@@ -5,9 +5,10 @@ use crate::context::ContextFetcher;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, SipLeg};
 use crate::live::Seat;
-use crate::negotiation::Negotiation;
+use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{ANONYMOUS, Dial, uri_host};
 use crate::platform::Platform;
+use crate::policy::LegPolicy;
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
@@ -107,8 +108,9 @@ impl Platform {
         let created_at = inner.rooms.store.now();
         let source = invite.source.ip();
         let address = inner.rooms.sip.media_address(source);
-        let created = created_at.0.unsigned_abs();
-        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, address, created)
+        let policy = LegPolicy::default();
+        let terms = Terms { address, created: created_at.0.unsigned_abs(), policy: policy.clone() };
+        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, &terms)
             .map_err(|error| Refusal::offer(&error))?;
         let start = self.start(&id, &route, &invite, created_at);
         tracing::info!(
@@ -140,6 +142,7 @@ impl Platform {
             media,
             media_events,
             negotiation,
+            policy,
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Inbound,

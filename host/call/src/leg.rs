@@ -10,6 +10,7 @@ mod tests;
 use crate::bridge::{Bridge, BridgeEnd, BridgeRequest};
 use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, is_caller_id};
+use crate::policy::{DtmfManner, LegPolicy};
 use crate::prompts::Prompts;
 use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
 use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
@@ -74,6 +75,8 @@ pub(crate) struct LegParts {
     pub(crate) media: Session,
     pub(crate) media_events: mpsc::Receiver<MediaEvent>,
     pub(crate) negotiation: Negotiation,
+    /// How the far end wants to be spoken to.
+    pub(crate) policy: LegPolicy,
     pub(crate) speech: Speech,
     /// Where audio assets come from; none when it could not be loaded.
     pub(crate) script: Option<Arc<Script>>,
@@ -93,6 +96,7 @@ pub(crate) struct SipLeg {
     signal_sender: mpsc::Sender<LegSignal>,
     prompts: Prompts,
     negotiation: Negotiation,
+    policy: LegPolicy,
     /// What the engine has not been told yet.
     reports: VecDeque<LegEvent>,
     answered: bool,
@@ -138,6 +142,7 @@ impl SipLeg {
             signals,
             signal_sender,
             negotiation: parts.negotiation,
+            policy: parts.policy,
             reports: VecDeque::new(),
             answered: false,
             ended: false,
@@ -343,6 +348,14 @@ impl SipLeg {
     }
 
     fn digit(&mut self, digit: char, manner: Keys) {
+        let wanted = match self.policy.dtmf {
+            DtmfManner::Auto => None,
+            DtmfManner::Rfc4733 | DtmfManner::Inband => Some(Keys::Audio),
+            DtmfManner::Info => Some(Keys::Info),
+        };
+        if wanted.is_some_and(|wanted| wanted != manner) {
+            return;
+        }
         if *self.keys.get_or_insert(manner) == manner {
             self.reports.push_back(LegEvent::Digit { digit });
         }

@@ -3,7 +3,8 @@
 //! * [`Platform`] – the rooms a call needs, the calls that run, the ways in
 //! * `inbound`, `outbound` – from an INVITE, or from the API, to an actor
 //! * `actor` – drives one engine, carries out its outputs
-//! * `leg`, `negotiation`, `prompts`, `bridge` – the SIP leg: dialog, offer and answer, audio, second leg
+//! * `leg`, `negotiation`, `policy`, `prompts`, `bridge` – the SIP leg: dialog, offer and answer, what its trunk wants,
+//!   audio, second leg
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
 //! * `live` – the registry of running calls
@@ -23,10 +24,12 @@ mod negotiation;
 mod outbound;
 mod place;
 mod platform;
+mod policy;
 mod prompts;
 
 pub use live::{LiveError, Snapshot};
-pub use negotiation::Negotiation;
+pub use negotiation::{Negotiation, Terms};
 pub use outbound::OutboundPolicy;
 pub use place::{PlaceCall, PlaceError, Talker};
 pub use platform::{CallPolicy, Platform, Rooms};
+pub use policy::{DtmfManner, LegPolicy};

@@ -1,5 +1,6 @@
 //! Offer and answer of one leg, and what follows from them for its media.
 
+use crate::policy::LegPolicy;
 use callbox_media::{MediaCommand, MediaPlan, Session};
 use callbox_sip::Dialog;
 use callbox_sip::sdp::{self, LocalMedia, Negotiated, SdpError, SessionIds};
@@ -9,6 +10,17 @@ use std::net::IpAddr;
 const NOT_ACCEPTABLE_HERE: u16 = 488;
 /// The status of an offer that comes while ours is open (RFC 3261 §14.2).
 const REQUEST_PENDING: u16 = 491;
+
+/// What a leg goes into its negotiation with.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Our address as the far end sees it, for a media plane that listens on all addresses.
+    pub address: Option<IpAddr>,
+    /// When the call was created, in Unix milliseconds: for the name of the session.
+    pub created: u64,
+    /// What the far end's trunk wants.
+    pub policy: LegPolicy,
+}
 
 /// The state of offer and answer of one leg.
 #[derive(Clone, Debug)]
@@ -24,9 +36,7 @@ pub struct Negotiation {
 }
 
 impl Negotiation {
-    /// For a call that came in. Without an offer, ours goes with the answer. `address` is ours as
-    /// the far end sees it, for a media plane that listens on all addresses; `created` is the time of the call in Unix
-    /// milliseconds, for the name of the session.
+    /// For a call that came in. Without an offer, ours goes with the answer.
     ///
     /// # Errors
     /// The offer cannot be met: refuse the call with the error's status.
@@ -34,10 +44,9 @@ impl Negotiation {
         media: &Session,
         offer: Option<&[u8]>,
         signalling_ip: IpAddr,
-        address: Option<IpAddr>,
-        created: u64,
+        terms: &Terms,
     ) -> Result<Self, SdpError> {
-        let mut negotiation = Self::new(media, Some(signalling_ip), address, created);
+        let mut negotiation = Self::new(media, Some(signalling_ip), terms);
         if let Some(offer) = offer {
             let (answer, _) = negotiation.sdp.answer(&negotiation.local, offer)?;
             negotiation.answer = Some(answer);
@@ -45,21 +54,24 @@ impl Negotiation {
         Ok(negotiation)
     }
 
-    /// For a call we place, and its offer. `created` as in [`Self::inbound`].
+    /// For a call we place, and its offer.
     #[must_use]
-    pub fn outbound(media: &Session, address: Option<IpAddr>, created: u64) -> (Self, Vec<u8>) {
-        let mut negotiation = Self::new(media, None, address, created);
+    pub fn outbound(media: &Session, terms: &Terms) -> (Self, Vec<u8>) {
+        let mut negotiation = Self::new(media, None, terms);
         let offer = negotiation.sdp.offer(&negotiation.local);
         (negotiation, offer)
     }
 
-    fn new(media: &Session, signalling_ip: Option<IpAddr>, address: Option<IpAddr>, created: u64) -> Self {
+    fn new(media: &Session, signalling_ip: Option<IpAddr>, terms: &Terms) -> Self {
         let mut local = LocalMedia::new(media.local_rtp());
         if local.addr.is_unspecified() {
-            local.addr = address.unwrap_or(local.addr);
+            local.addr = terms.address.unwrap_or(local.addr);
+        }
+        if !terms.policy.codecs.is_empty() {
+            local.codecs.clone_from(&terms.policy.codecs);
         }
         // Unique for our address (RFC 8866 §5.2): no two sessions have the same port in one millisecond.
-        let ids = SessionIds { id: created << 16 | u64::from(local.rtp_port), version: 1 };
+        let ids = SessionIds { id: terms.created << 16 | u64::from(local.rtp_port), version: 1 };
         Self { sdp: sdp::Session::new(ids), local, signalling_ip, answer: None, fault: None }
     }
 
@@ -168,6 +180,10 @@ mod tests {
         (plane, both)
     }
 
+    fn terms(created: u64) -> Terms {
+        Terms { created, ..Terms::default() }
+    }
+
     fn origin(sdp: &[u8]) -> String {
         let text = std::str::from_utf8(sdp).unwrap();
         text.lines().find(|line| line.starts_with("o=")).unwrap().to_owned()
@@ -176,16 +192,16 @@ mod tests {
     #[test]
     fn no_two_sessions_of_a_moment_have_the_same_name() {
         let (_plane, [one, other]) = sessions();
-        let offers = [&one, &other].map(|session| Negotiation::outbound(session, None, 1_795_251_940_000).1);
+        let offers = [&one, &other].map(|session| Negotiation::outbound(session, &terms(1_795_251_940_000)).1);
         assert_ne!(origin(&offers[0]), origin(&offers[1]));
     }
 
     #[test]
     fn an_offer_of_ours_is_open_until_it_is_answered_or_taken_back() {
         let (_plane, [ours, theirs]) = sessions();
-        let (_, offer) = Negotiation::outbound(&theirs, None, 1);
+        let (_, offer) = Negotiation::outbound(&theirs, &terms(1));
         let ip = theirs.local_rtp().ip();
-        let mut here = Negotiation::inbound(&ours, Some(&offer), ip, None, 1).unwrap();
+        let mut here = Negotiation::inbound(&ours, Some(&offer), ip, &terms(1)).unwrap();
         assert!(!here.settled(), "our answer is not out yet");
         assert!(here.for_answer(&ours).is_some() && here.for_answer(&ours).is_none());
         assert!(here.settled());

@@ -1,6 +1,7 @@
 //! Calls we place: whom they may go to, and how.
 
 use crate::bridge::BridgeRequest;
+use crate::policy::LegPolicy;
 use callbox_dialogue::CallId;
 use callbox_dialogue::script::TransferMode;
 use callbox_media::MediaPlane;
@@ -100,6 +101,11 @@ impl OutboundPolicy {
             offer: Some(offer),
             ..OutgoingCall::default()
         }
+    }
+
+    /// How media is spoken with a target.
+    pub(crate) fn leg_policy(&self, _target: &Target) -> LegPolicy {
+        LegPolicy::default()
     }
 
     /// Our address as a target sees it: by its own address, the operator's server, or the default route.

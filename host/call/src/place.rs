@@ -5,7 +5,7 @@ use crate::context::ContextFetcher;
 use crate::inbound::script_used;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, SipLeg};
-use crate::negotiation::Negotiation;
+use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{ANONYMOUS, Dial};
 use crate::platform::Platform;
 use callbox_dialogue::CallId;
@@ -106,7 +106,9 @@ impl Platform {
         let (media, media_events) = inner.rooms.media.open(&id).map_err(unavailable)?;
         let created_at = inner.rooms.store.now();
         let address = inner.outbound.address_towards(&target, &inner.rooms.sip);
-        let (negotiation, offer) = Negotiation::outbound(&media, address, created_at.0.unsigned_abs());
+        let policy = inner.outbound.leg_policy(&target);
+        let terms = Terms { address, created: created_at.0.unsigned_abs(), policy: policy.clone() };
+        let (negotiation, offer) = Negotiation::outbound(&media, &terms);
         let from = match &route.address {
             Some(address) => inner.outbound.shown(address),
             None => ANONYMOUS.into(),
@@ -134,6 +136,7 @@ impl Platform {
             media,
             media_events,
             negotiation,
+            policy,
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Outbound,

@@ -6,7 +6,7 @@ mod keys;
 
 use crate::caller::ear::{Ear, Sound};
 use crate::caller::keys::{Key, Keys};
-use callbox_call::Negotiation;
+use callbox_call::{Negotiation, Terms};
 use callbox_dialogue::{CallId, PromptId};
 use callbox_media::{Clip, MediaCommand, MediaConfig, MediaEvent, MediaPlane, MediaStats, Session, Tap, wav};
 use callbox_sip::{Credentials, Dialog, DialogEvent, OutgoingCall, SipConfig, SipStack};
@@ -99,7 +99,8 @@ pub(crate) async fn run(args: CallArgs) -> miette::Result<ExitCode> {
     .into_diagnostic()?;
     let (session, media_events) = plane.open(&CallId("call_caller".into())).into_diagnostic()?;
     let now = jiff::Timestamp::now().as_millisecond().unsigned_abs();
-    let (negotiation, offer) = Negotiation::outbound(&session, Some(args.bind), now);
+    let (negotiation, offer) =
+        Negotiation::outbound(&session, &Terms { address: Some(args.bind), created: now, ..Terms::default() });
     let credentials = match (&args.user, &args.password) {
         (Some(user), Some(password)) => Some(Credentials { username: user.clone(), password: password.clone() }),
         (Some(_), None) => {

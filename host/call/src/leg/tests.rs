@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
+use crate::negotiation::Terms;
 use crate::outbound::{ANONYMOUS, OutboundPolicy};
 use callbox_dialogue::CallId;
 use callbox_dialogue::leg::VoiceSettings;
@@ -31,20 +32,22 @@ async fn ringing() -> House {
     let ((ours, mut incoming), (theirs, _)) = (stack().await, stack().await);
     let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 1, ..MediaConfig::default() }).unwrap();
     let (caller_media, _) = plane.open(&id).unwrap();
-    let (_, offer) = Negotiation::outbound(&caller_media, None, 1);
+    let terms = Terms { created: 1, ..Terms::default() };
+    let (_, offer) = Negotiation::outbound(&caller_media, &terms);
     let target = format!("sip:1000@{}", ours.local_addrs()[0].1);
     let call = OutgoingCall { target, offer: Some(offer), ..OutgoingCall::default() };
     let (caller, caller_events) = theirs.call(call).await.unwrap();
     let incoming = incoming.recv().await.unwrap();
     let (media, media_events) = plane.open(&id).unwrap();
     let source = incoming.invite.source.ip();
-    let negotiation = Negotiation::inbound(&media, incoming.invite.offer.as_deref(), source, None, 1).unwrap();
+    let negotiation = Negotiation::inbound(&media, incoming.invite.offer.as_deref(), source, &terms).unwrap();
     let leg = SipLeg::new(LegParts {
         dialog: incoming.dialog,
         dialog_events: incoming.events,
         media,
         media_events,
         negotiation,
+        policy: LegPolicy::default(),
         speech: Speech::new(SpeechConfig::default()).unwrap(),
         script: None,
         dial: Dial {

@@ -8,6 +8,7 @@
 
 mod error;
 mod negotiate;
+mod policy;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use callbox_media::Codec;
 
 pub use error::SdpError;
 pub use negotiate::{Session, accept, answer, offer};
+pub use policy::{CodecOrder, Encryption, Keying, Need, OfferStyle};
 
 /// Media lines in a description that are looked at; a telephone call has one or two.
 pub const MAX_MEDIA: usize = 32;
