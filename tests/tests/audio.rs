@@ -3,7 +3,7 @@
 
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::script::Segment;
-use callbox_media::{Codec, wav};
+use callbox_media::{Law, wav};
 use callbox_sip::{DialogEvent, OutgoingCall, SipConfig, SipStack};
 use callbox_speech::{Speech, SpeechConfig};
 use callbox_tests::{Host, SOON};
@@ -106,7 +106,7 @@ async fn every_byte_of_a_prompt_is_what_was_synthesised() {
     let mut chunks = speech.render(&Segment::Text(text.into()), &voice, |_| None);
     let mut synthesised = Vec::new();
     while let Some(chunk) = chunks.recv().await {
-        synthesised.extend_from_slice(chunk.unwrap().clip.encoded(Codec::Pcmu));
+        synthesised.extend_from_slice(chunk.unwrap().clip.encoded(Law::Mu));
     }
     assert!(synthesised.len() > 8_000, "{} bytes are no sentence", synthesised.len());
     assert!(contains(&heard.bytes(), &synthesised), "the prompt on the wire is not what was synthesised");
@@ -120,5 +120,5 @@ async fn an_audio_asset_arrives_as_it_is() {
     let heard = Ear::new().await.listen(&host, &[("X-Probe-Mode", "tone"), ("X-Probe-Count", "2")]).await;
     let path = callbox_tests::root().join("tests/guests/probe/assets/tone.wav");
     let clip = wav::read(&std::fs::read(path).unwrap()).unwrap();
-    assert!(contains(&heard.bytes(), clip.encoded(Codec::Pcmu)), "the tone on the wire is not the asset");
+    assert!(contains(&heard.bytes(), clip.encoded(Law::Mu)), "the tone on the wire is not the asset");
 }

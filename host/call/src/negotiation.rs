@@ -154,15 +154,13 @@ impl Negotiation {
 
     fn plan(&self, agreed: &Negotiated) -> MediaPlan {
         MediaPlan {
-            codec: agreed.codec,
-            payload_type: agreed.payload_type,
             dtmf: agreed.dtmf,
-            remote: agreed.remote,
             remote_rtcp: agreed.remote_rtcp,
             signalling_ip: self.signalling_ip.unwrap_or_else(|| agreed.remote.ip()),
             send: agreed.direction.sends(),
             receive: agreed.direction.receives(),
             ptime_ms: agreed.ptime_ms,
+            ..MediaPlan::new(agreed.codec, agreed.payload_type, agreed.remote)
         }
     }
 }

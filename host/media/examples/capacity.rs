@@ -23,17 +23,7 @@ fn main() {
     let clip = Clip::from_pcm((0..80_000_i64).map(|n| (n * n % 20_011 - 10_000) as i16).collect());
     for (n, (session, _)) in calls.iter().enumerate() {
         let remote = calls[n ^ 1].0.local_rtp();
-        let plan = MediaPlan {
-            codec: Codec::Pcma,
-            payload_type: 8,
-            dtmf: Some(101),
-            remote,
-            remote_rtcp: std::net::SocketAddr::new(remote.ip(), remote.port() + 1),
-            signalling_ip: remote.ip(),
-            send: true,
-            receive: true,
-            ptime_ms: 20,
-        };
+        let plan = MediaPlan { dtmf: Some(101), ..MediaPlan::new(Codec::Pcma, 8, remote) };
         session.send(MediaCommand::Configure(plan)).unwrap();
         let prompt = PromptId(1);
         for _ in 0..=seconds / 10 {

@@ -1,6 +1,6 @@
 //! A piece of audio that is ready to be played to any number of calls.
 
-use crate::codec::Codec;
+use crate::codec::Law;
 use callbox_dialogue::time::Millis;
 use std::sync::{Arc, OnceLock};
 
@@ -40,21 +40,21 @@ impl Clip {
     }
 
     /// One byte a sample; encoded now unless that has been done before.
-    pub fn encoded(&self, codec: Codec) -> &[u8] {
-        self.cell(codec).get_or_init(|| self.samples.iter().map(|sample| codec.encode_sample(*sample)).collect())
+    pub fn encoded(&self, law: Law) -> &[u8] {
+        self.cell(law).get_or_init(|| self.samples.iter().map(|sample| law.encode_sample(*sample)).collect())
     }
 
     /// One byte a sample where [`Self::encoded`] has been called before. Media threads ask this way and encode what
     /// they need frame by frame otherwise: they never encode a whole clip.
     #[must_use]
-    pub fn already_encoded(&self, codec: Codec) -> Option<&[u8]> {
-        self.cell(codec).get().map(|bytes| &**bytes)
+    pub fn already_encoded(&self, law: Law) -> Option<&[u8]> {
+        self.cell(law).get().map(|bytes| &**bytes)
     }
 
-    const fn cell(&self, codec: Codec) -> &OnceLock<Box<[u8]>> {
-        match codec {
-            Codec::Pcmu => &self.pcmu,
-            Codec::Pcma => &self.pcma,
+    const fn cell(&self, law: Law) -> &OnceLock<Box<[u8]>> {
+        match law {
+            Law::Mu => &self.pcmu,
+            Law::A => &self.pcma,
         }
     }
 }
@@ -72,12 +72,12 @@ mod tests {
     #[test]
     fn is_encoded_on_first_use_only() {
         let clip = Clip::from_pcm(vec![0, 1_000, -1_000, 32_767]);
-        assert!(clip.already_encoded(Codec::Pcma).is_none());
-        let first = clip.encoded(Codec::Pcma).as_ptr();
-        assert_eq!(first, clip.encoded(Codec::Pcma).as_ptr());
-        assert!(clip.already_encoded(Codec::Pcmu).is_none());
-        assert_eq!(clip.encoded(Codec::Pcmu)[0], Codec::Pcmu.silence());
-        assert_eq!(clip.encoded(Codec::Pcmu).len(), 4);
+        assert!(clip.already_encoded(Law::A).is_none());
+        let first = clip.encoded(Law::A).as_ptr();
+        assert_eq!(first, clip.encoded(Law::A).as_ptr());
+        assert!(clip.already_encoded(Law::Mu).is_none());
+        assert_eq!(clip.encoded(Law::Mu)[0], Law::Mu.silence());
+        assert_eq!(clip.encoded(Law::Mu).len(), 4);
     }
 
     #[test]

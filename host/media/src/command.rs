@@ -26,12 +26,29 @@ impl std::fmt::Display for SessionId {
 /// What offer and answer agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaPlan {
-    /// What we send; both laws are understood when they arrive with their static payload type.
+    /// What we send.
     pub codec: Codec,
     /// The payload type of `codec`, as the far end numbered it.
     pub payload_type: u8,
-    /// The payload type of telephone-event at 8 kHz. Without it digits are sent as tones in the audio.
+    /// In what the far end may send, by the payload types that we named; `payload_type` always, and both laws of
+    /// G.711 by their static ones unless these are named otherwise.
+    pub formats: Vec<(u8, Codec)>,
+    /// The payload type of telephone-event on the clock of `codec` ([`Codec::rtp_clock`]). Without it digits are sent
+    /// as tones in the audio.
     pub dtmf: Option<u8>,
+    /// Payload types under which the far end may send telephone-events beside `dtmf`: where it numbers them in
+    /// another way than we do, or where there is one for each clock.
+    pub events: Vec<u8>,
+    /// The payload type of comfort noise (RFC 3389), where the far end takes it: 13. What comes as 13 is understood
+    /// in any case.
+    pub comfort_noise: Option<u8>,
+    /// While there is nothing to say, next to nothing is sent: comfort noise where it is agreed, the pauses of Opus
+    /// where that is spoken. Off, silence is sent like speech, which keeps the windows of all NATs open.
+    pub dtx: bool,
+    /// Opus carries each packet's audio once more, at less quality, in the one behind it (`useinbandfec`).
+    pub fec: bool,
+    /// Listen for keys as tones in the audio, where they do not come as events.
+    pub detect_tones: bool,
     /// Where the far end wants audio. An unspecified address or port 0 means: nowhere (RFC 2543 hold).
     pub remote: SocketAddr,
     /// Where it wants RTCP; the same as `remote` for rtcp-mux.
@@ -44,6 +61,31 @@ pub struct MediaPlan {
     pub receive: bool,
     /// Milliseconds of audio in a packet we send: 10 to 60, in steps of 10; anything else is brought there.
     pub ptime_ms: u8,
+}
+
+impl MediaPlan {
+    /// The plainest: this codec both ways between here and there in packets of 20 ms, keys as tones, RTCP one port
+    /// above and signalling from the same host.
+    #[must_use]
+    pub fn new(codec: Codec, payload_type: u8, remote: SocketAddr) -> Self {
+        Self {
+            codec,
+            payload_type,
+            formats: vec![(payload_type, codec)],
+            dtmf: None,
+            events: Vec::new(),
+            comfort_noise: None,
+            dtx: false,
+            fec: false,
+            detect_tones: false,
+            remote,
+            remote_rtcp: SocketAddr::new(remote.ip(), remote.port().saturating_add(1)),
+            signalling_ip: remote.ip(),
+            send: true,
+            receive: true,
+            ptime_ms: 20,
+        }
+    }
 }
 
 /// What a session is told. Commands of one session are carried out in order, before the next packet leaves.

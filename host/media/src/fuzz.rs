@@ -89,15 +89,13 @@ pub fn call(mut data: &[u8]) {
                 continue;
             }
             10 => MediaCommand::Configure(MediaPlan {
-                codec: Codec::ALL[usize::from(much % 2)],
-                payload_type: much % 2 * 8,
                 dtmf: (much & 4 == 0).then_some(101),
-                remote: far_end,
                 remote_rtcp: far_end,
                 signalling_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 send: much & 8 == 0,
                 receive: much & 16 == 0,
                 ptime_ms: *length,
+                ..MediaPlan::new(Codec::G711[usize::from(much % 2)], much % 2 * 8, far_end)
             }),
             11 => MediaCommand::Append {
                 prompt,

@@ -48,7 +48,7 @@ pub mod wheel;
 mod worker;
 
 pub use clip::Clip;
-pub use codec::Codec;
+pub use codec::{Codec, Law};
 pub use command::{MediaCommand, MediaEvent, MediaPlan, MediaStats, SessionId};
 pub use error::MediaError;
 pub use histogram::Percentiles;

@@ -2,7 +2,7 @@
 
 use crate::bridge::Bridge;
 use crate::clip::Clip;
-use crate::codec::Codec;
+use crate::codec::Law;
 use crate::command::{MediaCommand, MediaEvent, SessionId};
 use crate::dtmf;
 use crate::error::MediaError;
@@ -246,7 +246,7 @@ impl MediaPlane {
             local_rtp: SocketAddr::new(inner.config.advertise, port),
             workers: Arc::clone(&inner.workers),
             link,
-            codec: AtomicU8::new(0),
+            law: AtomicU8::new(0),
         };
         Ok((session, receiver))
     }
@@ -363,8 +363,8 @@ pub struct Session {
     local_rtp: SocketAddr,
     workers: Arc<[Handle]>,
     link: Arc<Link>,
-    /// The codec of the last plan: 1 and its place in [`Codec::ALL`].
-    codec: AtomicU8,
+    /// The law of the last plan, where its codec is G.711: 1 and its place in [`Law::ALL`].
+    law: AtomicU8,
 }
 
 impl std::fmt::Debug for Session {
@@ -394,8 +394,8 @@ impl Session {
     pub fn send(&self, command: MediaCommand) -> Result<(), MediaError> {
         match &command {
             MediaCommand::Configure(plan) => {
-                let place = Codec::ALL.iter().position(|codec| *codec == plan.codec).unwrap_or_default();
-                self.codec.store(place as u8 + 1, Ordering::Relaxed);
+                let place = Law::ALL.iter().position(|law| Some(*law) == plan.codec.law());
+                self.law.store(place.map_or(0, |place| place as u8 + 1), Ordering::Relaxed);
             }
             MediaCommand::Append { clip, .. } => self.encode(clip),
             MediaCommand::SendDigits { digits } if !dtmf::sendable(digits) => {
@@ -415,9 +415,9 @@ impl Session {
     }
 
     fn encode(&self, clip: &Clip) {
-        let known = usize::from(self.codec.load(Ordering::Relaxed));
-        if let Some(codec) = known.checked_sub(1).and_then(|place| Codec::ALL.get(place)) {
-            clip.encoded(*codec);
+        let known = usize::from(self.law.load(Ordering::Relaxed));
+        if let Some(law) = known.checked_sub(1).and_then(|place| Law::ALL.get(place)) {
+            clip.encoded(*law);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The prompts of a call: what sounds now, what is queued behind it, what is being made.
 
 use crate::clip::Clip;
-use crate::codec::Codec;
+use crate::codec::Law;
 use crate::command::MediaEvent;
 use callbox_dialogue::PromptId;
 use callbox_dialogue::time::Millis;
@@ -95,7 +95,7 @@ impl Playout {
 
     /// Fills a packet with what comes next, and the rest of it with silence. Calls `event` for what begins and ends
     /// with it. Returns how many bytes are a prompt's.
-    pub fn fill(&mut self, codec: Codec, out: &mut [u8], mut event: impl FnMut(MediaEvent)) -> usize {
+    pub fn fill(&mut self, law: Law, out: &mut [u8], mut event: impl FnMut(MediaEvent)) -> usize {
         let mut filled = 0;
         while let Some(id) = self.queue.front().copied() {
             let Some(at) = self.prompts.iter().position(|prompt| prompt.id == id) else {
@@ -108,9 +108,9 @@ impl Playout {
             {
                 let count = (clip.samples().len() - prompt.at).min(out.len() - filled);
                 let target = &mut out[filled..filled + count];
-                match clip.already_encoded(codec) {
+                match clip.already_encoded(law) {
                     Some(bytes) => target.copy_from_slice(&bytes[prompt.at..prompt.at + count]),
-                    None => codec.encode(&clip.samples()[prompt.at..prompt.at + count], target),
+                    None => law.encode(&clip.samples()[prompt.at..prompt.at + count], target),
                 }
                 filled += count;
                 prompt.at += count;
@@ -135,7 +135,7 @@ impl Playout {
                 break;
             }
         }
-        out[filled..].fill(codec.silence());
+        out[filled..].fill(law.silence());
         filled
     }
 
@@ -174,7 +174,7 @@ mod tests {
 
     fn fill(playout: &mut Playout) -> (Vec<u8>, usize, Vec<MediaEvent>) {
         let (mut out, mut events) = (vec![0; 160], Vec::new());
-        let filled = playout.fill(Codec::Pcma, &mut out, |event| events.push(event));
+        let filled = playout.fill(Law::A, &mut out, |event| events.push(event));
         (out, filled, events)
     }
 
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn plays_all_clips_without_a_seam_and_tells_begin_and_end() {
         let (mut playout, one, two) = (Playout::default(), clip(200), clip(100));
-        one.encoded(Codec::Pcma);
+        one.encoded(Law::A);
         playout.append(A, Arc::clone(&one));
         playout.append(A, Arc::clone(&two));
         playout.complete(A);
@@ -197,7 +197,7 @@ mod tests {
         assert!(!playout.starts());
         let (second, filled, events) = fill(&mut playout);
         assert_eq!((filled, events), (140, vec![ended(A, 37, true)]));
-        let expected = [one.encoded(Codec::Pcma), two.encoded(Codec::Pcma), &[Codec::Pcma.silence(); 20]].concat();
+        let expected = [one.encoded(Law::A), two.encoded(Law::A), &[Law::A.silence(); 20]].concat();
         assert_eq!([first, second].concat(), expected);
         assert!(!playout.busy());
     }
@@ -208,7 +208,7 @@ mod tests {
         playout.append(A, clip(80));
         playout.play(A);
         assert_eq!(fill(&mut playout).1, 80);
-        assert_eq!(fill(&mut playout), (vec![Codec::Pcma.silence(); 160], 0, vec![]));
+        assert_eq!(fill(&mut playout), (vec![Law::A.silence(); 160], 0, vec![]));
         playout.append(A, clip(160));
         playout.complete(A);
         assert_eq!(fill(&mut playout).2, [ended(A, 30, true)]);

@@ -5,7 +5,7 @@
 
 use crate::FRAME;
 use crate::bridge::Bridge;
-use crate::codec::Codec;
+use crate::codec::{Codec, Law};
 use crate::command::{MediaCommand, MediaEvent, MediaPlan, MediaStats};
 use crate::dtmf::{self, Event, Step};
 use crate::jitter::{Delay, Jitter};
@@ -278,7 +278,7 @@ impl Stream {
                 self.reception.arrived(packet.timestamp, now);
                 let mut samples = [0; LONGEST];
                 let samples = &mut samples[..packet.payload.len()];
-                codec.decode(packet.payload, samples);
+                codec.law().unwrap_or(Law::Mu).decode(packet.payload, samples);
                 self.jitter.insert(packet.timestamp, samples);
             }
             (Kind::Audio(_) | Kind::Silence, _) => {}
@@ -370,7 +370,7 @@ impl Stream {
             self.last_sent = None;
             return None;
         };
-        let codec = plan.codec;
+        let codec = plan.codec.law().unwrap_or(Law::Mu);
         let (header, payload) = self.packet.split_at_mut(HEADER);
         let payload = &mut payload[..samples];
         let step = self.digits.step(samples as u32, plan.dtmf.is_some(), || out.event(MediaEvent::DigitsSent));

@@ -4,7 +4,7 @@
 //! `WAVE_FORMAT_EXTENSIBLE` dress. Anything else is refused with what is wrong, where, and what to do.
 
 use crate::clip::Clip;
-use crate::codec::Codec;
+use crate::codec::Law;
 use crate::resample;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ enum Encoding {
     /// Unsigned, 128 is silence.
     Pcm8,
     Pcm16,
-    G711(Codec),
+    G711(Law),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,8 +111,8 @@ impl Format {
         let encoding = match (tag, bits) {
             (1, 8) => Encoding::Pcm8,
             (1, 16) => Encoding::Pcm16,
-            (6, 8) => Encoding::G711(Codec::Pcma),
-            (7, 8) => Encoding::G711(Codec::Pcmu),
+            (6, 8) => Encoding::G711(Law::A),
+            (7, 8) => Encoding::G711(Law::Mu),
             _ => return Err(WavError::Format { tag, bits }),
         };
         if !(1..=2).contains(&channels) {
@@ -133,7 +133,7 @@ impl Format {
         let sample = |bytes: &[u8]| match (self.encoding, bytes) {
             (Encoding::Pcm16, [low, high]) => i16::from_le_bytes([*low, *high]),
             (Encoding::Pcm8, [byte]) => (i16::from(*byte) - 128) << 8,
-            (Encoding::G711(codec), [byte]) => codec.decode_sample(*byte),
+            (Encoding::G711(law), [byte]) => law.decode_sample(*byte),
             _ => 0,
         };
         let width = self.block() / usize::from(self.channels);

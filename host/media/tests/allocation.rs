@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_dialogue::{CallId, PromptId};
-use callbox_media::{Clip, Codec, MediaCommand, MediaConfig, MediaPlan, MediaPlane, Tap};
+use callbox_media::{Clip, Codec, Law, MediaCommand, MediaConfig, MediaPlan, MediaPlane, Tap};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,15 +47,9 @@ fn the_steady_state_of_a_call_allocates_nothing() {
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let plan = |remote: std::net::SocketAddr| MediaPlan {
-        codec: Codec::Pcma,
-        payload_type: 8,
         dtmf: Some(101),
-        remote,
         remote_rtcp: remote,
-        signalling_ip: remote.ip(),
-        send: true,
-        receive: true,
-        ptime_ms: 20,
+        ..MediaPlan::new(Codec::Pcma, 8, remote)
     };
     // One session talks to us, is recorded, tapped and plays a prompt; two are bridged, on different workers, and
     // echo each other's silence.
@@ -63,7 +57,7 @@ fn the_steady_state_of_a_call_allocates_nothing() {
     let (tap, mut frames) = Tap::new(64);
     let prompt = PromptId(1);
     let clip = Clip::from_pcm(vec![5_000; 80_000]);
-    clip.encoded(Codec::Pcma);
+    clip.encoded(Law::A);
     let [(talking, _), (one, _), (other, _)] = &sessions[..] else { panic!("three") };
     for command in [
         MediaCommand::Configure(plan(peer.local_addr().unwrap())),

@@ -6,7 +6,7 @@ mod peer;
 
 use callbox_dialogue::{CallId, PromptId};
 use callbox_media::{
-    Clip, Codec, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaPlan, MediaPlane, Session, Tap, dtmf,
+    Clip, Codec, Law, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaPlan, MediaPlane, Session, Tap, dtmf,
 };
 use peer::{Peer, Received, plan, within};
 use std::collections::HashSet;
@@ -68,27 +68,28 @@ fn is(expected: MediaEvent) -> impl FnMut(MediaEvent) -> Option<()> {
 
 #[tokio::test]
 async fn every_byte_of_a_prompt_arrives() {
-    for codec in Codec::ALL {
+    for codec in Codec::G711 {
+        let law = codec.law().unwrap();
         let plane = plane(|_| ());
         let peer = Peer::new();
         let (session, mut events) = open(&plane);
         session.send(MediaCommand::Configure(plan(codec, peer.address()))).unwrap();
         // Silence flows as soon as there is a plan.
         let first = peer.audio(1);
-        assert!(first[0].marker && first[0].payload.iter().all(|byte| *byte == codec.silence()));
+        assert!(first[0].marker && first[0].payload.iter().all(|byte| *byte == law.silence()));
         let clip = voice(4_000 + 70);
         play(&session, &clip);
         event(&mut events, is(MediaEvent::PromptStarted { prompt: PROMPT })).await;
         event(&mut events, is(MediaEvent::PromptEnded { prompt: PROMPT, played: 508, complete: true })).await;
         let packets = peer.audio_until(|packets| {
-            let loud = packets.iter().rposition(|packet| packet.payload.iter().any(|byte| *byte != codec.silence()));
+            let loud = packets.iter().rposition(|packet| packet.payload.iter().any(|byte| *byte != law.silence()));
             loud.is_some_and(|loud| loud > 20 && packets.len() > loud + 3)
         });
-        let start = packets.iter().position(|packet| packet.payload[0] == clip.encoded(codec)[0]).unwrap();
+        let start = packets.iter().position(|packet| packet.payload[0] == clip.encoded(law)[0]).unwrap();
         assert!(packets[start].marker);
         let bytes: Vec<u8> = packets[start..].iter().flat_map(|packet| packet.payload.clone()).collect();
-        assert_eq!(bytes[..4_070], *clip.encoded(codec));
-        assert!(bytes[4_070..].iter().all(|byte| *byte == codec.silence()));
+        assert_eq!(bytes[..4_070], *clip.encoded(law));
+        assert!(bytes[4_070..].iter().all(|byte| *byte == law.silence()));
         for pair in packets.windows(2) {
             assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
             assert_eq!(pair[1].ssrc, pair[0].ssrc);
@@ -104,7 +105,7 @@ async fn two_sessions_hear_each_other() {
     let (tap, mut heard) = Tap::new(1_000);
     other.send(MediaCommand::Tap(Some(tap))).unwrap();
     let clip = voice(8_000);
-    let expected: Vec<i16> = clip.encoded(Codec::Pcma).iter().map(|byte| Codec::Pcma.decode_sample(*byte)).collect();
+    let expected: Vec<i16> = clip.encoded(Law::A).iter().map(|byte| Law::A.decode_sample(*byte)).collect();
     // On a machine that is busy with other things a packet may come too late and be concealed: then once more.
     for attempt in 1.. {
         let prompt = PromptId(attempt);
@@ -179,7 +180,7 @@ async fn a_stop_takes_effect_before_the_next_packet() {
     let clip = voice(80_000);
     play(&session, &clip);
     event(&mut events, is(MediaEvent::PromptStarted { prompt: PROMPT })).await;
-    let loud = |packet: &Received| packet.payload.iter().any(|byte| *byte != Codec::Pcmu.silence());
+    let loud = |packet: &Received| packet.payload.iter().any(|byte| *byte != Law::Mu.silence());
     // A packet has just come: the next is 20 ms away, and must be silent.
     let before = peer.audio_until(|packets| packets.iter().filter(|packet| loud(packet)).count() >= 10);
     session.send(MediaCommand::Stop { prompt: PROMPT }).unwrap();
@@ -326,9 +327,8 @@ async fn record_both_sides() -> bool {
     if stats.late + stats.concealed_ms + stats.skipped > 0 {
         return false;
     }
-    let decoded = |clip: &Clip| -> Vec<i16> {
-        clip.encoded(Codec::Pcmu).iter().map(|byte| Codec::Pcmu.decode_sample(*byte)).collect()
-    };
+    let decoded =
+        |clip: &Clip| -> Vec<i16> { clip.encoded(Law::Mu).iter().map(|byte| Law::Mu.decode_sample(*byte)).collect() };
     let left: Vec<i16> = samples.chunks(2).map(|pair| pair[0]).collect();
     let right: Vec<i16> = samples.chunks(2).map(|pair| pair[1]).collect();
     // Of the caller the last was still in the jitter buffer when it became secret.
@@ -372,8 +372,8 @@ async fn bridged_sessions_pass_on_what_they_hear() {
     assert!(matches!(one.send(MediaCommand::Bridge { with: one.id() }), Err(MediaError::InvalidBridge(_))));
     one.send(MediaCommand::Bridge { with: other.id() }).unwrap();
     // A level that no silence has, in µ-law on one side and A-law on the other.
-    let level = Codec::Pcmu.encode_sample(10_000);
-    let expected = Codec::Pcma.encode_sample(Codec::Pcmu.decode_sample(level));
+    let level = Law::Mu.encode_sample(10_000);
+    let expected = Law::A.encode_sample(Law::Mu.decode_sample(level));
     let mut sequence = 0;
     caller.audio_until(|packets| {
         for _ in 0..packets.len() {
@@ -395,7 +395,7 @@ async fn bridged_sessions_pass_on_what_they_hear() {
     assert!(keys.iter().filter(|packet| packet.payload_type == 101).all(|packet| packet.payload[0] == 3));
     other.send(MediaCommand::Unbridge).unwrap();
     callee.until(|packets| {
-        packets.iter().rev().take(5).filter(|packet| packet.payload == [Codec::Pcma.silence(); 160]).count() == 5
+        packets.iter().rev().take(5).filter(|packet| packet.payload == [Law::A.silence(); 160]).count() == 5
     });
 }
 
@@ -419,7 +419,7 @@ async fn packet_times_of_the_answer_are_kept_and_any_is_understood() {
             peer.audio_until(|packets| packets.iter().map(|packet| packet.payload.len()).sum::<usize>() >= 4_800 + 960);
         assert!(packets.iter().all(|packet| packet.payload.len() == bytes), "{wished}");
         let all: Vec<u8> = packets.iter().flat_map(|packet| packet.payload.clone()).collect();
-        assert!(all.windows(4_800).any(|window| window == clip.encoded(Codec::Pcma)), "{wished}");
+        assert!(all.windows(4_800).any(|window| window == clip.encoded(Law::A)), "{wished}");
     }
 }
 

@@ -10,17 +10,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A plan for a far end at this address, signalling from the same host.
 pub(crate) fn plan(codec: Codec, remote: SocketAddr) -> MediaPlan {
-    MediaPlan {
-        codec,
-        payload_type: codec.static_payload_type(),
-        dtmf: Some(101),
-        remote,
-        remote_rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
-        signalling_ip: remote.ip(),
-        send: true,
-        receive: true,
-        ptime_ms: 20,
-    }
+    let payload_type = codec.static_payload_type().unwrap_or(96);
+    MediaPlan { dtmf: Some(101), ..MediaPlan::new(codec, payload_type, remote) }
 }
 
 /// Fails the test where something never happens.

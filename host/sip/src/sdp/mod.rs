@@ -99,7 +99,7 @@ impl LocalMedia {
             addr: rtp.ip(),
             rtp_port: rtp.port(),
             rtcp_port: rtp.port().checked_add(1).unwrap_or(rtp.port()),
-            codecs: Codec::ALL.to_vec(),
+            codecs: Codec::G711.to_vec(),
             dtmf: true,
             direction: Direction::SendRecv,
             rtcp_mux: true,

@@ -204,7 +204,8 @@ impl Slot {
             formats.push(Format { payload_type: before.payload_type, name: before.codec.name() });
         }
         for codec in &local.codecs {
-            let format = Format { payload_type: codec.static_payload_type(), name: codec.name() };
+            let Some(payload_type) = codec.static_payload_type() else { continue };
+            let format = Format { payload_type, name: codec.name() };
             let taken = |other: &Format| other.payload_type == format.payload_type || other.name == format.name;
             if !formats.iter().any(taken) && events != Some(format.payload_type) {
                 formats.push(format);

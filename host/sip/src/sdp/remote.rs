@@ -166,7 +166,7 @@ fn rtpmap(value: &str) -> Option<(u8, Option<Format>)> {
     let format = match name {
         _ if !telephone => None,
         name if name.eq_ignore_ascii_case("telephone-event") => Some(Format::Events),
-        name => Codec::ALL.into_iter().find(|codec| name.eq_ignore_ascii_case(codec.name())).map(Format::Audio),
+        name => Codec::G711.into_iter().find(|codec| name.eq_ignore_ascii_case(codec.name())).map(Format::Audio),
     };
     Some((payload_type, format))
 }

@@ -1,46 +1,24 @@
-//! G.711: the two laws, by table.
+//! G.711: the two laws, by table. One byte a sample at 8 kHz, without state.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// What goes over the wire. Both laws carry one byte a sample at 8 kHz.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    /// µ-law, static payload type 0.
-    Pcmu,
-    /// A-law, static payload type 8.
-    Pcma,
+/// One of the two ways in which G.711 makes a byte of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// µ-law: North America, Japan.
+    Mu,
+    /// A-law: the rest of the world.
+    A,
 }
 
-impl Codec {
-    /// Both, in the order in which we prefer them.
-    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
-
-    /// The static payload type of RFC 3551.
-    #[must_use]
-    pub const fn static_payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
-        }
-    }
-
-    /// The encoding name of RFC 3551, for SDP.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
-        }
-    }
+impl Law {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Mu, Self::A];
 
     /// The byte of a sample of value 0.
     #[must_use]
     pub const fn silence(self) -> u8 {
         match self {
-            Self::Pcmu => 0xFF,
-            Self::Pcma => 0xD5,
+            Self::Mu => 0xFF,
+            Self::A => 0xD5,
         }
     }
 
@@ -48,8 +26,8 @@ impl Codec {
     #[must_use]
     pub fn encode_sample(self, sample: i16) -> u8 {
         match self {
-            Self::Pcmu => ULAW_ENCODE[usize::from((sample as u16) >> 2)],
-            Self::Pcma => ALAW_ENCODE[usize::from((sample as u16) >> 3)],
+            Self::Mu => ULAW_ENCODE[usize::from((sample as u16) >> 2)],
+            Self::A => ALAW_ENCODE[usize::from((sample as u16) >> 3)],
         }
     }
 
@@ -57,8 +35,8 @@ impl Codec {
     #[must_use]
     pub fn decode_sample(self, byte: u8) -> i16 {
         match self {
-            Self::Pcmu => ULAW_DECODE[usize::from(byte)],
-            Self::Pcma => ALAW_DECODE[usize::from(byte)],
+            Self::Mu => ULAW_DECODE[usize::from(byte)],
+            Self::A => ALAW_DECODE[usize::from(byte)],
         }
     }
 
@@ -74,12 +52,6 @@ impl Codec {
         for (sample, byte) in out.iter_mut().zip(bytes) {
             *sample = self.decode_sample(*byte);
         }
-    }
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -170,12 +142,12 @@ mod tests {
 
     #[test]
     fn every_byte_survives_decoding_and_encoding() {
-        for codec in Codec::ALL {
+        for law in Law::ALL {
             for byte in 0..=255 {
-                let again = codec.encode_sample(codec.decode_sample(byte));
+                let again = law.encode_sample(law.decode_sample(byte));
                 // µ-law has two zeros; the negative one comes back as the positive one.
-                let expected = if codec == Codec::Pcmu && byte == 0x7F { 0xFF } else { byte };
-                assert_eq!(again, expected, "{codec} {byte:#04x} decodes to {}", codec.decode_sample(byte));
+                let expected = if law == Law::Mu && byte == 0x7F { 0xFF } else { byte };
+                assert_eq!(again, expected, "{law:?} {byte:#04x} decodes to {}", law.decode_sample(byte));
             }
         }
     }
@@ -183,36 +155,36 @@ mod tests {
     /// Points of the ITU-T tables 1a/1b and 2a/2b: the ends of the segments, and silence.
     #[test]
     fn known_points() {
-        assert_eq!(Codec::Pcmu.decode_sample(0x80), 32_124);
-        assert_eq!(Codec::Pcmu.decode_sample(0x00), -32_124);
-        assert_eq!(Codec::Pcmu.decode_sample(0xFF), 0);
-        assert_eq!(Codec::Pcmu.decode_sample(0xFE), 8);
-        assert_eq!(Codec::Pcmu.decode_sample(0xEF), 132);
-        assert_eq!(Codec::Pcma.decode_sample(0xD5), 8);
-        assert_eq!(Codec::Pcma.decode_sample(0x55), -8);
-        assert_eq!(Codec::Pcma.decode_sample(0xAA), 32_256);
-        assert_eq!(Codec::Pcma.decode_sample(0x2A), -32_256);
-        for codec in Codec::ALL {
-            assert_eq!(codec.encode_sample(0), codec.silence());
-            assert_eq!(codec.encode_sample(i16::MAX), codec.encode_sample(32_100));
-            assert_eq!(codec.encode_sample(i16::MIN), codec.encode_sample(-32_100));
+        assert_eq!(Law::Mu.decode_sample(0x80), 32_124);
+        assert_eq!(Law::Mu.decode_sample(0x00), -32_124);
+        assert_eq!(Law::Mu.decode_sample(0xFF), 0);
+        assert_eq!(Law::Mu.decode_sample(0xFE), 8);
+        assert_eq!(Law::Mu.decode_sample(0xEF), 132);
+        assert_eq!(Law::A.decode_sample(0xD5), 8);
+        assert_eq!(Law::A.decode_sample(0x55), -8);
+        assert_eq!(Law::A.decode_sample(0xAA), 32_256);
+        assert_eq!(Law::A.decode_sample(0x2A), -32_256);
+        for law in Law::ALL {
+            assert_eq!(law.encode_sample(0), law.silence());
+            assert_eq!(law.encode_sample(i16::MAX), law.encode_sample(32_100));
+            assert_eq!(law.encode_sample(i16::MIN), law.encode_sample(-32_100));
         }
     }
 
     #[test]
     fn no_sample_is_off_by_more_than_half_a_step() {
-        for codec in Codec::ALL {
-            let mut levels: Vec<i32> = (0..=255).map(|byte| i32::from(codec.decode_sample(byte))).collect();
+        for law in Law::ALL {
+            let mut levels: Vec<i32> = (0..=255).map(|byte| i32::from(law.decode_sample(byte))).collect();
             levels.sort_unstable();
             levels.dedup();
             for sample in -32_000..=32_000 {
-                let decoded = i32::from(codec.decode_sample(codec.encode_sample(sample)));
+                let decoded = i32::from(law.decode_sample(law.encode_sample(sample)));
                 let at = levels.binary_search(&decoded).expect("a level");
                 let below = at.checked_sub(1).map_or(0, |lower| decoded - levels[lower]);
                 let above = levels.get(at + 1).map_or(0, |upper| upper - decoded);
                 // The laws cut off 2 or 3 bits first.
                 let bound = below.max(above) / 2 + 8;
-                assert!((decoded - i32::from(sample)).abs() <= bound, "{codec} {sample} becomes {decoded}");
+                assert!((decoded - i32::from(sample)).abs() <= bound, "{law:?} {sample} becomes {decoded}");
             }
         }
     }
