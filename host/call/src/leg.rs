@@ -298,7 +298,9 @@ impl SipLeg {
             DialogEvent::Reinvite { sdp } => self.reinvite(sdp).await,
             DialogEvent::Digit { digit, .. } => self.digit(digit, Keys::Info),
             DialogEvent::ReferProgress { status, reason } => self.refer_progress(status, reason),
-            DialogEvent::ReferRequested { .. }
+            DialogEvent::EarlyOffer { .. }
+            | DialogEvent::EarlyAnswer { .. }
+            | DialogEvent::ReferRequested { .. }
             | DialogEvent::ReinviteAnswered { .. }
             | DialogEvent::ReinviteFailed { .. } => {}
             DialogEvent::Ended { by_remote, status, reason, q850, .. } => {

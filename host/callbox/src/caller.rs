@@ -226,7 +226,7 @@ impl Caller {
     async fn dialog_event(&mut self, event: DialogEvent) -> miette::Result<bool> {
         match event {
             DialogEvent::Ringing => self.telling.tell("ringing", &json!({}), "it rings"),
-            DialogEvent::Progress { sdp } => {
+            DialogEvent::Progress { sdp, .. } => {
                 self.telling.tell("progress", &json!({}), "early media");
                 if sdp.is_some() {
                     self.agree(sdp.as_deref())?;
@@ -250,6 +250,8 @@ impl Caller {
                 return Ok(true);
             }
             DialogEvent::Confirmed { .. }
+            | DialogEvent::EarlyOffer { .. }
+            | DialogEvent::EarlyAnswer { .. }
             | DialogEvent::Digit { .. }
             | DialogEvent::ReferProgress { .. }
             | DialogEvent::ReferRequested { .. }

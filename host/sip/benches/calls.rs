@@ -27,6 +27,7 @@ fn endpoint(address: SocketAddr) -> Endpoint {
         user_agent: "bench".into(),
         limits: SipLimits { invites_per_second: 1_000_000, requests_per_source: 0, ..SipLimits::default() },
         timing: Timing::default(),
+        policy: callbox_sip::DialogPolicy::default(),
         seed: [3; 32],
     })
 }
@@ -85,6 +86,8 @@ fn main() {
                 headers: Vec::new(),
                 offer: Some(SDP.to_vec()),
                 ring_timeout: Duration::from_secs(60),
+                redirects: callbox_sip::Redirects::default(),
+                by_proxy: false,
             };
             ends[0].invite(start, invite).unwrap();
             assert_eq!(settle(start, &mut ends, &ways), 7);

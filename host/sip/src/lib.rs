@@ -22,4 +22,4 @@ pub mod wire;
 
 pub use overload::SipLimits;
 pub use transport::{Dialog, IncomingCall, OutgoingCall, SipConfig, SipStack, SipStats};
-pub use ua::{Credentials, DialogEvent, Identity, InviteInfo, SipError, Transport};
+pub use ua::{Credentials, DialogEvent, DialogPolicy, Identity, InviteInfo, Redirects, Reliable, SipError, Transport};

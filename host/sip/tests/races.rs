@@ -371,7 +371,7 @@ fn early_media_and_the_answer() {
     assert_eq!(
         pair.of(0, caller),
         [
-            DialogEvent::Progress { sdp: Some(ANSWER.to_vec()) },
+            DialogEvent::Progress { sdp: Some(ANSWER.to_vec()), branch: 0 },
             DialogEvent::Ringing,
             DialogEvent::Answered { sdp: Some(ANSWER.to_vec()) }
         ]

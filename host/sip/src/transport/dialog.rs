@@ -61,10 +61,12 @@ impl Dialog {
         self.command(LegCommand::Ring).await
     }
 
-    /// Incoming call: 183 with the answer, for audio before the call is answered.
+    /// Incoming call: 183 with the answer, for audio before the call is answered. Where the INVITE had no offer it is
+    /// ours, and its answer comes as [`DialogEvent::EarlyAnswer`](crate::DialogEvent::EarlyAnswer).
     ///
     /// # Errors
-    /// See [`Dialog`].
+    /// See [`Dialog`]; [`SipError::NotNow`] also for an offer to a caller that does not know reliable provisional
+    /// responses (RFC 3262).
     pub async fn progress(&self, sdp: Vec<u8>) -> Result<(), SipError> {
         self.command(LegCommand::Progress(sdp)).await
     }
@@ -100,7 +102,8 @@ impl Dialog {
     }
 
     /// Outgoing call without an offer: the answer to the offer that
-    /// [`DialogEvent::Answered`](crate::DialogEvent::Answered) brought.
+    /// [`DialogEvent::Answered`](crate::DialogEvent::Answered) or
+    /// [`DialogEvent::EarlyOffer`](crate::DialogEvent::EarlyOffer) brought.
     ///
     /// # Errors
     /// See [`Dialog`].
@@ -116,6 +119,15 @@ impl Dialog {
     /// See [`Dialog`].
     pub async fn reinvite(&self, sdp: Vec<u8>) -> Result<(), SipError> {
         self.command(LegCommand::Reinvite(sdp)).await
+    }
+
+    /// Offers a changed session by UPDATE, which does not wait for a person and is possible before the call is answered,
+    /// once the first offer has its answer (RFC 3311). The outcome comes as that of [`reinvite`](Self::reinvite).
+    ///
+    /// # Errors
+    /// See [`Dialog`]; [`SipError::NotNow`] also where the far end does not take UPDATE.
+    pub async fn update(&self, sdp: Vec<u8>) -> Result<(), SipError> {
+        self.command(LegCommand::Update(sdp)).await
     }
 
     /// Answers [`DialogEvent::Reinvite`](crate::DialogEvent::Reinvite): with a description, or with the status of a

@@ -45,6 +45,7 @@ pub(crate) enum LegCommand {
     HangUp(Option<(u8, String)>),
     Ack(Vec<u8>),
     Reinvite(Vec<u8>),
+    Update(Vec<u8>),
     AnswerReinvite(Result<Vec<u8>, u16>),
     Refer { target: String, headers: Vec<(String, String)> },
     InfoDigit { digit: char, duration_ms: u32 },
@@ -224,6 +225,7 @@ impl Driver {
             LegCommand::HangUp(reason) => endpoint.hang_up(now, leg, reason),
             LegCommand::Ack(sdp) => endpoint.ack(leg, sdp.into()),
             LegCommand::Reinvite(sdp) => endpoint.reinvite(now, leg, sdp.into()),
+            LegCommand::Update(sdp) => endpoint.update(now, leg, sdp.into()),
             LegCommand::AnswerReinvite(result) => endpoint.answer_reinvite(now, leg, result.map(Bytes::from)),
             LegCommand::Refer { target, headers } => {
                 let uri = Uri::from_text(&target)
@@ -407,7 +409,7 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// Fields that the stack writes itself.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 21] = [
     "via",
     "from",
     "to",
@@ -425,6 +427,10 @@ const RESERVED: [&str; 17] = [
     "proxy-require",
     "supported",
     "allow",
+    "session-expires",
+    "min-se",
+    "rseq",
+    "rack",
 ];
 
 /// Header fields that a user wants to send. A redirect is the one message whose `Contact` its author chooses.

@@ -9,8 +9,8 @@ use super::{Dialog, tcp, udp};
 use crate::overload::SipLimits;
 use crate::transaction::Timing;
 use crate::ua::{
-    Credentials, DialogEvent, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo, Listener, SipError,
-    Transport, host_of,
+    Credentials, DialogEvent, DialogPolicy, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo,
+    Listener, Redirects, SipError, Transport, host_of,
 };
 use crate::wire::{Scheme, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +40,8 @@ pub struct SipConfig {
     pub limits: SipLimits,
     /// The base timers; the RFC's by default.
     pub timing: Timing,
+    /// What every dialog keeps to: reliable provisional responses, session timers.
+    pub policy: DialogPolicy,
 }
 
 impl Default for SipConfig {
@@ -51,6 +53,7 @@ impl Default for SipConfig {
             user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: SipLimits::default(),
             timing: Timing::default(),
+            policy: DialogPolicy::default(),
         }
     }
 }
@@ -74,6 +77,8 @@ pub struct OutgoingCall {
     pub offer: Option<Vec<u8>>,
     /// How long it may ring before it is cancelled.
     pub ring_timeout: Duration,
+    /// Which redirects of the far end are followed; none by default.
+    pub redirects: Redirects,
 }
 
 impl Default for OutgoingCall {
@@ -87,6 +92,7 @@ impl Default for OutgoingCall {
             headers: Vec::new(),
             offer: None,
             ring_timeout: Duration::from_secs(60),
+            redirects: Redirects::default(),
         }
     }
 }
@@ -184,6 +190,7 @@ impl SipStack {
             user_agent: config.user_agent.chars().filter(|c| !c.is_control()).collect(),
             limits: config.limits,
             timing: config.timing,
+            policy: config.policy,
             seed,
         });
         let (commands, receiver) = mpsc::channel(COMMANDS);
@@ -278,6 +285,8 @@ impl SipStack {
             headers,
             offer: call.offer,
             ring_timeout: call.ring_timeout,
+            redirects: call.redirects,
+            by_proxy: call.proxy.is_some(),
         };
         let (reply, outcome) = oneshot::channel();
         self.0.commands.send(Command::Call(Box::new(invite), reply)).await.map_err(|_| SipError::Closed)?;

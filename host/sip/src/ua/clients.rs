@@ -22,6 +22,7 @@ pub(crate) struct Owner {
 pub(crate) enum Purpose {
     Invite,
     Reinvite,
+    Update,
     Cancel,
     Bye,
     Info,

@@ -4,6 +4,7 @@ use super::clients::Clients;
 use super::event::{DialogEvent, InviteInfo};
 use super::flow::{Flow, LegId, TransactionId, Transmit, Transport, host_of};
 use super::names::Names;
+use super::policy::DialogPolicy;
 use super::schedule::Schedule;
 use super::servers::Servers;
 use crate::overload::{Admission, SipLimits};
@@ -36,6 +37,8 @@ pub struct EndpointConfig {
     pub limits: SipLimits,
     /// The base timers.
     pub timing: Timing,
+    /// What every dialog keeps to.
+    pub policy: DialogPolicy,
     /// Seed of tags, branches, Call-IDs and waits.
     pub seed: [u8; 32],
 }

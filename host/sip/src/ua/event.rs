@@ -8,16 +8,33 @@ use std::net::SocketAddr;
 pub enum DialogEvent {
     /// Outgoing call: the far end rings (180, 181, 182, 183 without a description).
     Ringing,
-    /// Outgoing call: the far end sends media before it answers.
+    /// Outgoing call: the far end sends media before it answers. A later one of the same branch may bring another
+    /// answer, which takes the place of the first; so may [`Answered`](Self::Answered).
     Progress {
         /// Its session description, where one came.
         sdp: Option<Vec<u8>>,
+        /// Which of the early dialogs of a forked call, counted from 0 in the order in which they showed up. The media
+        /// of one can be played to a caller at a time: that of the first that described any.
+        branch: u8,
+    },
+    /// Outgoing call without an offer: the far end made its offer before it answers, in a reliable provisional response
+    /// (RFC 3262 §5). The answer goes with [`Dialog::ack`](crate::Dialog::ack) within ten seconds.
+    EarlyOffer {
+        /// The far end's offer.
+        sdp: Vec<u8>,
     },
     /// Outgoing call: the far end answered. The stack acknowledges it; where our INVITE had no offer, `sdp` is the
     /// far end's offer and the answer goes with [`Dialog::ack`](crate::Dialog::ack).
     Answered {
-        /// Answer, or offer for a late one.
+        /// Answer, or offer for a late one. What was agreed in the same early dialog stands here again when the 2xx
+        /// itself repeats nothing; none after an [`EarlyOffer`](Self::EarlyOffer) that was answered.
         sdp: Option<Vec<u8>>,
+    },
+    /// Incoming call without an offer: the far end answered the offer that went with
+    /// [`Dialog::progress`](crate::Dialog::progress).
+    EarlyAnswer {
+        /// The far end's answer.
+        sdp: Vec<u8>,
     },
     /// Incoming call, or a re-INVITE of the far end: our 200 was acknowledged.
     Confirmed {
@@ -25,17 +42,20 @@ pub enum DialogEvent {
         sdp: Option<Vec<u8>>,
     },
     /// The far end wants to change the session; answer with
-    /// [`Dialog::answer_reinvite`](crate::Dialog::answer_reinvite) within ten seconds. An UPDATE looks the same.
+    /// [`Dialog::answer_reinvite`](crate::Dialog::answer_reinvite) within ten seconds. An UPDATE looks the same, and so
+    /// does an offer in a PRACK; both may come before the call is answered. An offer that repeats the last one is
+    /// answered by the stack as the last one was, and nobody is told.
     Reinvite {
         /// The new offer; none asks for ours.
         sdp: Option<Vec<u8>>,
     },
-    /// Our re-INVITE was accepted.
+    /// Our re-INVITE or UPDATE was accepted. Also told when the far end answered a refresh of the session, which the
+    /// stack sends by itself, with something new.
     ReinviteAnswered {
         /// The far end's answer.
         sdp: Option<Vec<u8>>,
     },
-    /// Our re-INVITE was refused; the session stays as it was.
+    /// Our re-INVITE or UPDATE was refused; the session stays as it was.
     ReinviteFailed {
         /// Status of the refusal; 408 when nothing came.
         status: u16,
@@ -65,13 +85,14 @@ pub enum DialogEvent {
     Ended {
         /// Whether the far end (or the network) ended it, and not we.
         by_remote: bool,
-        /// The final status of an INVITE that failed; 408 for silence, 487 for a call cancelled before its answer.
+        /// The final status of an INVITE that failed; 408 for silence, 487 for a call cancelled before its answer. 603
+        /// is a person's refusal, 607 that of a person for good (RFC 8197), 608 that of an intermediary (RFC 8688).
         status: Option<u16>,
         /// The text of `Reason` or the reason phrase.
         reason: Option<String>,
         /// The Q.850 cause in `Reason` (RFC 3326).
         q850: Option<u8>,
-        /// Where a 3xx points to, in the order of its `Contact`; not followed.
+        /// Where a 3xx points to, the best first; not followed, see [`Redirects`](super::Redirects).
         contacts: Vec<String>,
     },
 }
@@ -83,6 +104,8 @@ impl DialogEvent {
         match self {
             Self::Ringing => "ringing",
             Self::Progress { .. } => "progress",
+            Self::EarlyOffer { .. } => "early_offer",
+            Self::EarlyAnswer { .. } => "early_answer",
             Self::Answered { .. } => "answered",
             Self::Confirmed { .. } => "confirmed",
             Self::Reinvite { .. } => "reinvite",

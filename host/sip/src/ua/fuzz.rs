@@ -3,7 +3,9 @@
 //! A story is lines; `%` alone in a line parts its steps. A step that begins with `!` is a command (`!answer`, `!wait`),
 //! any other is a message, in which `$T` stands for our tag of the last call.
 
-use super::{Endpoint, EndpointConfig, Flow, Incoming, Invite, LegId, Listener, Output, Transport};
+use super::{
+    DialogPolicy, Endpoint, EndpointConfig, Flow, Incoming, Invite, LegId, Listener, Output, Redirects, Transport,
+};
 use crate::overload::SipLimits;
 use crate::transaction::Timing;
 use crate::wire::Uri;
@@ -33,6 +35,7 @@ pub fn endpoint(data: &[u8]) -> usize {
             user_agent: String::new(),
             limits: SipLimits::default(),
             timing: Timing::default(),
+            policy: DialogPolicy::default(),
             seed: [7; 32],
         }),
         now: Instant::now(),
@@ -131,6 +134,8 @@ impl Story {
                 headers: Vec::new(),
                 offer: None,
                 ring_timeout: Duration::from_secs(30),
+                redirects: Redirects::default(),
+                by_proxy: false,
             };
             self.legs.extend(self.endpoint.invite(self.now, invite));
         }

@@ -57,14 +57,22 @@ pub(crate) struct Served {
     pub(crate) guard: Instant,
 }
 
-/// A re-INVITE of ours.
+/// A re-INVITE or UPDATE of ours.
 #[derive(Debug)]
 pub(crate) struct Offered {
+    pub(crate) by: By,
     pub(crate) sdp: Bytes,
     /// None while it waits to be sent again after a collision (491).
     pub(crate) transaction: Option<TransactionId>,
     pub(crate) retry: Option<Instant>,
     pub(crate) collisions: u8,
+}
+
+/// What an offer of ours goes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Invite,
+    Update,
 }
 
 /// Our BYE.

@@ -6,7 +6,7 @@ use super::core::Core;
 use super::digits;
 use super::event::DialogEvent;
 use super::flow::TransactionId;
-use super::leg::{Bye, Ending, Leg, Offered, Phase};
+use super::leg::{By, Bye, Ending, Leg, Offered, Phase};
 use super::reply::put;
 use super::uac::{again, attach};
 use crate::wire::{Field, Message, Method, StartLine};
@@ -33,7 +33,18 @@ impl Leg {
         if self.offered.is_some() || self.served.is_some() || self.accepted.is_some() || self.late_ack.is_some() {
             return Err(SipError::NotNow("a re-INVITE while another offer is open"));
         }
-        self.offered = Some(Offered { sdp, transaction: None, retry: None, collisions: 0 });
+        self.offered = Some(Offered { by: By::Invite, sdp, transaction: None, retry: None, collisions: 0 });
+        self.offer_again(core, now);
+        Ok(())
+    }
+
+    /// Offers a changed session by UPDATE.
+    pub(crate) fn update(&mut self, core: &mut Core, now: Instant, sdp: Bytes) -> Result<(), SipError> {
+        self.up()?;
+        if self.offered.is_some() || self.served.is_some() || self.accepted.is_some() || self.late_ack.is_some() {
+            return Err(SipError::NotNow("an UPDATE while another offer is open"));
+        }
+        self.offered = Some(Offered { by: By::Update, sdp, transaction: None, retry: None, collisions: 0 });
         self.offer_again(core, now);
         Ok(())
     }
@@ -47,10 +58,14 @@ impl Leg {
             offered.retry = Some(now + Duration::from_millis(500));
             return;
         }
-        let sdp = offered.sdp.clone();
-        let Some(mut message) = self.compose(core, Method::Invite) else { return };
+        let (sdp, by) = (offered.sdp.clone(), offered.by);
+        let (method, purpose) = match by {
+            By::Invite => (Method::Invite, Purpose::Reinvite),
+            By::Update => (Method::Update, Purpose::Update),
+        };
+        let Some(mut message) = self.compose(core, method) else { return };
         attach(&mut message, Some(sdp));
-        let transaction = self.send(core, now, message, Purpose::Reinvite);
+        let transaction = self.send(core, now, message, purpose);
         if let Some(offered) = &mut self.offered {
             offered.transaction = Some(transaction);
         }
@@ -89,7 +104,7 @@ impl Leg {
         {
             match purpose {
                 Purpose::Bye => self.bye = Bye::Sent(again),
-                Purpose::Reinvite => {
+                Purpose::Reinvite | Purpose::Update => {
                     if let Some(offered) = &mut self.offered {
                         offered.transaction = Some(again);
                     }
@@ -104,7 +119,7 @@ impl Leg {
         }
         match purpose {
             Purpose::Bye => return self.bye_outcome(transaction),
-            Purpose::Reinvite => self.reinvite_outcome(core, now, transaction, outcome),
+            Purpose::Reinvite | Purpose::Update => self.offer_outcome(core, now, transaction, purpose, outcome),
             Purpose::Refer => self.refer_outcome(core, outcome),
             Purpose::Info | Purpose::Invite | Purpose::Cancel | Purpose::Forked => {}
         }
@@ -123,18 +138,21 @@ impl Leg {
         }
     }
 
-    fn reinvite_outcome(
+    fn offer_outcome(
         &mut self,
         core: &mut Core,
         now: Instant,
         transaction: TransactionId,
+        purpose: Purpose,
         outcome: Result<(&Message, u16), u16>,
     ) {
         if let Ok((response, 200..=299)) = outcome {
             if let Some(dialog) = &mut self.dialog {
                 dialog.refresh_target(response);
             }
-            if let Some(cseq) = core.clients.get(transaction).and_then(|client| client.request.cseq().ok()) {
+            if purpose == Purpose::Reinvite
+                && let Some(cseq) = core.clients.get(transaction).and_then(|client| client.request.cseq().ok())
+            {
                 self.send_ack(core, transaction, cseq.seq, None);
             }
         }

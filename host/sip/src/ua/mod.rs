@@ -16,6 +16,7 @@ pub mod fuzz;
 mod leg;
 mod local;
 mod names;
+mod policy;
 mod reason;
 mod refer;
 mod reply;
@@ -31,6 +32,7 @@ pub use error::SipError;
 pub use event::{DialogEvent, Identity, InviteInfo};
 pub(crate) use flow::host_of;
 pub use flow::{ConnectionId, Flow, LegId, TransactionId, Transmit, Transport};
+pub use policy::{DialogPolicy, Redirects, Reliable};
 pub use uac::Invite;
 
 use self::core::Core;
@@ -218,6 +220,14 @@ impl Endpoint {
     /// As [`ring`](Self::ring).
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
         self.command(leg, |leg, core| leg.reinvite(core, now, sdp))
+    }
+
+    /// Offers a changed session by UPDATE, which is possible before the call is answered, too (RFC 3311).
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn update(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.update(core, now, sdp))
     }
 
     /// Answers a re-INVITE or UPDATE of the peer; an error is the status of the refusal.

@@ -6,6 +6,7 @@ use super::core::Core;
 use super::event::DialogEvent;
 use super::flow::{Flow, LegId, TransactionId};
 use super::leg::{Bye, Ending, Leg, Phase};
+use super::policy::Redirects;
 use super::reason;
 use super::reply::{ALLOW, SUPPORTED, put};
 use crate::dialog::DialogState;
@@ -36,6 +37,10 @@ pub struct Invite {
     pub offer: Option<Vec<u8>>,
     /// How long it may ring.
     pub ring_timeout: Duration,
+    /// Which redirects are followed.
+    pub redirects: Redirects,
+    /// Whether the flow leads to a proxy, which redirected calls go by as well; else they go where they are sent.
+    pub by_proxy: bool,
 }
 
 /// An INVITE of ours without a final response.
@@ -167,7 +172,7 @@ impl Leg {
             return;
         }
         let event = match response.sdp().found() {
-            Some(sdp) => DialogEvent::Progress { sdp: Some(sdp.to_vec()) },
+            Some(sdp) => DialogEvent::Progress { sdp: Some(sdp.to_vec()), branch: 0 },
             None => DialogEvent::Ringing,
         };
         core.emit(self.id, event);

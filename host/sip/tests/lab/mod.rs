@@ -4,11 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "virtual time needs a first moment")]
 
 use bytes::Bytes;
-use callbox_sip::SipLimits;
 use callbox_sip::ua::{
     DialogEvent, Endpoint, EndpointConfig, Flow, Incoming, Invite, InviteInfo, LegId, Listener, Output, Transport,
 };
 use callbox_sip::wire::Uri;
+use callbox_sip::{DialogPolicy, Reliable, SipLimits};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -26,7 +26,14 @@ pub fn address(n: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, u8::try_from(n).unwrap() + 1], 5060))
 }
 
+/// What the older tests were written for: no extensions, so that every message in a trace is one of RFC 3261.
+pub const PLAIN: DialogPolicy = DialogPolicy { reliable: Reliable::Off, session_expires_s: 0, min_se_s: 90 };
+
 pub fn endpoint(n: usize, seed: u64, limits: SipLimits) -> Endpoint {
+    endpoint_with(n, seed, limits, PLAIN)
+}
+
+pub fn endpoint_with(n: usize, seed: u64, limits: SipLimits, policy: DialogPolicy) -> Endpoint {
     let mut full = [u8::try_from(n).unwrap(); 32];
     full[..8].copy_from_slice(&seed.to_be_bytes());
     Endpoint::new(EndpointConfig {
@@ -38,6 +45,7 @@ pub fn endpoint(n: usize, seed: u64, limits: SipLimits) -> Endpoint {
         user_agent: "lab".into(),
         limits,
         timing: callbox_sip::transaction::Timing::default(),
+        policy,
         seed: full,
     })
 }
@@ -64,6 +72,8 @@ pub fn invite(from: usize, to: usize, offer: Option<&[u8]>) -> Invite {
         headers: Vec::new(),
         offer: offer.map(<[u8]>::to_vec),
         ring_timeout: Duration::from_secs(60),
+        redirects: callbox_sip::Redirects::default(),
+        by_proxy: false,
     }
 }
 
@@ -125,9 +135,14 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(seed: u64) -> Self {
+        Self::with(seed, PLAIN)
+    }
+
+    pub fn with(seed: u64, policy: DialogPolicy) -> Self {
         let now = Instant::now();
+        let end = |n| endpoint_with(n, seed, SipLimits::default(), policy);
         Self {
-            ends: [endpoint(0, seed, SipLimits::default()), endpoint(1, seed, SipLimits::default())],
+            ends: [end(0), end(1)],
             now,
             start: now,
             dice: Dice::new(seed),
@@ -273,9 +288,13 @@ impl Bench {
     }
 
     pub fn with(limits: SipLimits) -> Self {
+        Self::with_policy(limits, PLAIN)
+    }
+
+    pub fn with_policy(limits: SipLimits, policy: DialogPolicy) -> Self {
         let now = Instant::now();
         Self {
-            end: endpoint(1, 1, limits),
+            end: endpoint_with(1, 1, limits, policy),
             now,
             start: now,
             sent: Vec::new(),
