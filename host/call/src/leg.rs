@@ -277,6 +277,17 @@ impl SipLeg {
                 tracing::error!(path = %path.display(), error, "a recording failed");
                 self.closing.recording_error = Some(error);
             }
+            MediaEvent::SecurityEstablished { suite } => tracing::debug!(%suite, "the media is protected"),
+            MediaEvent::SecurityFailed { why } => {
+                tracing::warn!(why, "the media cannot be protected");
+                self.media_ended();
+            }
+            MediaEvent::CaptureDone { path, packets, dropped } => {
+                tracing::debug!(path = %path.display(), packets, dropped, "a capture of media is complete");
+            }
+            MediaEvent::CaptureFailed { path, error } => {
+                tracing::error!(path = %path.display(), error, "a capture of media failed");
+            }
             MediaEvent::Closed(stats) => {
                 self.closing.stats = Some(stats);
                 self.media_ended();

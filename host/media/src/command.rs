@@ -2,6 +2,8 @@
 
 use crate::clip::Clip;
 use crate::codec::Codec;
+use crate::security::Security;
+use crate::srtp::SrtpSuite;
 use crate::tap::TapSender;
 use callbox_dialogue::PromptId;
 use callbox_dialogue::time::Millis;
@@ -61,10 +63,13 @@ pub struct MediaPlan {
     pub receive: bool,
     /// Milliseconds of audio in a packet we send: 10 to 60, in steps of 10; anything else is brought there.
     pub ptime_ms: u8,
+    /// How packets are protected. A plan that repeats the keys or the fingerprint of the one before goes on with what
+    /// is established (hold, resume); another one re-keys.
+    pub security: Security,
 }
 
 impl MediaPlan {
-    /// The plainest: this codec both ways between here and there in packets of 20 ms, keys as tones, RTCP one port
+    /// The plainest: this codec both ways between here and there in the clear, packets of 20 ms, keys as tones, RTCP one port
     /// above and signalling from the same host.
     #[must_use]
     pub fn new(codec: Codec, payload_type: u8, remote: SocketAddr) -> Self {
@@ -84,6 +89,7 @@ impl MediaPlan {
             send: true,
             receive: true,
             ptime_ms: 20,
+            security: Security::None,
         }
     }
 }
@@ -142,6 +148,19 @@ pub enum MediaCommand {
     /// Hand what is received, decoded, to a reader, 20 ms at a time; none ends it. Frames the reader does not take in
     /// time are dropped and counted.
     Tap(Option<TapSender>),
+    /// Write every datagram that the session's sockets send and receive into a pcap file, from now on: with what
+    /// strangers send, before it is judged. Replaces a capture under way. The payload of RTP is zeros while what the
+    /// caller says is secret ([`Self::Mask`]). [`MediaEvent::CaptureDone`] follows, at the latest with the session's
+    /// end.
+    Capture {
+        /// The file, created or truncated; its folder must exist.
+        path: PathBuf,
+        /// Write what was protected in the clear, as it was before or after, for those who listen to it. Else the
+        /// file holds what is on the wire.
+        decrypted: bool,
+    },
+    /// Finish the capture.
+    StopCapture,
 }
 
 /// What a session reports.
@@ -191,6 +210,32 @@ pub enum MediaEvent {
         /// What failed, for the record.
         error: String,
     },
+    /// Packets are protected in both directions from now on.
+    SecurityEstablished {
+        /// How.
+        suite: SrtpSuite,
+    },
+    /// The handshake that was to give the keys has failed: nothing will ever be sent or heard. The call must end.
+    SecurityFailed {
+        /// What was wrong, for the record.
+        why: String,
+    },
+    /// A capture is complete on disk, or has ended at its limit of size.
+    CaptureDone {
+        /// The file.
+        path: PathBuf,
+        /// Datagrams in it.
+        packets: u64,
+        /// Datagrams that are not, because the disk was too slow or the file full.
+        dropped: u64,
+    },
+    /// A capture could not be begun or went wrong on the way.
+    CaptureFailed {
+        /// The file.
+        path: PathBuf,
+        /// What failed, for the record.
+        error: String,
+    },
     /// The session is over; the last event.
     Closed(MediaStats),
 }
@@ -200,6 +245,9 @@ pub enum MediaEvent {
 pub struct MediaStats {
     /// What we sent last.
     pub codec: Option<Codec>,
+    /// How packets were protected at the end; none where they were not.
+    #[serde(default)]
+    pub encryption: Option<SrtpSuite>,
     /// Where audio came from at the end.
     pub remote: Option<SocketAddr>,
     /// RTP packets sent, telephone-events included.

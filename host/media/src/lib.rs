@@ -24,6 +24,7 @@ pub mod clip;
 pub mod codec;
 pub mod command;
 pub mod conceal;
+mod dtls;
 pub mod dtmf;
 pub mod error;
 #[doc(hidden)]
@@ -41,6 +42,8 @@ mod report;
 pub mod resample;
 pub mod rtcp;
 pub mod rtp;
+pub mod security;
+pub mod srtp;
 mod stream;
 pub mod tap;
 pub mod wav;
@@ -53,6 +56,8 @@ pub use command::{MediaCommand, MediaEvent, MediaPlan, MediaStats, SessionId};
 pub use error::MediaError;
 pub use histogram::Percentiles;
 pub use plane::{MediaConfig, MediaPlane, PlaneStats, Session};
+pub use security::{DtlsRole, Fingerprint, FingerprintError, Security};
+pub use srtp::{SrtpKeyError, SrtpKeys, SrtpSuite};
 pub use tap::{Tap, TapFrame, TapSender};
 
 /// Samples a second of everything in this room.

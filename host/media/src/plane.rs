@@ -4,11 +4,13 @@ use crate::bridge::Bridge;
 use crate::clip::Clip;
 use crate::codec::Law;
 use crate::command::{MediaCommand, MediaEvent, SessionId};
+use crate::dtls::Credentials;
 use crate::dtmf;
 use crate::error::MediaError;
 use crate::histogram::{Histogram, Percentiles};
 use crate::ports::Ports;
 use crate::recorder::Recorder;
+use crate::security::Fingerprint;
 use crate::stream::{Identity, Stream};
 use crate::worker::{Common, Gauges, Link, Opening, Order, WAKER, Worker};
 use callbox_dialogue::CallId;
@@ -162,6 +164,7 @@ impl MediaPlane {
             sessions: AtomicUsize::new(0),
             recordings: AtomicU64::new(0),
             recorder: recorder.clone(),
+            credentials: Credentials::generate()?,
         });
         let count = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -270,6 +273,12 @@ impl MediaPlane {
             lateness: percentiles(|gauges| &gauges.lateness),
             gaps: percentiles(|gauges| &gauges.gaps),
         }
+    }
+
+    /// The SHA-256 fingerprint of this plane's DTLS certificate, for `a=fingerprint` of every offer and answer.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.inner.common.credentials.fingerprint()
     }
 
     /// Closes all sessions, finishes recordings and joins the threads. Later calls do nothing.

@@ -166,7 +166,7 @@ impl Stream {
     }
 
     /// Carries out a command. [`MediaCommand::Record`], [`MediaCommand::Bridge`] need what a stream has not; they come
-    /// as [`Self::record`] and [`Self::join`] and do nothing here.
+    /// as [`Self::record`] and [`Self::join`] and do nothing here, like those for a capture.
     pub(crate) fn command(&mut self, now: Duration, command: MediaCommand, out: &mut impl Output) {
         match command {
             MediaCommand::Configure(plan) => self.configure(now, plan),
@@ -189,7 +189,10 @@ impl Stream {
                 self.tap = tap;
                 self.frames = 0;
             }
-            MediaCommand::Record { .. } | MediaCommand::Bridge { .. } => {}
+            MediaCommand::Record { .. }
+            | MediaCommand::Bridge { .. }
+            | MediaCommand::Capture { .. }
+            | MediaCommand::StopCapture => {}
         }
     }
 
@@ -495,6 +498,7 @@ impl Stream {
         let delay = self.reports.rtt_ms().unwrap_or_default() / 2.0 + self.jitter.held() as f32 / 8.0 + 20.0;
         MediaStats {
             codec: self.plan.as_ref().map(|plan| plan.codec),
+            encryption: None,
             remote: self.latch.as_ref().and_then(Latch::locked),
             packets_sent: self.sent.packets,
             bytes_sent: self.sent.bytes,

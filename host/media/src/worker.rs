@@ -6,6 +6,7 @@
 
 use crate::bridge::Bridge;
 use crate::command::{MediaCommand, MediaEvent};
+use crate::dtls::Credentials;
 use crate::histogram::Histogram;
 use crate::ports::{Pair, Ports};
 use crate::recorder::Recorder;
@@ -99,6 +100,7 @@ pub(crate) struct Common {
     pub(crate) sessions: AtomicUsize,
     pub(crate) recordings: AtomicU64,
     pub(crate) recorder: Recorder,
+    pub(crate) credentials: Credentials,
 }
 
 impl Common {
@@ -595,6 +597,7 @@ mod tests {
             sessions: AtomicUsize::new(2),
             recordings: AtomicU64::new(0),
             recorder,
+            credentials: Credentials::generate().unwrap(),
         };
         let (_orders, inbox) = crossbeam_channel::bounded(1);
         let mut worker = Worker::new(Poll::new().unwrap(), inbox, Arc::default(), Arc::new(common));
