@@ -6,7 +6,7 @@ use callbox_dialogue::CallId;
 use callbox_dialogue::script::TransferMode;
 use callbox_media::MediaPlane;
 use callbox_sip::wire::{Scheme, Uri};
-use callbox_sip::{Credentials, OutgoingCall, SipStack};
+use callbox_sip::{Credentials, NextHop, OutgoingCall, SipStack};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl OutboundPolicy {
         OutgoingCall {
             target: target.uri,
             from,
-            proxy: self.proxy.filter(|_| target.by_proxy),
+            proxy: self.proxy.filter(|_| target.by_proxy).map(NextHop::from),
             credentials: self.credentials.clone().filter(|_| target.by_proxy || server),
             offer: Some(offer),
             ..OutgoingCall::default()

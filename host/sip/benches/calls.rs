@@ -22,7 +22,7 @@ const CALLS: u32 = 500;
 
 fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint::new(EndpointConfig {
-        listeners: vec![Listener { transport: Transport::Udp, address }],
+        listeners: vec![Listener::new(Transport::Udp, address)],
         advertise: None,
         user_agent: "bench".into(),
         limits: SipLimits { invites_per_second: 1_000_000, requests_per_source: 0, ..SipLimits::default() },
@@ -33,7 +33,7 @@ fn endpoint(address: SocketAddr) -> Endpoint {
 }
 
 fn flow(local: SocketAddr, remote: SocketAddr) -> Flow {
-    Flow { transport: Transport::Udp, listener: 0, local, remote, connection: None, redial: None }
+    Flow::new(Transport::Udp, 0, local, remote)
 }
 
 /// Moves messages until there are none; the callee answers, the caller hangs up.
@@ -82,6 +82,7 @@ fn main() {
                 display_name: Some("Alice".into()),
                 flow: ways[0],
                 or_tcp: false,
+                others: Vec::new(),
                 credentials: None,
                 headers: Vec::new(),
                 offer: Some(SDP.to_vec()),

@@ -2,8 +2,8 @@
 //!
 //! All header values that came from the peer are kept as bytes and go back as they came.
 
-use crate::ua::flow::{Flow, Transport, hidden};
-use crate::ua::put;
+use crate::ua::flow::{Flow, hidden};
+use crate::ua::{NextHop, put};
 use crate::wire::{Field, HeaderError, Headers, Message, Method, NameAddr, StartLine, Uri};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -36,15 +36,8 @@ pub(crate) struct DialogState {
     remote_cseq: Option<u32>,
     /// The way the dialog was made.
     flow: Flow,
-    /// The address of the next hop where that is a name, once it is known.
-    resolved: Option<SocketAddr>,
-}
-
-/// A next hop that has to be looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lookup {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    /// The ways to the next hop where that is a name, once they are known, best first.
+    resolved: Option<Vec<Flow>>,
 }
 
 impl DialogState {
@@ -179,18 +172,25 @@ impl DialogState {
 
     /// The name to look up before a request can take the right way. Until it is known, the way the dialog was made
     /// serves: whoever sat there forwards to where the request line says.
-    pub(crate) fn lookup(&self) -> Option<Lookup> {
-        let hop = self.next_hop();
-        let known = self.resolved.is_some() || hop.ip().is_some() || hop.host().is_empty();
-        // A stream that is up is the way, whatever the name says.
-        if known || (self.flow.transport == Transport::Tcp && self.flow.connection.is_some()) {
+    pub(crate) fn lookup(&self) -> Option<NextHop> {
+        // The peer of a WebSocket is where its connection is, and nowhere else.
+        if self.resolved.is_some() || self.flow.transport.web_socket() {
             return None;
         }
-        Some(Lookup { host: hop.host().to_owned(), port: hop.port().unwrap_or(5060) })
+        let hop = self.named_hop()?;
+        (hop.ip().is_none() && !hop.is_invalid()).then_some(hop)
     }
 
-    pub(crate) fn resolved(&mut self, address: SocketAddr) {
-        self.resolved = Some(address);
+    /// The next hop, by the transport of the dialog where it names none.
+    fn named_hop(&self) -> Option<NextHop> {
+        let hop = NextHop::of(self.next_hop()).ok()?;
+        // A name by itself would be looked up for whatever is best; a stream or TLS must not become UDP.
+        let transport = hop.transport.or(self.flow.transport.reliable().then_some(self.flow.transport));
+        Some(NextHop { transport, ..hop })
+    }
+
+    pub(crate) fn resolved(&mut self, ways: Vec<Flow>) {
+        self.resolved = Some(ways);
     }
 
     /// The way the dialog was made.
@@ -200,20 +200,39 @@ impl DialogState {
 
     /// Where requests of this dialog go.
     pub(crate) fn flow(&self) -> Flow {
-        let hop = self.next_hop();
+        self.ways().0
+    }
+
+    /// Where requests of this dialog go, and where else they may when that fails.
+    pub(crate) fn ways(&self) -> (Flow, Vec<Flow>) {
+        if self.flow.transport.web_socket() {
+            return (self.flow, Vec::new());
+        }
         let source = self.flow.remote;
-        let asked = hop.param("transport").and_then(|name| Transport::named(&name)).unwrap_or(self.flow.transport);
-        let named = hop.ip().map(|ip| SocketAddr::new(ip, hop.port().unwrap_or(5060))).or(self.resolved);
+        let mut ways = self.resolved.clone().unwrap_or_default();
+        let hop = self.named_hop();
+        if let Some((hop, ip)) = hop.as_ref().and_then(|hop| Some((hop, hop.ip()?))) {
+            let transport = hop.transport.unwrap_or(self.flow.transport);
+            let remote = SocketAddr::new(ip, hop.port.unwrap_or(transport.default_port()));
+            ways.push(Flow { transport, remote, connection: None, redial: None, name: None, ..self.flow });
+        }
         // A Contact behind a NAT is reached the way its packets came; a route is an address of a server and is not.
-        let named = named.filter(|named| !(self.routes.is_empty() && hidden(named.ip(), source.ip())));
-        if self.flow.transport == Transport::Tcp && asked == Transport::Tcp {
+        if self.routes.is_empty() {
+            ways.retain(|way| !hidden(way.remote.ip(), source.ip()));
+        }
+        let asked = hop.and_then(|hop| hop.transport).unwrap_or(self.flow.transport);
+        if self.flow.transport.reliable() && asked == self.flow.transport {
             // The connection that is up is used; `redial` is where a new one goes.
-            return Flow { redial: named.or(self.flow.redial), ..self.flow };
+            let named = ways.first();
+            let redial = named.map(|way| way.remote).or(self.flow.redial);
+            let name = named.and_then(|way| way.name).or(self.flow.name);
+            return (Flow { redial, name, ..self.flow }, ways.into_iter().skip(1).collect());
         }
-        match named {
-            Some(remote) => Flow { transport: asked, remote, connection: None, redial: None, ..self.flow },
-            None => self.flow,
+        if ways.is_empty() {
+            return (self.flow, ways);
         }
+        let first = ways.remove(0);
+        (first, ways)
     }
 }
 

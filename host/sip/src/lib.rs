@@ -21,5 +21,11 @@ pub mod ua;
 pub mod wire;
 
 pub use overload::SipLimits;
-pub use transport::{Dialog, IncomingCall, OutgoingCall, SipConfig, SipStack, SipStats};
-pub use ua::{Credentials, DialogEvent, DialogPolicy, Identity, InviteInfo, Redirects, Reliable, SipError, Transport};
+pub use transport::{
+    ClientCertificates, Dialog, Dns, IncomingCall, OutgoingCall, Pem, PublicAddress, SipConfig, SipStack, SipStats,
+    TlsConfig, TlsIdentity,
+};
+pub use ua::{
+    Credentials, DialogEvent, DialogPolicy, Flow, Identity, InviteInfo, NextHop, NextHopError, Redirects, Reliable,
+    SipError, Transport,
+};

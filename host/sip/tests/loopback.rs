@@ -177,7 +177,7 @@ async fn a_name_is_looked_up_and_a_bad_target_explained() {
     let (_outgoing, _heard) = caller.call(placed(format!("someone@localhost:{port}"))).await.unwrap();
     assert_eq!(within(calls.recv()).await.unwrap().invite.request_user.as_deref(), Some("someone"));
     for (target, says) in [
-        ("sips:a@127.0.0.1", "TLS"),
+        ("sips:a@127.0.0.1;transport=ws", "wss"),
         ("tel:+441632960001", "trunk"),
         ("sip:a b@127.0.0.1", "character"),
         ("sip:a@127.0.0.1;transport=sctp", "sctp"),
@@ -200,7 +200,7 @@ async fn a_port_in_use_is_named() {
         let mut config = SipConfig::default();
         match transport {
             Transport::Udp => config.udp.push(address),
-            Transport::Tcp => config.tcp.push(address),
+            _ => config.tcp.push(address),
         }
         let error = SipStack::start(config).await.unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains("in use"), "{error}");

@@ -324,12 +324,12 @@ fn a_named_next_hop_is_looked_up_and_used() {
     let leg = bench.calls[0].0;
     assert!(bench.lookups.is_empty(), "an INVITE alone makes no work for the resolver");
     bench.act(|end, now| end.answer(now, leg, Bytes::from_static(ANSWER))).unwrap();
-    assert_eq!(bench.lookups, [(leg, "edge.example.org".to_owned(), 5060)]);
+    assert_eq!(bench.lookups, [(leg, "edge.example.org".parse().unwrap())]);
     let tag = to_tag(bench.last()).unwrap();
     bench.put(&request("ACK", 1, "a1", Some(&tag), "", ""));
     bench.act(|end, now| end.info_digit(now, leg, '1', 10)).unwrap();
     assert_eq!(bench.sent.last().unwrap().0.remote, "10.0.0.1:5060".parse().unwrap(), "until it is known");
-    bench.act(|end, _| end.resolved(leg, "10.0.0.5:5060".parse().unwrap()));
+    bench.act(|end, _| end.resolved(leg, vec![lab::flow(0, 4)]));
     bench.act(|end, now| end.info_digit(now, leg, '2', 10)).unwrap();
     assert_eq!(bench.sent.last().unwrap().0.remote, "10.0.0.5:5060".parse().unwrap());
     assert_eq!(bench.lookups.len(), 1);

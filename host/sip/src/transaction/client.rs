@@ -78,6 +78,13 @@ impl ClientTransaction {
         *self = Self::start(now, self.invite, reliable, self.timing);
     }
 
+    /// There is another server to try: this one has 8·T1 to say something.
+    pub fn hurry(&mut self, now: Instant) {
+        if self.state == State::Waiting {
+            self.end = Some(now + self.timing.t1 * 8);
+        }
+    }
+
     /// The user cancelled the INVITE: if no final response comes, the transaction ends 64·T1 from now (§9.1).
     pub fn cancelled(&mut self, now: Instant) {
         if self.invite && self.state == State::Proceeding {

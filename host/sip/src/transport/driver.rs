@@ -1,17 +1,18 @@
 //! The task that owns the endpoint: it alone hands it messages, commands and time, and carries out what it wants.
 
 use super::ingress::{Arrival, Ingress};
+use super::reach::Reach;
 use super::stack::{IncomingCall, SipStats};
 use super::tcp::{Connections, Outgoing};
 use super::trace::Traces;
 use super::{Control, Dialog};
 use crate::ua::{
-    DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, Listener, Output, SipError, Transmit, Transport,
+    DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, NextHop, Output, SipError, Transmit, Transport,
 };
 use crate::wire::{HeaderName, Uri};
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -78,26 +79,8 @@ pub(crate) struct Driver {
     /// Readers, acceptors, dialled connections, look-ups: they end with the driver.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) legs: Legs,
-    pub(crate) families: Families,
     pub(crate) traces: Traces,
-}
-
-/// The address families that there are listeners for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Families {
-    v4: bool,
-    v6: bool,
-}
-
-impl Families {
-    pub(crate) fn of(listeners: &[Listener]) -> Self {
-        let some = |v4| listeners.iter().any(|listener| listener.address.is_ipv4() == v4);
-        Self { v4: some(true), v6: some(false) }
-    }
-
-    pub(crate) fn reach(self, address: &SocketAddr) -> bool {
-        if address.is_ipv4() { self.v4 } else { self.v6 }
-    }
+    pub(crate) reach: Arc<Reach>,
 }
 
 /// The legs that somebody listens to, and what the edge counts.
@@ -248,7 +231,7 @@ impl Driver {
         let now = super::now();
         match control {
             Control::Unsendable(transaction) => self.endpoint.unsendable(now, transaction),
-            Control::Resolved(leg, address) => self.endpoint.resolved(leg, address),
+            Control::Resolved(leg, ways) => self.endpoint.resolved(leg, ways),
         }
         self.flush(now);
     }
@@ -273,7 +256,7 @@ impl Driver {
                 Output::Transmit(transmit) => self.transmit(transmit),
                 Output::Incoming { leg, invite } => self.incoming(now, leg, *invite),
                 Output::Event { leg, event } => self.event(now, leg, event),
-                Output::Resolve { leg, host, port } => self.resolve(leg, host, port),
+                Output::Resolve { leg, hop } => self.resolve(leg, hop),
                 Output::Gone { leg } => {
                     if let Some(listening) = self.legs.by_id.remove(&leg) {
                         self.traces.end(&listening.call_id);
@@ -301,7 +284,7 @@ impl Driver {
                     }
                 }
             }
-            Transport::Tcp => self.connections.send(&flow, Outgoing { bytes, transaction }, &mut self.tasks),
+            _ => self.connections.send(&flow, Outgoing { bytes, transaction }, &mut self.tasks),
         }
     }
 
@@ -361,20 +344,18 @@ impl Driver {
         }
     }
 
-    fn resolve(&mut self, leg: LegId, host: String, port: u16) {
+    fn resolve(&mut self, leg: LegId, hop: NextHop) {
         // Without a free place the way the dialog was made goes on to serve.
         let Ok(place) = self.legs.lookups.clone().try_acquire_owned() else { return };
         let control = self.to_control.clone();
-        let families = self.families;
+        let reach = self.reach.clone();
         self.tasks.spawn(async move {
             let _place = place;
-            match tokio::net::lookup_host((host.as_str(), port)).await {
-                Ok(mut found) => {
-                    if let Some(address) = found.find(|address| families.reach(address)) {
-                        let _ = control.send(Control::Resolved(leg, address)).await;
-                    }
+            match reach.ways(&hop).await {
+                Ok(ways) => {
+                    let _ = control.send(Control::Resolved(leg, ways)).await;
                 }
-                Err(error) => tracing::debug!(%host, %error, "a next hop was not found"),
+                Err(error) => tracing::debug!(%hop, %error, "a next hop was not found"),
             }
         });
     }

@@ -134,14 +134,7 @@ mod tests {
 
     fn arrival(bytes: &'static [u8]) -> Arrival {
         let address = "127.0.0.1:5060".parse().unwrap();
-        let flow = Flow {
-            transport: Transport::Udp,
-            listener: 0,
-            local: address,
-            remote: address,
-            connection: None,
-            redial: None,
-        };
+        let flow = Flow::new(Transport::Udp, 0, address, address);
         Arrival { bytes: Bytes::from_static(bytes), flow, at: Instant::now() }
     }
 

@@ -4,16 +4,18 @@ mod dialog;
 mod driver;
 mod ingress;
 mod local;
+mod reach;
 mod stack;
 mod tcp;
+mod tls;
 mod trace;
 mod udp;
 
 pub use dialog::Dialog;
-pub use stack::{IncomingCall, OutgoingCall, SipConfig, SipStack, SipStats};
+pub use stack::{Dns, IncomingCall, OutgoingCall, PublicAddress, SipConfig, SipStack, SipStats};
+pub use tls::{ClientCertificates, Pem, TlsConfig, TlsIdentity};
 
-use crate::ua::{LegId, TransactionId};
-use std::net::SocketAddr;
+use crate::ua::{Flow, LegId, TransactionId};
 use std::time::Instant;
 
 /// What tasks of the edge tell the driver.
@@ -21,8 +23,8 @@ use std::time::Instant;
 enum Control {
     /// The transport of a request failed.
     Unsendable(TransactionId),
-    /// A name was looked up.
-    Resolved(LegId, SocketAddr),
+    /// The next hop of a dialog was looked up.
+    Resolved(LegId, Vec<Flow>),
 }
 
 /// The clock of the edge.

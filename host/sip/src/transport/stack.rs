@@ -1,16 +1,18 @@
 //! The stack as the host starts and uses it.
 
-use super::driver::{Command, Driver, Families, Legs, checked_headers};
+use super::driver::{Command, Driver, Legs, checked_headers};
 use super::ingress::Ingress;
 use super::local::{LocalAddresses, route};
+use super::reach::Reach;
 use super::tcp::Connections;
+use super::tls::TlsConfig;
 use super::trace::Traces;
 use super::{Dialog, tcp, udp};
 use crate::overload::SipLimits;
 use crate::transaction::Timing;
 use crate::ua::{
     Credentials, DialogEvent, DialogPolicy, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo,
-    Listener, Redirects, SipError, Transport, host_of,
+    Listener, NextHop, Redirects, SipError, Transport, host_of,
 };
 use crate::wire::{Scheme, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +27,29 @@ const COMMANDS: usize = 1_024;
 /// more gets 503.
 const INCOMING: usize = 128;
 
+/// Which name servers are asked for NAPTR, SRV, A and AAAA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Dns {
+    /// Those of the system (`/etc/resolv.conf`, `/etc/hosts`).
+    #[default]
+    System,
+    /// These.
+    Servers(Vec<SocketAddr>),
+}
+
+/// How peers reach one listener: a public address before a NAT or a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicAddress {
+    /// The listener's transport.
+    pub transport: Transport,
+    /// Its address as configured.
+    pub listener: SocketAddr,
+    /// The host that peers are told: an address or a name. A public IP address also stands in session descriptions.
+    pub host: String,
+    /// The port that peers are told, where it is not the listener's.
+    pub port: Option<u16>,
+}
+
 /// How the stack is set up.
 #[derive(Clone, Debug)]
 pub struct SipConfig {
@@ -32,6 +57,21 @@ pub struct SipConfig {
     pub udp: Vec<SocketAddr>,
     /// Addresses to take connections on.
     pub tcp: Vec<SocketAddr>,
+    /// Addresses to take TLS connections on; needs an identity in `tls_config`.
+    pub tls: Vec<SocketAddr>,
+    /// Addresses to take WebSocket connections on (RFC 7118).
+    pub ws: Vec<SocketAddr>,
+    /// Addresses to take WebSocket connections inside TLS on; needs an identity in `tls_config`.
+    pub wss: Vec<SocketAddr>,
+    /// Who we are in TLS, and whom we believe.
+    pub tls_config: TlsConfig,
+    /// Web pages that may open WebSockets to us, by their `Origin` (`https://phone.example`). Empty allows all; a
+    /// client that names no origin is no browser and is always allowed.
+    pub ws_origins: Vec<String>,
+    /// Which name servers to ask.
+    pub dns: Dns,
+    /// How single listeners are reached where that differs from their address and from `advertise`.
+    pub public: Vec<PublicAddress>,
     /// The host that peers are told, where it is not the local address: a public IP address or a name.
     pub advertise: Option<String>,
     /// `User-Agent` and `Server`.
@@ -49,6 +89,13 @@ impl Default for SipConfig {
         Self {
             udp: Vec::new(),
             tcp: Vec::new(),
+            tls: Vec::new(),
+            ws: Vec::new(),
+            wss: Vec::new(),
+            tls_config: TlsConfig::default(),
+            ws_origins: Vec::new(),
+            dns: Dns::default(),
+            public: Vec::new(),
             advertise: None,
             user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: SipLimits::default(),
@@ -68,7 +115,10 @@ pub struct OutgoingCall {
     /// The name shown to the callee.
     pub display_name: Option<String>,
     /// Where to send the INVITE instead of the target's host.
-    pub proxy: Option<SocketAddr>,
+    pub proxy: Option<NextHop>,
+    /// The way to a peer that can only be reached where it came from: a registered phone behind a NAT or a WebSocket.
+    /// Nothing is looked up then.
+    pub flow: Option<Flow>,
     /// For digest challenges.
     pub credentials: Option<Credentials>,
     /// Further header fields.
@@ -88,6 +138,7 @@ impl Default for OutgoingCall {
             from: "callbox".to_owned(),
             display_name: None,
             proxy: None,
+            flow: None,
             credentials: None,
             headers: Vec::new(),
             offer: None,
@@ -144,7 +195,7 @@ pub struct SipStack(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     commands: mpsc::Sender<Command>,
-    listeners: Vec<Listener>,
+    reach: Arc<Reach>,
     advertise: Option<String>,
     stats: Arc<Mutex<SipStats>>,
 }
@@ -171,7 +222,7 @@ impl SipStack {
             let (socket, sender) = udp::bind(address).map_err(bind)?;
             let bound = socket.local_addr().map_err(bind)?;
             tasks.spawn(udp::read(socket, listeners.len(), ingress.clone(), LocalAddresses::new(bound)));
-            listeners.push(Listener { transport: Transport::Udp, address: bound });
+            listeners.push(Listener::new(Transport::Udp, bound));
             sockets.push(Some(sender));
         }
         for &address in &config.tcp {
@@ -179,7 +230,7 @@ impl SipStack {
             let listener = tcp::bind(address).map_err(bind)?;
             let bound = listener.local_addr().map_err(bind)?;
             tasks.spawn(tcp::accept(listener, listeners.len(), connections.clone()));
-            listeners.push(Listener { transport: Transport::Tcp, address: bound });
+            listeners.push(Listener::new(Transport::Tcp, bound));
             sockets.push(None);
         }
         let mut seed = [0; 32];
@@ -193,6 +244,7 @@ impl SipStack {
             policy: config.policy,
             seed,
         });
+        let reach = Arc::new(Reach { listeners });
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (to_dropped, dropped) = mpsc::unbounded_channel();
         let (incoming, calls) = mpsc::channel(INCOMING);
@@ -212,20 +264,20 @@ impl SipStack {
             stats: stats.clone(),
             tasks,
             legs: Legs::default(),
-            families: Families::of(&listeners),
             traces: Traces::default(),
+            reach: reach.clone(),
         };
         tokio::spawn(driver.run());
-        for listener in &listeners {
+        for listener in &reach.listeners {
             tracing::info!(transport = %listener.transport, address = %listener.address, "listening for SIP");
         }
-        Ok((Self(Arc::new(Shared { commands, listeners, advertise, stats })), calls))
+        Ok((Self(Arc::new(Shared { commands, reach, advertise, stats })), calls))
     }
 
     /// The listeners, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
-        self.0.listeners.iter().map(|listener| (listener.transport, listener.address)).collect()
+        self.0.reach.listeners.iter().map(|listener| (listener.transport, listener.address)).collect()
     }
 
     /// The address to put into a session description for a peer at `remote`: the advertised one where that is an
@@ -245,31 +297,24 @@ impl SipStack {
     pub async fn call(&self, call: OutgoingCall) -> Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError> {
         let target = sip_uri(&call.target)?;
         let headers = checked_headers(call.headers, false)?;
-        let remote = match (call.proxy, target.ip()) {
-            (Some(proxy), _) => proxy,
-            (None, Some(ip)) => SocketAddr::new(ip, target.port().unwrap_or(5060)),
-            (None, None) => self.look_up(target.host(), target.port().unwrap_or(5060)).await?,
-        };
-        let asked = target.param("transport").map(|name| {
-            let why = || format!("transport {} is not supported", String::from_utf8_lossy(&name));
-            Transport::named(&name).ok_or_else(|| SipError::Target { uri: call.target.clone(), why: why() })
-        });
-        let asked = asked.transpose()?;
-        let wanted = asked.unwrap_or(Transport::Udp);
-        let (transport, listener) = self
-            .listener(wanted, remote)
-            .or_else(|| match asked {
-                // A connection can be opened without a listener of its kind; what comes back comes by it.
-                Some(Transport::Tcp) => self.listener(Transport::Udp, remote).map(|(_, index)| (Transport::Tcp, index)),
-                Some(Transport::Udp) => None,
-                None => self.listener(Transport::Tcp, remote),
-            })
-            .ok_or_else(|| SipError::Target {
+        let named = || {
+            let why = |name: String| SipError::Target {
                 uri: call.target.clone(),
-                why: format!("no {wanted} listener of its address family"),
-            })?;
-        let local = LocalAddresses::new(self.0.listeners[listener].address).towards(remote);
-        let flow = Flow { transport, listener, local, remote, connection: None, redial: None };
+                why: format!("transport {name} is not supported"),
+            };
+            NextHop::of(&target).map_err(why)
+        };
+        let mut ways = match (call.flow, &call.proxy) {
+            (Some(flow), _) => vec![flow],
+            (None, Some(proxy)) => self.0.reach.ways(proxy).await?,
+            (None, None) => self.0.reach.ways(&named()?).await?,
+        };
+        let open = call
+            .proxy
+            .as_ref()
+            .map_or_else(|| named().is_ok_and(|hop| hop.transport.is_none()), |proxy| proxy.transport.is_none());
+        let flow = ways.remove(0);
+        let local = flow.local;
         let host = self.0.advertise.clone().unwrap_or_else(|| host_of(local.ip()));
         let from = match Uri::from_text(&call.from) {
             Ok(uri) if matches!(uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) => uri,
@@ -280,7 +325,8 @@ impl SipStack {
             from,
             display_name: call.display_name,
             flow,
-            or_tcp: asked.is_none() && transport == Transport::Udp,
+            or_tcp: open && flow.transport == Transport::Udp,
+            others: ways,
             credentials: call.credentials,
             headers,
             offer: call.offer,
@@ -317,26 +363,6 @@ impl SipStack {
             let _ = finished.await;
         }
     }
-
-    /// The first address of a name that is of a family we have a listener for.
-    async fn look_up(&self, host: &str, port: u16) -> Result<SocketAddr, SipError> {
-        let failed = |why: String| SipError::Resolve { host: host.to_owned(), why };
-        let found = tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?;
-        let families = Families::of(&self.0.listeners);
-        found
-            .into_iter()
-            .find(|address| families.reach(address))
-            .ok_or_else(|| failed("it has no address of a family that is listened on".to_owned()))
-    }
-
-    fn listener(&self, transport: Transport, remote: SocketAddr) -> Option<(Transport, usize)> {
-        let listeners = self.0.listeners.iter();
-        let fits = |l: &Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
-        // A listener on loopback reaches only loopback.
-        let best = |l: &Listener| fits(l) && l.address.ip().is_loopback() == remote.ip().is_loopback();
-        let index = listeners.clone().position(best).or_else(|| listeners.clone().position(fits))?;
-        Some((transport, index))
-    }
 }
 
 /// `sip:` in front where only `user@host` was given.
@@ -349,8 +375,7 @@ fn sip_uri(text: &str) -> Result<Uri, SipError> {
     let full = if has_scheme { trimmed.to_owned() } else { format!("sip:{trimmed}") };
     let uri = Uri::from_text(&full).map_err(|fault| bad(fault.to_string()))?;
     match uri.scheme() {
-        Scheme::Sip => Ok(uri),
-        Scheme::Sips => Err(bad("sips needs TLS, which is not supported yet".to_owned())),
+        Scheme::Sip | Scheme::Sips => Ok(uri),
         Scheme::Tel | Scheme::Other => Err(bad("only sip: URIs can be called without a trunk".to_owned())),
     }
 }

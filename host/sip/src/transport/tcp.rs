@@ -213,7 +213,7 @@ async fn serve(mut slot: Slot, stream: TcpStream, listener: usize, local: Socket
     let idle = slot.connections.limits.tcp_idle;
     let connections = slot.connections.clone();
     let remote = slot.remote;
-    let flow = Flow { transport: Transport::Tcp, listener, local, remote, connection: Some(slot.id), redial: None };
+    let flow = Flow { connection: Some(slot.id), ..Flow::new(Transport::Tcp, listener, local, remote) };
     // What is being written when the connection breaks.
     let mut writing = None;
     let write = async {

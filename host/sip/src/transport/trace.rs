@@ -170,7 +170,7 @@ mod tests {
 
     fn flow() -> Flow {
         let address = "127.0.0.1:5060".parse().unwrap();
-        Flow { transport: Transport::Udp, listener: 0, local: address, remote: address, connection: None, redial: None }
+        Flow::new(Transport::Udp, 0, address, address)
     }
 
     fn message(start: &str, call_id: &str) -> Bytes {

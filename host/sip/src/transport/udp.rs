@@ -75,6 +75,6 @@ fn message(datagram: &[u8]) -> Option<Bytes> {
 
 fn arrival(bytes: Bytes, listener: usize, remote: SocketAddr, at: Instant, locals: &mut LocalAddresses) -> Arrival {
     let local = locals.towards(remote);
-    let flow = Flow { transport: Transport::Udp, listener, local, remote, connection: None, redial: None };
+    let flow = Flow::new(Transport::Udp, listener, local, remote);
     Arrival { bytes, flow, at }
 }

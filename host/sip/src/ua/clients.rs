@@ -7,7 +7,7 @@ use super::schedule::Due;
 use crate::transaction::{ClientReaction, ClientTransaction, Expiry};
 use crate::wire::{Field, Headers, Message, Method, StartLine, Via};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 /// Whom the outcome of a request is for.
@@ -31,6 +31,25 @@ pub(crate) enum Purpose {
     Forked,
 }
 
+/// How a request can reach its next hop, best first.
+#[derive(Clone, Debug)]
+pub(crate) struct Ways {
+    pub(crate) flow: Flow,
+    /// TCP may be taken for a large message, the transport being our choice.
+    pub(crate) or_tcp: bool,
+    /// Tried one after the other when the first fails (RFC 3263 §4.3).
+    pub(crate) others: Vec<Flow>,
+}
+
+impl From<Flow> for Ways {
+    fn from(flow: Flow) -> Self {
+        Self { flow, or_tcp: false, others: Vec::new() }
+    }
+}
+
+/// Ways that one request tries.
+const MAX_WAYS: usize = 8;
+
 /// Branches of a fork that we acknowledge; what answers beyond them is left to time out.
 const MAX_FORKS: usize = 8;
 
@@ -44,9 +63,13 @@ pub(crate) struct Client {
     pub(crate) request: Message,
     bytes: Bytes,
     pub(crate) flow: Flow,
-    /// Sent instead when the transport fails: TCP was tried only for the size of the message (RFC 3261 §18.1.1), or
-    /// the connection of the dialog was gone and another may be opened.
+    /// Sent instead when the transport fails, on the same branch: TCP was tried only for the size of the message
+    /// (RFC 3261 §18.1.1), or the connection of the dialog was gone and another may be opened.
     fallback: Option<Flow>,
+    /// Other servers of the next hop; each gets a branch of its own.
+    others: VecDeque<Flow>,
+    /// Branches that servers before this one got. One of them may yet answer.
+    left: Vec<String>,
     /// The ACK for each 2xx by its To tag, or under no tag the one for a refusal.
     acks: Vec<(Option<String>, Bytes, Flow)>,
     /// To be forgotten as soon as its owner has looked at the response.
@@ -76,6 +99,18 @@ impl Clients {
         self.by_key.get(&(branch, cancel)).copied()
     }
 
+    /// Whether the request went to another server since it had this branch.
+    pub(crate) fn has_left(&self, id: TransactionId, branch: &str) -> bool {
+        self.by_id.get(&id).is_some_and(|client| client.left.iter().any(|left| left == branch))
+    }
+
+    /// Whether a 2xx with this tag can be acknowledged for the first time.
+    fn takes_another(&self, id: TransactionId, tag: Option<&str>) -> bool {
+        self.by_id.get(&id).is_some_and(|client| {
+            client.acks.len() < MAX_FORKS && !client.acks.iter().any(|(of, _, _)| of.as_deref() == tag)
+        })
+    }
+
     /// Whether no response has come yet.
     pub(crate) fn unanswered(&self, id: TransactionId) -> bool {
         self.by_id.get(&id).is_some_and(|client| client.machine.unanswered())
@@ -84,6 +119,9 @@ impl Clients {
     fn remove(&mut self, id: TransactionId) {
         if let Some(client) = self.by_id.remove(&id) {
             self.by_key.remove(&client.key);
+            for branch in client.left {
+                self.by_key.remove(&(branch, client.key.1));
+            }
         }
     }
 }
@@ -109,19 +147,25 @@ impl Core {
         or_tcp: bool,
         owner: Owner,
     ) -> TransactionId {
+        self.request_by(now, message, Ways { or_tcp, ..Ways::from(flow) }, owner)
+    }
+
+    /// The same with several ways to go: the next is taken when one cannot be reached, keeps silent for 8·T1, or
+    /// answers 503 (RFC 3263 §4.3). The owner hears of the last alone.
+    pub(crate) fn request_by(&mut self, now: Instant, message: Message, ways: Ways, owner: Owner) -> TransactionId {
         let branch = self.names.branch();
-        self.start_client(now, message, flow, or_tcp, owner, branch)
+        self.start_client(now, message, ways, owner, branch)
     }
 
     fn start_client(
         &mut self,
         now: Instant,
         mut message: Message,
-        flow: Flow,
-        or_tcp: bool,
+        ways: Ways,
         owner: Owner,
         branch: String,
     ) -> TransactionId {
+        let Ways { flow, or_tcp, others } = ways;
         let id = self.next_transaction();
         let cancel = owner.purpose == Purpose::Cancel;
         let invite = matches!(owner.purpose, Purpose::Invite | Purpose::Reinvite);
@@ -139,10 +183,15 @@ impl Core {
                 bytes = serialise(&message);
             }
         }
-        if flow.transport == Transport::Tcp && flow.connection.is_some() {
+        if flow.transport.reliable() && flow.connection.is_some() && !flow.transport.web_socket() {
             fallback = Some(Flow { connection: None, ..flow });
         }
-        let machine = ClientTransaction::start(now, invite, flow.transport.reliable(), self.config.timing);
+        let mut others: VecDeque<Flow> = others.into_iter().take(MAX_WAYS).collect();
+        others.retain(|other| (other.transport, other.remote) != (flow.transport, flow.remote));
+        let mut machine = ClientTransaction::start(now, invite, flow.transport.reliable(), self.config.timing);
+        if !others.is_empty() {
+            machine.hurry(now);
+        }
         let key = (branch, cancel);
         let mut client = Client {
             machine,
@@ -152,6 +201,8 @@ impl Core {
             bytes,
             flow,
             fallback,
+            others,
+            left: Vec::new(),
             acks: Vec::new(),
             finished: false,
             armed: None,
@@ -184,14 +235,23 @@ impl Core {
         let (flow, branch) = (client.flow, client.key.0.clone());
         let owner = Owner { purpose: Purpose::Cancel, ..client.owner };
         let message = Message { start, headers, body: Bytes::new() };
-        self.start_client(now, message, flow, false, owner, branch);
+        self.start_client(now, message, flow.into(), owner, branch);
     }
 
     /// A response with the branch of this transaction came.
     pub(crate) fn response_for(&mut self, now: Instant, id: TransactionId, response: &Message, status: u16) -> Outcome {
         let Some(client) = self.clients.by_id.get_mut(&id) else { return Outcome::Nothing };
         let invite = matches!(client.owner.purpose, Purpose::Invite | Purpose::Reinvite);
+        // RFC 3263 §4.3: this server is there, but has no room; another may have.
+        let full = status == 503 && client.machine.pending() && !client.others.is_empty();
         let reaction = client.machine.response(now, status);
+        if full {
+            if matches!(reaction, ClientReaction::DeliverAndAck | ClientReaction::DeliverAckAndFinish) {
+                self.acknowledge_refusal(id, response);
+            }
+            self.next_way(now, id);
+            return Outcome::Nothing;
+        }
         self.schedule.arm(&mut client.armed, client.machine.deadline(), Due::Client(id));
         let owner = client.owner;
         if invite && (200..300).contains(&status) && reaction == ClientReaction::Deliver {
@@ -225,7 +285,7 @@ impl Core {
             }
             ClientReaction::AckAgain => {
                 self.stats.retransmissions_received += 1;
-                if let Some((_, bytes, flow)) = client.acks.first() {
+                if let Some((_, bytes, flow)) = client.acks.iter().find(|(tag, _, _)| tag.is_none()) {
                     let transmit = Transmit { flow: *flow, bytes: bytes.clone(), transaction: None };
                     self.transmit(transmit);
                 }
@@ -267,6 +327,19 @@ impl Core {
         self.transmit(Transmit { flow, bytes, transaction: None });
     }
 
+    /// A server that was given up answers after all: a call that it takes is acknowledged and ended.
+    pub(crate) fn answered_late(&mut self, now: Instant, id: TransactionId, response: &Message, flow: Flow) {
+        self.stats.strays += 1;
+        let tag = response.to().ok().and_then(|to| to.tag());
+        let Some(owner) = self.clients.get(id).map(|client| client.owner) else { return };
+        if matches!(response.status(), Some(200..=299))
+            && matches!(owner.purpose, Purpose::Invite | Purpose::Reinvite)
+            && self.clients.takes_another(id, tag.as_deref())
+        {
+            self.acknowledge_and_leave(now, id, owner.leg, response, flow);
+        }
+    }
+
     /// Forgets a transaction that its last response finished.
     pub(crate) fn forget_finished(&mut self, id: TransactionId) {
         if self.clients.get(id).is_some_and(|client| client.finished) {
@@ -288,6 +361,10 @@ impl Core {
                 self.clients.remove(id);
                 return Outcome::Nothing;
             }
+            Expiry::TimedOut if !client.others.is_empty() => {
+                self.next_way(now, id);
+                return Outcome::Nothing;
+            }
             Expiry::TimedOut => {
                 let owner = client.owner;
                 self.clients.remove(id);
@@ -307,6 +384,10 @@ impl Core {
             return Outcome::Nothing;
         }
         let Some(flow) = client.fallback.take() else {
+            if !client.others.is_empty() {
+                self.next_way(now, id);
+                return Outcome::Nothing;
+            }
             let owner = client.owner;
             self.clients.remove(id);
             return Outcome::Tell(owner, Err(503));
@@ -323,6 +404,49 @@ impl Core {
             self.transmit(transmit);
         }
         Outcome::Nothing
+    }
+
+    /// Sends the request to the next server, as a new transaction in all but its owner's eyes.
+    fn next_way(&mut self, now: Instant, id: TransactionId) {
+        let branch = self.names.branch();
+        let Some(client) = self.clients.by_id.get_mut(&id) else { return };
+        let Some(flow) = client.others.pop_front() else { return };
+        let was = client.flow;
+        let via = self.via(&flow, &branch);
+        let (before, after) = match self.clients.get(id).map(|client| client.request.from()) {
+            Some(Ok(from)) => (self.contact(&was, &from.uri), self.contact(&flow, &from.uri)),
+            _ => (Bytes::new(), Bytes::new()),
+        };
+        let Some(client) = self.clients.by_id.get_mut(&id) else { return };
+        // Our address may be another one towards this server.
+        if client.request.headers.get(Field::Contact).is_some_and(|contact| *contact == before) {
+            client.request.headers.set_checked(Field::Contact, after);
+        }
+        let key = (branch, client.key.1);
+        let left = std::mem::replace(&mut client.key, key.clone());
+        client.left.push(left.0);
+        tracing::debug!(was = %was.remote, next = %flow.remote, "the next server is tried");
+        client.flow = flow;
+        client.fallback = None;
+        client.acks.retain(|(tag, _, _)| tag.is_some());
+        client.finished = false;
+        client.request.headers.set_first(Field::Via, via);
+        client.bytes = serialise(&client.request);
+        client.machine.restart(now, flow.transport.reliable());
+        if !client.others.is_empty() {
+            client.machine.hurry(now);
+        }
+        self.schedule.arm(&mut client.armed, client.machine.deadline(), Due::Client(id));
+        let transmit = Transmit { flow, bytes: client.bytes.clone(), transaction: Some(id) };
+        self.clients.by_key.insert(key, id);
+        self.transmit(transmit);
+    }
+
+    /// The user gave the request up: no further server is to get it.
+    pub(crate) fn give_up(&mut self, id: TransactionId) {
+        if let Some(client) = self.clients.by_id.get_mut(&id) {
+            client.others.clear();
+        }
     }
 
     fn via(&self, flow: &Flow, branch: &str) -> Bytes {

@@ -4,24 +4,35 @@ use super::clients::Clients;
 use super::event::{DialogEvent, InviteInfo};
 use super::flow::{Flow, LegId, TransactionId, Transmit, Transport, host_of};
 use super::names::Names;
+use super::next_hop::NextHop;
 use super::policy::DialogPolicy;
 use super::schedule::Schedule;
 use super::servers::Servers;
 use crate::overload::{Admission, SipLimits};
 use crate::transaction::Timing;
-use crate::wire::Uri;
+use crate::wire::{Scheme, Uri};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// One of our addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// What arrives there.
     pub transport: Transport,
     /// The bound address; its port is what we name in `Via` and `Contact`.
     pub address: SocketAddr,
+    /// How peers reach it where that differs: `host` or `host:port`, an IPv6 address in brackets.
+    pub public: Option<String>,
+}
+
+impl Listener {
+    /// A listener that peers reach by its own address.
+    #[must_use]
+    pub fn new(transport: Transport, address: SocketAddr) -> Self {
+        Self { transport, address, public: None }
+    }
 }
 
 /// What an [`Endpoint`](super::Endpoint) is made with.
@@ -62,14 +73,12 @@ pub enum Output {
         /// What.
         event: DialogEvent,
     },
-    /// Look this host up, and tell [`Endpoint::resolved`](super::Endpoint::resolved).
+    /// Look this next hop up, and tell [`Endpoint::resolved`](super::Endpoint::resolved).
     Resolve {
         /// For whom.
         leg: LegId,
-        /// The name.
-        host: String,
-        /// The port that goes with the address.
-        port: u16,
+        /// What its dialog names.
+        hop: NextHop,
     },
     /// The leg is forgotten; no event follows.
     Gone {
@@ -161,21 +170,28 @@ impl Core {
 
     /// `host:port` by which the peer of this flow reaches us.
     pub(crate) fn sent_by(&self, flow: &Flow) -> String {
-        let host = self.config.advertise.clone().unwrap_or_else(|| host_of(flow.local.ip()));
-        let port = self.config.listeners.get(flow.listener).map_or(flow.local.port(), |l| l.address.port());
-        format!("{host}:{port}")
+        let listener = self.config.listeners.get(flow.listener);
+        let port = listener.map_or(flow.local.port(), |l| l.address.port());
+        match (listener.and_then(|l| l.public.as_ref()), &self.config.advertise) {
+            (Some(public), _) if has_port(public) => public.clone(),
+            (Some(host), _) | (None, Some(host)) => format!("{host}:{port}"),
+            (None, None) => format!("{}:{port}", host_of(flow.local.ip())),
+        }
     }
 
     /// Our `Contact` on this flow, with the user (still escaped) of the URI that stands for us.
     pub(crate) fn contact(&self, flow: &Flow, ours: &Uri) -> Bytes {
-        let mut value = b"<sip:".to_vec();
+        // Who was called by `sips:` has to stay reachable that way (RFC 5630 §4).
+        let secure = flow.transport.secure() && ours.scheme() == Scheme::Sips;
+        let mut value = if secure { b"<sips:".to_vec() } else { b"<sip:".to_vec() };
         if let Some(user) = ours.user() {
             value.extend_from_slice(user);
             value.push(b'@');
         }
         value.extend_from_slice(self.sent_by(flow).as_bytes());
-        if flow.transport == Transport::Tcp {
-            value.extend_from_slice(b";transport=tcp");
+        if flow.transport.reliable() {
+            value.extend_from_slice(b";transport=");
+            value.extend_from_slice(flow.transport.parameter().as_bytes());
         }
         value.push(b'>');
         value.into()
@@ -218,4 +234,9 @@ impl Core {
     pub(crate) fn life(&self) -> Duration {
         self.config.timing.transaction_life()
     }
+}
+
+/// Whether `host:port` has its port; the colons of an IPv6 address stand in brackets.
+fn has_port(public: &str) -> bool {
+    public.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'))
 }

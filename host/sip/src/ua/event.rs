@@ -153,4 +153,7 @@ pub struct InviteInfo {
     pub local: SocketAddr,
     /// How it came.
     pub transport: Transport,
+    /// Whom the peer proved to be by its TLS certificate, which one of our client CAs signed: the SIP identity of its
+    /// subject alternative names (RFC 5922 §7.1), `sip:` URIs before DNS names. None without such a certificate.
+    pub tls_identity: Option<String>,
 }

@@ -11,13 +11,34 @@ pub enum Transport {
     Udp,
     /// A stream, framed by `Content-Length`.
     Tcp,
+    /// The same inside TLS.
+    Tls,
+    /// WebSocket (RFC 7118), one message in each of its own.
+    Ws,
+    /// WebSocket inside TLS.
+    Wss,
 }
 
 impl Transport {
-    /// Whether the transport itself repeats what is lost.
+    /// All of them, in the order in which one is taken where nothing else decides.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// Whether the transport itself repeats what is lost. It then has connections, too.
     #[must_use]
     pub fn reliable(self) -> bool {
-        self == Self::Tcp
+        self != Self::Udp
+    }
+
+    /// Whether it is encrypted: what `sips:` asks for.
+    #[must_use]
+    pub fn secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it is a WebSocket: its peers can only be reached by the connection that they opened.
+    #[must_use]
+    pub fn web_socket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 
     /// As it stands in `Via`.
@@ -26,13 +47,38 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// As it stands in the `transport` parameter of a URI; RFC 7118 §5.4 knows only `ws` there.
+    #[must_use]
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws | Self::Wss => "ws",
+        }
+    }
+
+    /// The port of a peer that names none (RFC 3261 §19.1.2, RFC 7118 §5.5 with the ports of HTTP).
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
         }
     }
 
     /// Reads the value of a `transport` parameter or of `Via`, in any case.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {
-        [Self::Udp, Self::Tcp].into_iter().find(|t| t.via().as_bytes().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|t| t.via().as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -41,9 +87,16 @@ impl fmt::Display for Transport {
         f.write_str(match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         })
     }
 }
+
+/// Stands for the name that the certificate of a peer has to prove, in the table of the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerName(pub u32);
 
 /// One connection of the edge; never used again after it closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,10 +113,20 @@ pub struct Flow {
     pub local: SocketAddr,
     /// The peer's address.
     pub remote: SocketAddr,
-    /// The connection, on TCP.
+    /// The connection, where the transport has connections.
     pub connection: Option<ConnectionId>,
     /// Where to open a new connection when this one is gone; else `remote`.
     pub redial: Option<SocketAddr>,
+    /// Whom a new connection has to lead to: the host that was looked up, for TLS. Without it the peer's address.
+    pub name: Option<PeerName>,
+}
+
+impl Flow {
+    /// The way to a peer that has no connection yet, or needs none.
+    #[must_use]
+    pub fn new(transport: Transport, listener: usize, local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport, listener, local, remote, connection: None, redial: None, name: None }
+    }
 }
 
 /// A message for the edge to send.

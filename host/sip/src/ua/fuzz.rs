@@ -30,7 +30,7 @@ pub fn endpoint(data: &[u8]) -> usize {
     let (ours, theirs) = (SocketAddr::from(([10, 0, 0, 2], 5060)), SocketAddr::from(([10, 0, 0, 1], 5060)));
     let mut story = Story {
         endpoint: Endpoint::new(EndpointConfig {
-            listeners: vec![Listener { transport: Transport::Udp, address: ours }],
+            listeners: vec![Listener::new(Transport::Udp, ours)],
             advertise: None,
             user_agent: String::new(),
             limits: SipLimits::default(),
@@ -39,14 +39,7 @@ pub fn endpoint(data: &[u8]) -> usize {
             seed: [7; 32],
         }),
         now: Instant::now(),
-        flow: Flow {
-            transport: Transport::Udp,
-            listener: 0,
-            local: ours,
-            remote: theirs,
-            connection: None,
-            redial: None,
-        },
+        flow: Flow::new(Transport::Udp, 0, ours, theirs),
         legs: Vec::new(),
         tag: Vec::new(),
     };
@@ -130,6 +123,7 @@ impl Story {
                 display_name: None,
                 flow: self.flow,
                 or_tcp: false,
+                others: Vec::new(),
                 credentials: None,
                 headers: Vec::new(),
                 offer: None,

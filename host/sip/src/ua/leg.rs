@@ -4,7 +4,7 @@
 //! outgoing one, [`super::session`] what the peer asks within the dialog, [`super::local`] what we ask.
 
 use super::SipError;
-use super::clients::{Owner, Purpose};
+use super::clients::{Owner, Purpose, Ways};
 use super::core::Core;
 use super::event::DialogEvent;
 use super::flow::{Flow, LegId, TransactionId, Transmit};
@@ -113,7 +113,7 @@ pub(crate) struct Leg {
     /// When the provisional response is sent again, so that proxies do not give up (§13.3.1.1).
     pub(crate) refresh: Option<Instant>,
     /// The name already handed out for looking up.
-    pub(crate) looked_up: Option<crate::dialog::Lookup>,
+    pub(crate) looked_up: Option<super::NextHop>,
     /// How many requests the peer may still make.
     pub(crate) pace: TokenBucket,
     /// Whether the caller's `Expires` sets the limit: then its end is a 487 (RFC 3261 §13.3.1).
@@ -267,10 +267,10 @@ impl Leg {
     /// Sends a request of this dialog the way the dialog goes.
     pub(crate) fn send(&self, core: &mut Core, now: Instant, message: Message, purpose: Purpose) -> TransactionId {
         let owner = Owner { leg: self.id, purpose };
-        match self.dialog.as_ref().map(DialogState::flow) {
-            Some(flow) => {
+        match self.dialog.as_ref().map(DialogState::ways) {
+            Some((flow, others)) => {
                 let flow = core.settle_listener(flow);
-                core.request(now, message, flow, false, owner)
+                core.request_by(now, message, Ways { flow, or_tcp: false, others }, owner)
             }
             // Not reached: a request is composed from a dialog.
             None => core.next_transaction(),
@@ -375,9 +375,8 @@ impl Leg {
         }
         let Some(lookup) = self.dialog.as_ref().and_then(DialogState::lookup) else { return };
         if self.looked_up.as_ref() != Some(&lookup) {
-            let (host, port) = (lookup.host.clone(), lookup.port);
-            self.looked_up = Some(lookup);
-            core.outputs.push_back(super::Output::Resolve { leg: self.id, host, port });
+            self.looked_up = Some(lookup.clone());
+            core.outputs.push_back(super::Output::Resolve { leg: self.id, hop: lookup });
         }
     }
 

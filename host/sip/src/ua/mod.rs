@@ -16,6 +16,7 @@ pub mod fuzz;
 mod leg;
 mod local;
 mod names;
+mod next_hop;
 mod policy;
 mod reason;
 mod refer;
@@ -31,7 +32,8 @@ pub use crate::digest::Credentials;
 pub use error::SipError;
 pub use event::{DialogEvent, Identity, InviteInfo};
 pub(crate) use flow::host_of;
-pub use flow::{ConnectionId, Flow, LegId, TransactionId, Transmit, Transport};
+pub use flow::{ConnectionId, Flow, LegId, PeerName, TransactionId, Transmit, Transport};
+pub use next_hop::{NextHop, NextHopError};
 pub use policy::{DialogPolicy, Redirects, Reliable};
 pub use uac::Invite;
 
@@ -130,13 +132,20 @@ impl Endpoint {
         self.outcome(now, transaction, outcome, None);
     }
 
-    /// The address of the next hop of this leg, asked for by [`Output::Resolve`].
-    pub fn resolved(&mut self, leg: LegId, address: SocketAddr) {
+    /// The ways to the next hop of this leg, best first, asked for by [`Output::Resolve`]. None says that the name
+    /// leads nowhere: requests go the way the dialog was made.
+    pub fn resolved(&mut self, leg: LegId, ways: Vec<Flow>) {
         self.with(leg, |leg, _| {
             if let Some(dialog) = &mut leg.dialog {
-                dialog.resolved(address);
+                dialog.resolved(ways);
             }
         });
+    }
+
+    /// The way by which the dialog of a leg was made.
+    #[must_use]
+    pub fn made_on(&self, leg: LegId) -> Option<Flow> {
+        Some(self.legs.get(&leg)?.dialog.as_ref()?.made_on())
     }
 
     /// Places a call; its leg's events tell how it goes.
@@ -311,11 +320,11 @@ impl Endpoint {
         // Where responses go (RFC 3261 §18.2.2, RFC 3581): to the source where rport asks for it, else to the source's
         // address at the port of sent-by; over a stream by the same connection. maddr is ignored: it would let
         // anybody aim our answers.
-        let named = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(5060));
+        let named = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(flow.transport.default_port()));
         let back = match flow.transport {
             Transport::Udp if via.rport().is_some() => flow,
             Transport::Udp => Flow { remote: named, ..flow },
-            Transport::Tcp => Flow { redial: Some(named), ..flow },
+            _ => Flow { redial: Some(named), ..flow },
         };
         message.stamp_source(flow.remote);
         let Ok(to) = message.to() else { return };
@@ -508,6 +517,9 @@ impl Endpoint {
         if self.core.clients.get(id).and_then(|client| client.request.method()) != Some(&cseq.method) {
             self.core.stats.strays += 1;
             return;
+        }
+        if via.branch().is_some_and(|branch| self.core.clients.has_left(id, &branch)) {
+            return self.core.answered_late(now, id, message, flow);
         }
         let outcome = self.core.response_for(now, id, message, status);
         self.outcome(now, id, outcome, Some((message, status, flow)));

@@ -1,7 +1,7 @@
 //! The outgoing call until its answer (RFC 3261 §13.2), with digest, forks and CANCEL.
 
 use super::SipError;
-use super::clients::{Owner, Purpose};
+use super::clients::{Owner, Purpose, Ways};
 use super::core::Core;
 use super::event::DialogEvent;
 use super::flow::{Flow, LegId, TransactionId};
@@ -29,6 +29,8 @@ pub struct Invite {
     pub flow: Flow,
     /// Whether a large INVITE may go by TCP, the transport being our choice.
     pub or_tcp: bool,
+    /// Tried one after the other where the first fails, keeps silent or answers 503 (RFC 3263 §4.3).
+    pub others: Vec<Flow>,
     /// What to answer a 401 or 407 with.
     pub credentials: Option<Credentials>,
     /// Further header fields, checked already.
@@ -102,7 +104,8 @@ impl Leg {
         let offer = call.offer.is_some();
         attach(&mut message, call.offer.map(Bytes::from));
         let owner = Owner { leg: id, purpose: Purpose::Invite };
-        let invite = core.request(now, message, call.flow, call.or_tcp, owner);
+        let invite =
+            core.request_by(now, message, Ways { flow: call.flow, or_tcp: call.or_tcp, others: call.others }, owner);
         let calling = Calling { invite, early: Vec::new(), cancel: Cancel::No, challenges: 0 };
         let mut leg = Self::new(id, call_id, tag, Phase::Calling(calling));
         leg.outgoing = true;
@@ -119,6 +122,7 @@ impl Leg {
         if !matches!(calling.cancel, Cancel::No) {
             return;
         }
+        core.give_up(calling.invite);
         if core.clients.unanswered(calling.invite) {
             calling.cancel = Cancel::Wanted(reason);
         } else {
@@ -209,6 +213,10 @@ impl Leg {
                 return;
             }
         };
+        // The server that answers may have been reached from another address of ours than the first.
+        if let Some(contact) = client.request.headers.get(Field::Contact) {
+            self.contact = contact.clone();
+        }
         self.dialog = Some(dialog);
         self.phase = Phase::Up;
         self.limit = None;

@@ -186,6 +186,8 @@ pub(crate) fn describe(invite: &Message, offer: Option<Bytes>, flow: Flow) -> In
         source: flow.remote,
         local: flow.local,
         transport: flow.transport,
+        // The edge knows the connection and fills this in.
+        tls_identity: None,
     }
 }
 

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use callbox_sip::ua::{
-    DialogEvent, Endpoint, EndpointConfig, Flow, Incoming, Invite, InviteInfo, LegId, Listener, Output, Transport,
+    DialogEvent, Endpoint, EndpointConfig, Flow, Incoming, Invite, InviteInfo, LegId, Listener, NextHop, Output,
+    Transport,
 };
 use callbox_sip::wire::Uri;
 use callbox_sip::{DialogPolicy, Reliable, SipLimits};
@@ -37,10 +38,7 @@ pub fn endpoint_with(n: usize, seed: u64, limits: SipLimits, policy: DialogPolic
     let mut full = [u8::try_from(n).unwrap(); 32];
     full[..8].copy_from_slice(&seed.to_be_bytes());
     Endpoint::new(EndpointConfig {
-        listeners: vec![
-            Listener { transport: Transport::Udp, address: address(n) },
-            Listener { transport: Transport::Tcp, address: address(n) },
-        ],
+        listeners: vec![Listener::new(Transport::Udp, address(n)), Listener::new(Transport::Tcp, address(n))],
         advertise: None,
         user_agent: "lab".into(),
         limits,
@@ -51,14 +49,7 @@ pub fn endpoint_with(n: usize, seed: u64, limits: SipLimits, policy: DialogPolic
 }
 
 pub fn flow(from: usize, to: usize) -> Flow {
-    Flow {
-        transport: Transport::Udp,
-        listener: 0,
-        local: address(from),
-        remote: address(to),
-        connection: None,
-        redial: None,
-    }
+    Flow::new(Transport::Udp, 0, address(from), address(to))
 }
 
 pub fn invite(from: usize, to: usize, offer: Option<&[u8]>) -> Invite {
@@ -68,6 +59,7 @@ pub fn invite(from: usize, to: usize, offer: Option<&[u8]>) -> Invite {
         display_name: Some("Alice".into()),
         flow: flow(from, to),
         or_tcp: false,
+        others: Vec::new(),
         credentials: None,
         headers: Vec::new(),
         offer: offer.map(<[u8]>::to_vec),
@@ -278,7 +270,7 @@ pub struct Bench {
     pub events: Vec<DialogEvent>,
     pub calls: Vec<(LegId, InviteInfo)>,
     pub unsent: Vec<Option<callbox_sip::ua::TransactionId>>,
-    pub lookups: Vec<(LegId, String, u16)>,
+    pub lookups: Vec<(LegId, NextHop)>,
     pub way: Flow,
 }
 
@@ -315,7 +307,7 @@ impl Bench {
                 }
                 Output::Incoming { leg, invite } => self.calls.push((leg, *invite)),
                 Output::Event { event, .. } => self.events.push(event),
-                Output::Resolve { leg, host, port } => self.lookups.push((leg, host, port)),
+                Output::Resolve { leg, hop } => self.lookups.push((leg, hop)),
                 Output::Gone { .. } => {}
             }
         }
