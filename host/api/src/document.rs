@@ -3,7 +3,9 @@
 
 use crate::intake::JSON_BYTES;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
-use crate::{Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes};
+use crate::{
+    Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes, signalling,
+};
 use crate::{tenant, versions, webhooks};
 use axum::Router;
 use axum::http::HeaderValue;
@@ -97,6 +99,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(conversation::timeline))
         .routes(routes!(conversation::events))
         .routes(routes!(conversation::tape))
+        .routes(routes!(signalling::sip))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read))
         .routes(routes!(keys::create, keys::list))

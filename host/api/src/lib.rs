@@ -33,6 +33,7 @@ mod recordings;
 mod scripts;
 mod server;
 mod shapes;
+mod signalling;
 mod tenant;
 mod versions;
 mod webhooks;

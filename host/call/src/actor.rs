@@ -200,6 +200,9 @@ impl Actor {
             CallCommand::Hangup { reason, why } => self.engine.handle(now, Input::Hangup { reason, why }),
             CallCommand::Message(json) => self.engine.handle(now, Input::Message(json)),
             CallCommand::Drain { within } => self.engine.handle(now, Input::Drain { within }),
+            CallCommand::Ladder(reply) => {
+                let _ = reply.send(self.leg.signalling().ladder());
+            }
             CallCommand::Snapshot(reply) => {
                 // Nobody waiting any more is fine.
                 let _ = reply.send(Snapshot { at: now, record: self.engine.record().clone() });
@@ -262,6 +265,7 @@ impl Actor {
                 Err(error) => tracing::error!(call = %self.id, %error, "the script host failed"),
             }
         }
+        let signalling = self.leg.signalling();
         let closing = self.leg.close().await;
         let recordings = completion::recordings(&closing).await;
         let record = self.engine.record();
@@ -273,7 +277,9 @@ impl Actor {
             "call over"
         );
         let run = self.run;
-        self.ledger.complete(|start| completion::of(start, record, run, closing, recordings, public_url)).await;
+        self.ledger
+            .complete(|start| completion::of(start, record, run, closing, recordings, &signalling, public_url))
+            .await;
     }
 }
 

@@ -116,6 +116,7 @@ impl SecondLeg {
         let (mut negotiation, offer) = Negotiation::outbound(&media, &terms);
         let outgoing = self.dial.outgoing(target, request, offer);
         let (dialog, mut events) = stack.call(outgoing).await.map_err(Failure::sip)?;
+        self.dial.signalling.add(&dialog);
         loop {
             let event = tokio::select! {
                 event = events.recv() => event.ok_or_else(Failure::lost)?,

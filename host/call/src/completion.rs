@@ -2,6 +2,7 @@
 //! plane's statistics, the script's run and the recordings.
 
 use crate::leg::Closing;
+use crate::signalling::Signalling;
 use callbox_dialogue::CallRecord;
 use callbox_dialogue::record::TimelineEntry;
 use callbox_script::ScriptRun;
@@ -19,6 +20,7 @@ pub(crate) fn of(
     run: Option<ScriptRun>,
     closing: Closing,
     recordings: Vec<NewRecording>,
+    signalling: &Signalling,
     public_url: &str,
 ) -> CallCompletion {
     let mut document = CallDocument::from_record(start, record);
@@ -49,6 +51,8 @@ pub(crate) fn of(
         document,
         timeline,
         tape: run.map(|run| run.tape.to_json_lines().into_bytes()),
+        // What the dialog said last, the answer to a BYE, has come while the rest was written.
+        signalling: signalling.ladder().and_then(|ladder| serde_json::to_string(&ladder).ok()),
         recordings,
         pushes: Vec::new(),
     }

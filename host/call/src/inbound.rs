@@ -9,6 +9,7 @@ use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{ANONYMOUS, Dial, uri_host};
 use crate::platform::Platform;
 use crate::policy::LegPolicy;
+use crate::signalling::Signalling;
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
@@ -242,6 +243,7 @@ impl Platform {
             peer: None,
             peer_name: None,
             created: created_at.0.unsigned_abs(),
+            signalling: Signalling::new(self.inner.policy.keep_signalling),
         }
     }
 

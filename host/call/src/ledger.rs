@@ -283,6 +283,7 @@ mod tests {
                 document: CallDocument::begin(start),
                 timeline: Vec::new(),
                 tape: None,
+                signalling: None,
                 recordings: Vec::new(),
                 pushes: Vec::new(),
             })

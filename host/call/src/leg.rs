@@ -12,6 +12,7 @@ use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, is_caller_id};
 use crate::policy::{DtmfManner, LegPolicy};
 use crate::prompts::Prompts;
+use crate::signalling::Signalling;
 use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
 use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
 use callbox_dialogue::script::{HostError, TransferMode};
@@ -132,6 +133,7 @@ struct Transfer {
 impl SipLeg {
     pub(crate) fn new(parts: LegParts) -> Self {
         let (signal_sender, signals) = mpsc::channel(SIGNALS);
+        parts.dial.signalling.add(&parts.dialog);
         let media = Arc::new(parts.media);
         Self {
             prompts: Prompts::new(parts.speech, media.clone(), parts.script, signal_sender.clone()),
@@ -155,6 +157,11 @@ impl SipLeg {
             recording: parts.recording,
             closing: Closing::default(),
         }
+    }
+
+    /// The SIP messages of the call.
+    pub(crate) fn signalling(&self) -> Signalling {
+        self.dial.signalling.clone()
     }
 
     /// What the engine is to be told, in order.

@@ -7,6 +7,7 @@
 //!   audio, second leg
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
+//! * `signalling` – the SIP messages of a call
 //! * `live` – the registry of running calls
 //!
 //! What this room never does: hold a rule of the dialogue, hold a lock across an
@@ -26,6 +27,7 @@ mod place;
 mod platform;
 mod policy;
 mod prompts;
+mod signalling;
 
 pub use live::{LiveError, Snapshot};
 pub use negotiation::{Negotiation, Terms};

@@ -3,6 +3,7 @@
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{CallId, CallRecord, Time};
+use callbox_sip::ladder::Ladder;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,6 +27,8 @@ pub(crate) enum CallCommand {
     },
     /// What is known so far.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// The SIP messages so far.
+    Ladder(oneshot::Sender<Option<Ladder>>),
 }
 
 /// A running call, as far as it has come.

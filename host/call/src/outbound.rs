@@ -2,6 +2,7 @@
 
 use crate::bridge::BridgeRequest;
 use crate::policy::LegPolicy;
+use crate::signalling::Signalling;
 use callbox_dialogue::CallId;
 use callbox_dialogue::script::TransferMode;
 use callbox_media::MediaPlane;
@@ -53,6 +54,8 @@ pub(crate) struct Dial {
     pub(crate) peer_name: Option<String>,
     /// When the call was created, in Unix milliseconds.
     pub(crate) created: u64,
+    /// Where the dialogs of the call are kept for its ladder.
+    pub(crate) signalling: Signalling,
 }
 
 impl OutboundPolicy {

@@ -11,6 +11,7 @@ use callbox_dialogue::call::EndReason;
 use callbox_dialogue::setup::Limits;
 use callbox_media::MediaPlane;
 use callbox_script::{Script, ScriptError, ScriptHost};
+use callbox_sip::ladder::Ladder;
 use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::Speech;
 use callbox_store::{Store, TenantId};
@@ -60,6 +61,8 @@ pub struct CallPolicy {
     pub public_url: String,
     /// Calls we place.
     pub outbound: OutboundPolicy,
+    /// Whether the SIP messages of a call are kept with its record; without their secrets in any case.
+    pub keep_signalling: bool,
 }
 
 /// The platform: cloning gives another handle.
@@ -165,6 +168,20 @@ impl Platform {
         self.inner.live.send(tenant.as_str(), call, CallCommand::Snapshot(sender))?;
         match timeout(SNAPSHOT, receiver).await {
             Ok(Ok(snapshot)) => Ok(snapshot),
+            Ok(Err(_)) => Err(LiveError::NotRunning),
+            Err(_) => Err(LiveError::Busy),
+        }
+    }
+
+    /// The SIP messages of a tenant's running call, so far; none where they are not kept.
+    ///
+    /// # Errors
+    /// The call does not run, or does not answer.
+    pub async fn ladder(&self, tenant: &TenantId, call: &CallId) -> Result<Option<Ladder>, LiveError> {
+        let (sender, receiver) = oneshot::channel();
+        self.inner.live.send(tenant.as_str(), call, CallCommand::Ladder(sender))?;
+        match timeout(SNAPSHOT, receiver).await {
+            Ok(Ok(ladder)) => Ok(ladder),
             Ok(Err(_)) => Err(LiveError::NotRunning),
             Err(_) => Err(LiveError::Busy),
         }

@@ -55,6 +55,8 @@ pub(crate) struct Sip {
     pub(crate) tcp: Vec<SocketAddr>,
     /// The address others reach us at, where it differs from the bound one.
     pub(crate) advertise: Option<IpAddr>,
+    /// Keep the SIP messages of each call with its record, without their secrets.
+    pub(crate) keep_messages: bool,
     /// New calls a second before 503.
     pub(crate) invites_per_second: u32,
     /// New requests a second from one address; what is above is dropped. 0 for no limit.
@@ -213,6 +215,7 @@ impl Default for Sip {
             udp: vec![any],
             tcp: vec![any],
             advertise: None,
+            keep_messages: true,
             invites_per_second: 400,
             requests_per_second_per_source: 5_000,
         }

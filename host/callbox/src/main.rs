@@ -4,8 +4,10 @@ mod author;
 mod caller;
 mod config;
 mod doctor;
+mod ladder;
 mod logging;
 mod serve;
+mod server;
 
 use clap::Parser;
 use miette::{IntoDiagnostic, WrapErr};
@@ -21,6 +23,7 @@ enum Command {
     #[command(subcommand)]
     Script(author::ScriptCommand),
     Call(caller::CallArgs),
+    Ladder(ladder::LadderArgs),
     /// Check whether this machine can run a host.
     Doctor(serve::ServeArgs),
     /// Print the configuration in force, without secrets.
@@ -45,6 +48,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await?,
         Command::Script(command) => author::run(command).await?,
         Command::Call(args) => return caller::run(args).await,
+        Command::Ladder(args) => ladder::run(&args).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Config(args) => {
             let text = args.load()?.to_toml()?;

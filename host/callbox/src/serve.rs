@@ -355,6 +355,7 @@ async fn policy(config: &Config, recordings: PathBuf, public_url: String) -> mie
         max_calls: config.calls.max as usize,
         recordings,
         public_url,
+        keep_signalling: config.sip.keep_messages,
         outbound: OutboundPolicy { proxy, domain, credentials, allowed_hosts: outbound.allowed_hosts.clone() },
     })
 }

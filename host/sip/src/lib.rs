@@ -22,8 +22,8 @@ pub mod wire;
 
 pub use overload::SipLimits;
 pub use transport::{
-    ClientCertificates, Dialog, Dns, IncomingCall, OutgoingCall, Pem, PublicAddress, SipConfig, SipStack, SipStats,
-    TlsConfig, TlsIdentity,
+    ClientCertificates, Dialog, DialogTrace, Dns, IncomingCall, OutgoingCall, Pem, PublicAddress, SipConfig, SipStack,
+    SipStats, TlsConfig, TlsIdentity,
 };
 pub use ua::{
     Credentials, DialogEvent, DialogPolicy, Flow, Identity, InviteInfo, NextHop, NextHopError, Redirects, Reliable,

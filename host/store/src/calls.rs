@@ -423,6 +423,11 @@ impl Store {
         self.detail(tenant, call, "d.tape").await
     }
 
+    /// The SIP messages of a finished call, JSON, where they were kept.
+    pub async fn signalling(&self, tenant: &TenantId, call: &str) -> Result<Option<String>, StoreError> {
+        self.detail(tenant, call, "d.signalling").await
+    }
+
     async fn detail<T>(&self, tenant: &TenantId, call: &str, column: &'static str) -> Result<Option<T>, StoreError>
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,

@@ -21,6 +21,8 @@ pub struct CallCompletion {
     pub timeline: Vec<TimelineEntry>,
     /// Every host call and its answer.
     pub tape: Option<Vec<u8>>,
+    /// Its SIP messages, JSON.
+    pub signalling: Option<String>,
     /// Files that were recorded.
     pub recordings: Vec<NewRecording>,
     /// All pushes of the script; those stored already stay as they are.
@@ -59,6 +61,7 @@ pub(crate) struct Closing {
     record: String,
     timeline: String,
     tape: Option<Vec<u8>>,
+    signalling: Option<String>,
     recordings: Vec<NewRecording>,
     pushes: Vec<CheckedPush>,
 }
@@ -79,6 +82,7 @@ impl Closing {
             start: completion.start,
             document: completion.document,
             tape: completion.tape,
+            signalling: completion.signalling,
             recordings: completion.recordings,
             pushes: completion.pushes.into_iter().filter_map(checked).collect(),
         })
@@ -98,7 +102,7 @@ async fn known(db: &mut Db, start: &CallStart) -> Result<Option<Completed>, Stor
 
 /// Closes a call within the transaction at hand.
 pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<Completed, StoreError> {
-    let Closing { start, document, record, timeline, tape, recordings, pushes } = closing;
+    let Closing { start, document, record, timeline, tape, signalling, recordings, pushes } = closing;
     if let Some(done) = known(db, &start).await? {
         return Ok(done);
     }
@@ -124,14 +128,18 @@ pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<
     .await?;
     // Closed without its event: only if somebody changed the file by hand.
     let sequence = sequence.ok_or_else(|| StoreError::Internal(format!("call {} is not active", start.id)))?;
-    sqlx::query("INSERT INTO call_details (call_id, tenant_id, record, timeline, tape) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&start.id)
-        .bind(&start.tenant_id)
-        .bind(&record)
-        .bind(timeline)
-        .bind(tape)
-        .execute(&mut *db)
-        .await?;
+    sqlx::query(
+        "INSERT INTO call_details (call_id, tenant_id, record, timeline, tape, signalling)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(&start.id)
+    .bind(&start.tenant_id)
+    .bind(&record)
+    .bind(timeline)
+    .bind(tape)
+    .bind(signalling)
+    .execute(&mut *db)
+    .await?;
     for recording in recordings {
         sqlx::query(
             "INSERT INTO recordings (id, tenant_id, call_id, location, size, duration_ms, sha256, created_at)

@@ -40,7 +40,15 @@ fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs, why: &str) ->
     document.end_reason = Some(EndReason::PlatformError);
     let at = Time(columns::count64(now.since(start.created_at)));
     let timeline = vec![TimelineEntry { at, kind: "ended".to_owned(), detail: why.to_owned() }];
-    CallCompletion { start, document, timeline, tape: None, recordings: Vec::new(), pushes: Vec::new() }
+    CallCompletion {
+        start,
+        document,
+        timeline,
+        tape: None,
+        signalling: None,
+        recordings: Vec::new(),
+        pushes: Vec::new(),
+    }
 }
 
 /// Closes some of the calls a host left behind; how many, and where to go on.

@@ -107,6 +107,7 @@ impl House {
             max_calls: 10,
             recordings: recordings.clone(),
             public_url: "http://api.example".into(),
+            keep_signalling: true,
             outbound: OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() },
         };
         let config = ApiConfig { requests_per_second, upload_bytes: 300_000 };
@@ -223,6 +224,7 @@ impl House {
             document,
             timeline: Vec::new(),
             tape: Some(b"{\"tape\":1}\n".to_vec()),
+            signalling: Some("{\"messages\":[],\"omitted\":0}".into()),
             recordings: vec![row],
             pushes: Vec::new(),
         };

@@ -5,6 +5,7 @@
 use super::*;
 use crate::negotiation::Terms;
 use crate::outbound::{ANONYMOUS, OutboundPolicy};
+use crate::signalling::Signalling;
 use callbox_dialogue::CallId;
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_media::{MediaConfig, MediaPlane};
@@ -59,6 +60,7 @@ async fn ringing() -> House {
             peer: None,
             peer_name: None,
             created: 1,
+            signalling: Signalling::new(true),
         },
         direction: Direction::Inbound,
         recording: None,

@@ -1,8 +1,7 @@
 //! The handle of one call.
 
 use super::driver::{Command, LegCommand};
-use super::trace::Trace;
-use crate::ladder::SipTrace;
+use super::trace::DialogTrace;
 use crate::ua::{LegId, SipError};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +17,7 @@ pub struct Dialog(Arc<Handle>);
 struct Handle {
     leg: LegId,
     call_id: String,
-    trace: Trace,
+    trace: DialogTrace,
     commands: mpsc::Sender<Command>,
     /// At most one message per leg, so that it is bounded by the calls that the endpoint admits.
     dropped: mpsc::UnboundedSender<LegId>,
@@ -34,7 +33,7 @@ impl Dialog {
     pub(crate) fn new(
         leg: LegId,
         call_id: String,
-        trace: Trace,
+        trace: DialogTrace,
         commands: mpsc::Sender<Command>,
         dropped: mpsc::UnboundedSender<LegId>,
     ) -> Self {
@@ -47,10 +46,10 @@ impl Dialog {
         &self.0.call_id
     }
 
-    /// The messages of this dialog so far, with their times.
+    /// The messages of this dialog, with their times.
     #[must_use]
-    pub fn trace(&self) -> SipTrace {
-        self.0.trace.get()
+    pub fn trace(&self) -> DialogTrace {
+        self.0.trace.clone()
     }
 
     /// Incoming call: 180.

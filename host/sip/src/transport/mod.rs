@@ -14,6 +14,7 @@ mod udp;
 pub use dialog::Dialog;
 pub use stack::{Dns, IncomingCall, OutgoingCall, PublicAddress, SipConfig, SipStack, SipStats};
 pub use tls::{ClientCertificates, Pem, TlsConfig, TlsIdentity};
+pub use trace::DialogTrace;
 
 use crate::ua::{Flow, LegId, TransactionId};
 use std::time::Instant;

@@ -19,9 +19,9 @@ const BYTES: usize = 128 << 10;
 /// Lines of a message among which its `Call-ID` is looked for.
 const LINES: usize = 256;
 
-/// What was kept of one dialog. Clones are the same.
+/// The messages of one dialog while it goes on. It does not keep the dialog up; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trace(Arc<Mutex<Kept>>);
+pub struct DialogTrace(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -32,9 +32,10 @@ struct Kept {
     omitted: u64,
 }
 
-impl Trace {
+impl DialogTrace {
     /// What there is so far.
-    pub(crate) fn get(&self) -> SipTrace {
+    #[must_use]
+    pub fn get(&self) -> SipTrace {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         SipTrace { messages: kept.head.iter().chain(&kept.tail).cloned().collect(), omitted: kept.omitted }
     }
@@ -65,7 +66,7 @@ impl Kept {
 /// The traces of the calls that are up, by `Call-ID`.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    by_call: HashMap<Bytes, Trace>,
+    by_call: HashMap<Bytes, DialogTrace>,
     /// The message that is being handled, and what was sent for it: the beginning of a call, should it be one.
     candidate: Option<(Bytes, Vec<TracedMessage>)>,
 }
@@ -96,8 +97,8 @@ impl Traces {
     }
 
     /// A dialog begins, with the message that is being handled where it is the one that began it.
-    pub(crate) fn begin(&mut self, call_id: &str) -> Trace {
-        let trace = Trace::default();
+    pub(crate) fn begin(&mut self, call_id: &str) -> DialogTrace {
+        let trace = DialogTrace::default();
         if let Some((_, messages)) = self.candidate.take_if(|(candidate, _)| *candidate == call_id.as_bytes()) {
             messages.into_iter().for_each(|message| trace.push(message));
         }
