@@ -6,7 +6,7 @@ use crate::ua::flow::{Flow, hidden};
 use crate::ua::{NextHop, put};
 use crate::wire::{Field, HeaderError, Headers, Message, Method, NameAddr, StartLine, Uri};
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How a new in-dialog request compares with those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,11 @@ impl DialogState {
                 self.resolved = None;
             }
         }
+    }
+
+    /// The address that its messages come from.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.flow.remote.ip()
     }
 
     /// A request of this dialog came by this path: the peer opened another connection, or its NAT gave it another

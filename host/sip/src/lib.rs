@@ -20,7 +20,7 @@ mod transport;
 pub mod ua;
 pub mod wire;
 
-pub use overload::SipLimits;
+pub use overload::{SipLimits, SourcePolicy, Strangers, Treatment};
 pub use transport::{
     ClientCertificates, Dialog, DialogTrace, Dns, IncomingCall, OutgoingCall, Pem, PublicAddress, SipConfig, SipStack,
     SipStats, TlsConfig, TlsIdentity,

@@ -664,7 +664,8 @@ fn calls_above_the_limit_get_503_and_leave_nothing() {
     let tag = ringing(&mut bench);
     let second = request("INVITE", 1, "two", None, SDP, BODY).replace("bench@lab", "second@lab");
     assert_eq!(bench.ask(&second), ["503 1 INVITE"]);
-    assert_eq!(header(bench.last(), "Retry-After"), Some("2"));
+    let wait: u32 = header(bench.last(), "Retry-After").unwrap().parse().unwrap();
+    assert!((2..=6).contains(&wait), "{wait}");
     assert_eq!(bench.end.remembered(), (1, 0, 1));
     assert_eq!(bench.end.stats().shed_calls, 1);
     assert!(bench.act(|end, now| end.invite(now, invite(1, 0, None))).is_err(), "the limit holds for both directions");

@@ -6,6 +6,7 @@ use super::stack::{IncomingCall, SipStats};
 use super::tcp::{Connections, Outgoing};
 use super::trace::Traces;
 use super::{Control, Dialog};
+use crate::overload::SourcePolicy;
 use crate::ua::{
     DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, NextHop, Output, SipError, Transmit, Transport,
 };
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Call(Box<Invite>, oneshot::Sender<Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError>>),
     Leg { leg: LegId, command: LegCommand, reply: oneshot::Sender<Result<(), SipError>> },
     Drain(bool),
+    Sources(Arc<SourcePolicy>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -133,6 +135,9 @@ impl Driver {
             }
             let now = super::now();
             self.receive(now, &mut arrivals);
+            while let Some((source, until)) = self.endpoint.new_block() {
+                self.ingress.block(now, source, until);
+            }
             self.flush(now);
             for _ in 0..BATCH {
                 match self.commands.try_recv() {
@@ -190,6 +195,7 @@ impl Driver {
                 let _ = reply.send(self.leg_command(now, leg, command));
             }
             Command::Drain(on) => self.endpoint.drain(on),
+            Command::Sources(policy) => self.endpoint.set_sources(&policy),
             Command::Shutdown(done) => self.close(closing, Some(done)),
         }
         self.flush(now);
@@ -363,6 +369,7 @@ impl Driver {
     fn publish(&self) {
         let (legs, clients, servers) = self.endpoint.remembered();
         let (ingress_known, ingress_new) = self.ingress.dropped();
+        let gate = self.ingress.gate();
         let (connections, connections_refused) = self.connections.counts();
         let stats = SipStats {
             endpoint: self.endpoint.stats(),
@@ -376,7 +383,9 @@ impl Driver {
             calls_unclaimed: self.legs.calls_unclaimed,
             calls_unread: self.legs.calls_unread,
             connections,
-            connections_refused,
+            connections_refused: connections_refused + gate.connections,
+            ingress_dropped_blocked: gate.blocked,
+            ingress_dropped_source: gate.source,
         };
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }

@@ -2,12 +2,15 @@
 //!
 //! It has two classes. New requests may wait and are shed first; what belongs to something that exists – responses,
 //! ACKs, BYEs, requests with a To tag – goes ahead of them, so that a flood of new calls does not kill the old ones.
+//! Before them stands the [`Gate`]: what a source sends above its rate, and what blocked ones ask, never gets in.
 
+use crate::overload::{Gate, GateCounts, Pass, SipLimits, SourcePolicy};
 use crate::ua::Flow;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// A message with the moment it was read from its socket.
@@ -18,8 +21,9 @@ pub(crate) struct Arrival {
     pub(crate) at: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queues {
+    gate: Gate,
     known: VecDeque<Arrival>,
     new: VecDeque<Arrival>,
     /// Counts what found no room, by class.
@@ -35,9 +39,38 @@ pub(crate) struct Ingress {
     emptied: Notify,
 }
 
+/// How long a connection is not read from when its source sends too much.
+const SLOWLY: Duration = Duration::from_millis(20);
+
 impl Ingress {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { queues: Mutex::default(), capacity: capacity.max(16), filled: Notify::new(), emptied: Notify::new() }
+    pub(crate) fn new(limits: &SipLimits) -> Self {
+        let queues = Queues { gate: Gate::new(limits), known: VecDeque::new(), new: VecDeque::new(), dropped: (0, 0) };
+        Self {
+            queues: Mutex::new(queues),
+            capacity: limits.ingress_queue.max(16),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+        }
+    }
+
+    /// From now on this is known of the sources.
+    pub(crate) fn set_sources(&self, policy: &SourcePolicy) {
+        self.lock().gate.set_policy(policy);
+    }
+
+    /// Drops new requests of this source from now on.
+    pub(crate) fn block(&self, now: Instant, source: IpAddr, until: Instant) {
+        self.lock().gate.block(now, source, until);
+    }
+
+    /// Whether a connection from there is taken on.
+    pub(crate) fn connection(&self, now: Instant, source: IpAddr) -> bool {
+        self.lock().gate.connection(now, source)
+    }
+
+    /// What did not get in.
+    pub(crate) fn gate(&self) -> GateCounts {
+        self.lock().gate.counts
     }
 
     /// Takes datagrams in; drops what finds no room, since its sender will repeat it.
@@ -46,6 +79,9 @@ impl Ingress {
         for arrival in arrivals {
             let new = is_new(&arrival.bytes);
             let queues = &mut *queues;
+            if queues.gate.message(arrival.at, arrival.flow.remote.ip(), new) != Pass::On {
+                continue;
+            }
             let (queue, dropped) =
                 if new { (&mut queues.new, &mut queues.dropped.1) } else { (&mut queues.known, &mut queues.dropped.0) };
             if queue.len() < self.capacity {
@@ -61,6 +97,14 @@ impl Ingress {
     /// Takes a message of a stream in, and waits for room: nobody would repeat it, and the sender can be slowed down.
     pub(crate) async fn push_or_wait(&self, arrival: Arrival) {
         let new = is_new(&arrival.bytes);
+        loop {
+            let pass = self.lock().gate.message(super::now(), arrival.flow.remote.ip(), new);
+            match pass {
+                Pass::On => break,
+                Pass::Not => return,
+                Pass::Later => tokio::time::sleep(SLOWLY).await,
+            }
+        }
         loop {
             let emptied = self.emptied.notified();
             {
@@ -132,15 +176,23 @@ mod tests {
     const NEW: &[u8] = b"INVITE sip:a@h SIP/2.0\r\nVia: x\r\nFrom: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\n\r\nto: ;tag=";
     const AGAIN: &[u8] = b"INVITE sip:a@h SIP/2.0\r\nVia: x\r\nt : <sip:a@h>;tag=2\r\n\r\n";
 
+    fn small() -> Ingress {
+        Ingress::new(&SipLimits { ingress_queue: 16, messages_per_source: 1_000, ..SipLimits::default() })
+    }
+
     fn arrival(bytes: &'static [u8]) -> Arrival {
-        let address = "127.0.0.1:5060".parse().unwrap();
+        from("127.0.0.1", bytes)
+    }
+
+    fn from(address: &str, bytes: &'static [u8]) -> Arrival {
+        let address = std::net::SocketAddr::new(address.parse().unwrap(), 5060);
         let flow = Flow::new(Transport::Udp, 0, address, address);
         Arrival { bytes: Bytes::from_static(bytes), flow, at: Instant::now() }
     }
 
     #[test]
     fn what_is_known_goes_first() {
-        let ingress = Ingress::new(16);
+        let ingress = small();
         ingress.push([arrival(NEW), arrival(b"BYE sip:a@h SIP/2.0\r\n"), arrival(NEW), arrival(AGAIN)]);
         let mut taken = Vec::new();
         assert!(ingress.take(3, &mut taken));
@@ -152,7 +204,7 @@ mod tests {
 
     #[test]
     fn each_class_has_its_own_bound() {
-        let ingress = Ingress::new(16);
+        let ingress = small();
         ingress.push((0..100).map(|_| arrival(NEW)));
         ingress.push([arrival(b"SIP/2.0 200 OK\r\n")]);
         assert_eq!(ingress.dropped(), (0, 84));
@@ -161,9 +213,22 @@ mod tests {
         assert_eq!(taken.len(), 17);
     }
 
+    #[test]
+    fn a_flood_of_answers_that_nobody_asked_for_leaves_room_for_real_ones() {
+        let ingress =
+            Ingress::new(&SipLimits { ingress_queue: 4_096, messages_per_source: 100, ..SipLimits::default() });
+        ingress.push((0..100_000).map(|_| from("192.0.2.1", b"SIP/2.0 200 OK\r\n")));
+        ingress.push([from("192.0.2.2", b"BYE sip:a@h SIP/2.0\r\n")]);
+        let mut taken = Vec::new();
+        assert!(!ingress.take(1_000_000, &mut taken));
+        assert!(taken.len() < 200 && taken.last().unwrap().bytes.starts_with(b"BYE"), "{}", taken.len());
+        assert_eq!(ingress.dropped(), (0, 0));
+        assert!(ingress.gate().source > 99_000);
+    }
+
     #[tokio::test]
     async fn a_stream_waits_for_room() {
-        let ingress = std::sync::Arc::new(Ingress::new(16));
+        let ingress = std::sync::Arc::new(small());
         ingress.push((0..16).map(|_| arrival(NEW)));
         let waiting = tokio::spawn({
             let ingress = ingress.clone();

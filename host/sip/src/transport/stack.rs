@@ -8,7 +8,7 @@ use super::tcp::Connections;
 use super::tls::TlsConfig;
 use super::trace::Traces;
 use super::{Dialog, tcp, udp};
-use crate::overload::SipLimits;
+use crate::overload::{SipLimits, SourcePolicy};
 use crate::transaction::Timing;
 use crate::ua::{
     Credentials, DialogEvent, DialogPolicy, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo,
@@ -80,6 +80,8 @@ pub struct SipConfig {
     pub limits: SipLimits,
     /// The base timers; the RFC's by default.
     pub timing: Timing,
+    /// Whom it serves, to begin with; see [`SipStack::sources`].
+    pub sources: SourcePolicy,
     /// What every dialog keeps to: reliable provisional responses, session timers.
     pub policy: DialogPolicy,
 }
@@ -100,6 +102,7 @@ impl Default for SipConfig {
             user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: SipLimits::default(),
             timing: Timing::default(),
+            sources: SourcePolicy::default(),
             policy: DialogPolicy::default(),
         }
     }
@@ -176,6 +179,10 @@ pub struct SipStats {
     pub ingress_dropped_known: u64,
     /// New requests dropped because the ingress queue was full.
     pub ingress_dropped_new: u64,
+    /// Messages dropped unread because their source is blocked, or nothing of it is read.
+    pub ingress_dropped_blocked: u64,
+    /// Messages dropped unread, or made to wait on their connection, because their source sends too many.
+    pub ingress_dropped_source: u64,
     /// Datagrams that the system did not take.
     pub send_failures: u64,
     /// New calls refused with 503 because the host did not take them fast enough.
@@ -184,7 +191,7 @@ pub struct SipStats {
     pub calls_unread: u64,
     /// Open TCP connections.
     pub connections: usize,
-    /// TCP connections refused for a limit.
+    /// Connections refused for a limit, or for where they came from.
     pub connections_refused: u64,
 }
 
@@ -198,6 +205,7 @@ struct Shared {
     reach: Arc<Reach>,
     advertise: Option<String>,
     stats: Arc<Mutex<SipStats>>,
+    ingress: Arc<Ingress>,
 }
 
 impl SipStack {
@@ -212,7 +220,7 @@ impl SipStack {
             return Err(SipError::NoListener);
         }
         let (to_control, control) = mpsc::channel(COMMANDS);
-        let ingress = Arc::new(Ingress::new(config.limits.ingress_queue));
+        let ingress = Arc::new(Ingress::new(&config.limits));
         let connections = Arc::new(Connections::new(config.limits.clone(), ingress.clone(), to_control.clone()));
         let mut listeners = Vec::new();
         let mut sockets = Vec::new();
@@ -235,7 +243,7 @@ impl SipStack {
         }
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| SipError::Randomness(std::io::Error::other(error.to_string())))?;
-        let endpoint = Endpoint::new(EndpointConfig {
+        let mut endpoint = Endpoint::new(EndpointConfig {
             listeners: listeners.clone(),
             advertise: advertise.clone(),
             user_agent: config.user_agent.chars().filter(|c| !c.is_control()).collect(),
@@ -244,6 +252,8 @@ impl SipStack {
             policy: config.policy,
             seed,
         });
+        endpoint.set_sources(&config.sources);
+        ingress.set_sources(&config.sources);
         let reach = Arc::new(Reach { listeners });
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (to_dropped, dropped) = mpsc::unbounded_channel();
@@ -251,7 +261,7 @@ impl SipStack {
         let stats = Arc::new(Mutex::new(SipStats::default()));
         let driver = Driver {
             endpoint,
-            ingress,
+            ingress: ingress.clone(),
             sockets,
             connections,
             commands: receiver,
@@ -271,7 +281,7 @@ impl SipStack {
         for listener in &reach.listeners {
             tracing::info!(transport = %listener.transport, address = %listener.address, "listening for SIP");
         }
-        Ok((Self(Arc::new(Shared { commands, reach, advertise, stats })), calls))
+        Ok((Self(Arc::new(Shared { commands, reach, advertise, stats, ingress })), calls))
     }
 
     /// The listeners, with the ports that the system chose.
@@ -342,8 +352,20 @@ impl SipStack {
     /// While on, new INVITEs and OPTIONS get 503 with `Retry-After`; calls that are up go on.
     pub fn draining(&self, on: bool) {
         // A full queue is emptied within moments; the order must not get lost.
+        self.order(Command::Drain(on));
+    }
+
+    /// From now on these sources are trusted, those are not served, and this becomes of strangers. Takes effect within
+    /// moments; calls that are up go on, but nothing more is read from a network that is denied.
+    pub fn sources(&self, policy: SourcePolicy) {
+        let policy = Arc::new(policy);
+        self.0.ingress.set_sources(&policy);
+        self.order(Command::Sources(policy));
+    }
+
+    fn order(&self, command: Command) {
         let commands = self.0.commands.clone();
-        if let Err(mpsc::error::TrySendError::Full(command)) = commands.try_send(Command::Drain(on)) {
+        if let Err(mpsc::error::TrySendError::Full(command)) = commands.try_send(command) {
             tokio::spawn(async move {
                 let _ = commands.send(command).await;
             });

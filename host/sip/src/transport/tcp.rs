@@ -173,6 +173,9 @@ pub(crate) async fn accept(listener: TcpListener, index: usize, connections: Arc
         };
         match accepted {
             Ok((stream, remote)) => {
+                if !connections.ingress.connection(super::now(), remote.ip()) {
+                    continue;
+                }
                 let Some((slot, _)) = connections.open(remote) else {
                     tracing::debug!(%remote, "a connection above the limit was closed");
                     continue;

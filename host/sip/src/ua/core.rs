@@ -118,6 +118,20 @@ pub struct EndpointStats {
     pub dropped_source: u64,
     /// Requests dropped unanswered because their dialog sends too many.
     pub dropped_dialog: u64,
+    /// New requests dropped because their source is blocked.
+    pub dropped_blocked: u64,
+    /// New requests dropped because their source names itself as a scanner.
+    pub dropped_scanner: u64,
+    /// New requests dropped because their source is a stranger and strangers are not served.
+    pub dropped_stranger: u64,
+    /// Messages dropped because nothing of their source is read.
+    pub dropped_denied: u64,
+    /// Messages dropped because their source may be forged and had as many answers as such a one gets.
+    pub dropped_answers: u64,
+    /// Sources that were blocked, each time counted.
+    pub sources_blocked: u64,
+    /// Sources that something is known of now.
+    pub sources: usize,
 }
 
 /// See the module.

@@ -39,7 +39,7 @@ pub use uac::Invite;
 
 use self::core::Core;
 use crate::dialog::DialogState;
-use crate::overload::Refusal;
+use crate::overload::{Offence, Refusal, Silence, SourcePolicy};
 use crate::wire::{self, Body, Field, HeaderName, Message, Method, Support, Uri};
 use bytes::Bytes;
 use clients::{Outcome, Owner, Purpose};
@@ -49,7 +49,7 @@ use reply::{Reply, serialise, server_key};
 use schedule::Due;
 use servers::Request;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A message from the network.
@@ -111,14 +111,20 @@ impl Endpoint {
     pub fn receive(&mut self, now: Instant, incoming: Incoming) {
         let Incoming { bytes, flow, age } = incoming;
         self.core.stats.messages_received += 1;
+        let source = flow.remote.ip();
+        if self.core.admission.denied(source) {
+            self.core.stats.dropped_denied += 1;
+            return;
+        }
         match wire::parse_bytes(bytes) {
             Ok(message) if message.is_request() => self.request(now, message, flow, age),
             Ok(message) => self.response(now, &message, flow),
             Err(error) => {
                 self.core.stats.parse_errors += 1;
                 tracing::debug!(source = %flow.remote, %error, "a message does not parse");
+                self.core.admission.offence(now, source, Offence::Unreadable);
                 if let Some(rejection) = error.rejection
-                    && self.core.admission.source(now, flow.remote.ip())
+                    && self.may_answer(now, &flow, &Method::Options)
                 {
                     self.refuse_unread(&rejection, flow);
                 }
@@ -204,6 +210,12 @@ impl Endpoint {
         reason: Option<String>,
         headers: Vec<(HeaderName, Bytes)>,
     ) -> Result<(), SipError> {
+        // Who calls one number after the other that nobody has, looks for one.
+        if matches!(status, 404 | 604)
+            && let Some(source) = self.legs.get(&leg).and_then(|leg| leg.dialog.as_ref()).map(DialogState::peer)
+        {
+            self.core.admission.offence(now, source, Offence::UnknownUser);
+        }
         self.command(leg, |leg, core| leg.reject(core, now, status, reason, headers))
     }
 
@@ -269,6 +281,16 @@ impl Endpoint {
         self.command(leg, |leg, core| leg.refer(core, now, target, headers))
     }
 
+    /// From now on this is known of the sources of messages.
+    pub fn set_sources(&mut self, policy: &SourcePolicy) {
+        self.core.admission.set_policy(policy);
+    }
+
+    /// A source that was blocked, and until when; each once. The edge drops its new requests unread then.
+    pub fn new_block(&mut self) -> Option<(IpAddr, Instant)> {
+        self.core.admission.new_block()
+    }
+
     /// While on, new calls and OPTIONS get 503.
     pub fn drain(&mut self, on: bool) {
         self.core.admission.drain(on);
@@ -281,9 +303,9 @@ impl Endpoint {
     }
 
     /// What refusals for want of room carry.
-    #[must_use]
-    pub fn retry_after(&self) -> (HeaderName, Bytes) {
-        (Field::RetryAfter.into(), Bytes::from(self.core.admission.limits().retry_after_s.to_string()))
+    pub fn retry_after(&mut self) -> (HeaderName, Bytes) {
+        let chance = self.core.names.below(u32::MAX);
+        (Field::RetryAfter.into(), Bytes::from(self.core.admission.retry_after(chance).to_string()))
     }
 
     /// Calls that are not over.
@@ -301,7 +323,8 @@ impl Endpoint {
     /// What went by.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        self.core.stats
+        let (sources, sources_blocked) = self.core.admission.counts();
+        EndpointStats { sources, sources_blocked, ..self.core.stats }
     }
 
     // --- Requests ---
@@ -310,12 +333,15 @@ impl Endpoint {
         let (Some(method), Ok(via)) = (message.method().cloned(), message.top_via()) else { return };
         let invite_key = server_key(&message, &via, &Method::Invite);
         if method == Method::Ack {
-            return self.ack_came(now, &message, invite_key.as_deref());
+            return self.ack_came(now, &message, flow.remote.ip(), invite_key.as_deref());
         }
         let key = if method == Method::Invite { invite_key.clone() } else { server_key(&message, &via, &method) };
         let Some(key) = key else { return };
         if let Some(transaction) = self.core.servers.find(&key) {
-            return self.core.request_repeated(transaction);
+            if self.may_answer(now, &flow, &Method::Options) {
+                self.core.request_repeated(transaction);
+            }
+            return;
         }
         // Where responses go (RFC 3261 §18.2.2, RFC 3581): to the source where rport asks for it, else to the source's
         // address at the port of sent-by; over a stream by the same connection. maddr is ignored: it would let
@@ -346,8 +372,7 @@ impl Endpoint {
                 tag,
             );
         }
-        if !self.core.admission.source(now, flow.remote.ip()) {
-            self.core.stats.dropped_source += 1;
+        if !self.takes_on(now, &message, &method, &flow) {
             return;
         }
         if let Err(rejection) = wire::screen(&message, &SUPPORT) {
@@ -365,7 +390,7 @@ impl Endpoint {
                 );
             }
             Method::Options if self.core.admission.draining() => {
-                let reply = self.unavailable();
+                let reply = self.unavailable(&message);
                 self.reply_stateless(&message, reply, back);
             }
             Method::Options => self.reply_stateless(&message, session::capabilities(), back),
@@ -375,21 +400,57 @@ impl Endpoint {
         }
     }
 
-    fn ack_came(&mut self, now: Instant, ack: &Message, invite_key: Option<&[u8]>) {
+    /// Whether a request that belongs to nothing is looked at, or dropped without a word.
+    fn takes_on(&mut self, now: Instant, message: &Message, method: &Method, flow: &Flow) -> bool {
+        let agent = message.headers.text(Field::UserAgent);
+        let name = message.from().map(|from| from.display_text()).ok();
+        let names = [agent.as_deref(), name.as_deref()].into_iter().flatten();
+        let Err(silence) = self.core.admission.request(now, flow.remote.ip(), method, names) else {
+            return self.may_answer(now, flow, method);
+        };
+        let stats = &mut self.core.stats;
+        *match silence {
+            Silence::Blocked => &mut stats.dropped_blocked,
+            Silence::Scanner => &mut stats.dropped_scanner,
+            Silence::Stranger => &mut stats.dropped_stranger,
+            Silence::Source => &mut stats.dropped_source,
+        } += 1;
+        false
+    }
+
+    /// Whether a message may be answered that proves nothing about its source; `method` says how much is sent.
+    fn may_answer(&mut self, now: Instant, flow: &Flow, method: &Method) -> bool {
+        let may = flow.transport.reliable() || self.core.admission.answer(now, flow.remote.ip(), method);
+        if !may {
+            self.core.stats.dropped_answers += 1;
+        }
+        may
+    }
+
+    fn ack_came(&mut self, now: Instant, ack: &Message, source: IpAddr, invite_key: Option<&[u8]>) {
         if let Some(transaction) = invite_key.and_then(|key| self.core.servers.find(key))
             && !self.core.request_acknowledged(now, transaction)
         {
             return;
         }
         match self.leg_of(ack) {
-            Some(leg) => self.with(leg, |leg, core| leg.acknowledged(core, now, ack)).unwrap_or_default(),
+            Some(leg) => {
+                self.core.admission.reached(now, source);
+                if self.legs.get(&leg).is_some_and(|leg| leg.accepted.is_some()) {
+                    self.core.admission.good_call(now, source);
+                }
+                self.with(leg, |leg, core| leg.acknowledged(core, now, ack)).unwrap_or_default();
+            }
             None => self.core.stats.strays += 1,
         }
     }
 
     fn cancel_came(&mut self, now: Instant, cancel: &Message, request: Request<'_>, invite: Option<TransactionId>) {
         let Some(invite) = invite.filter(|invite| self.core.servers.get(*invite).is_some()) else {
-            return self.reply_stateless(cancel, Reply::new(481), request.flow);
+            if self.may_answer(now, &request.flow, &Method::Cancel) {
+                self.reply_stateless(cancel, Reply::new(481), request.flow);
+            }
+            return;
         };
         // The same tag as in the responses to the INVITE (RFC 3261 §9.2, and 8.2.6.2).
         let (leg, tag) = self.core.servers.get(invite).map(|s| (s.leg, s.to_tag())).unwrap_or_default();
@@ -404,8 +465,12 @@ impl Endpoint {
 
     fn in_dialog(&mut self, now: Instant, message: &Message, request: Request<'_>, flow: Flow, tag: String) {
         let Some(leg) = self.leg_of(message) else {
-            return self.reply_stateless(message, Reply::new(481), request.flow);
+            if self.may_answer(now, &flow, &request.method) {
+                self.reply_stateless(message, Reply::new(481), request.flow);
+            }
+            return;
         };
+        self.core.admission.reached(now, flow.remote.ip());
         // Each request below costs memory for 32 s, so a peer in a call has its limit, too.
         if self.legs.get_mut(&leg).is_some_and(|leg| !leg.pace.take(now, REQUESTS_PER_LEG)) {
             self.core.stats.dropped_dialog += 1;
@@ -433,7 +498,7 @@ impl Endpoint {
                 Refusal::Rate => &mut self.core.stats.shed_rate,
             };
             *counter += 1;
-            let reply = self.unavailable();
+            let reply = self.unavailable(invite);
             return self.reply_stateless(invite, reply, request.flow);
         }
         let offer = match invite.sdp() {
@@ -466,9 +531,11 @@ impl Endpoint {
         self.core.outputs.push_back(Output::Incoming { leg: id, invite });
     }
 
-    fn unavailable(&self) -> Reply {
-        let seconds = self.core.admission.limits().retry_after_s.to_string();
-        Reply::new(503).header(Field::RetryAfter, seconds)
+    /// 503 with a time to come again, the same for each repetition of one request.
+    fn unavailable(&self, request: &Message) -> Reply {
+        let tag = self.stateless_tag(&request.headers);
+        let chance = tag.get(..8).and_then(|part| u32::from_str_radix(part, 16).ok()).unwrap_or_default();
+        Reply::new(503).header(Field::RetryAfter, self.core.admission.retry_after(chance).to_string())
     }
 
     /// Answers without remembering: the same request gets the same answer, tag included (RFC 3261 §8.2.7).
