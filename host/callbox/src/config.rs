@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http: Http,
     pub(crate) sip: Sip,
+    pub(crate) tls: Tls,
     pub(crate) media: Media,
     pub(crate) store: Store,
     pub(crate) speech: Speech,
@@ -53,14 +54,95 @@ pub(crate) struct Sip {
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP addresses to listen on.
     pub(crate) tcp: Vec<SocketAddr>,
-    /// The address others reach us at, where it differs from the bound one.
-    pub(crate) advertise: Option<IpAddr>,
+    /// TLS addresses to listen on, usually port 5061; needs a certificate in `[tls]`.
+    pub(crate) tls: Vec<SocketAddr>,
+    /// Addresses to take SIP over WebSocket on (RFC 7118).
+    pub(crate) ws: Vec<SocketAddr>,
+    /// Addresses to take SIP over secure WebSocket on; needs a certificate in `[tls]`.
+    pub(crate) wss: Vec<SocketAddr>,
+    /// Web pages that may open WebSockets, by their origin (`https://phone.example`); empty for all.
+    pub(crate) ws_origins: Vec<String>,
+    /// The address or name others reach us at, where it differs from the bound one.
+    pub(crate) advertise: Option<String>,
+    /// The same for single listeners, where they differ from each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) public: Vec<Public>,
+    /// Name servers (`address:port`); empty for those of the system.
+    pub(crate) dns: Vec<SocketAddr>,
+    /// Whether provisional responses are acknowledged (PRACK): `off`, `supported`, `required`.
+    pub(crate) reliable: Reliable,
+    /// Seconds after which a call that nobody refreshes is over (RFC 4028); 0 asks for no such timer.
+    pub(crate) session_expires_s: u32,
+    /// The shortest such timer that is accepted, at least 90.
+    pub(crate) min_se_s: u32,
     /// Keep the SIP messages of each call with its record, without their secrets.
     pub(crate) keep_messages: bool,
     /// New calls a second before 503.
     pub(crate) invites_per_second: u32,
     /// New requests a second from one address; what is above is dropped. 0 for no limit.
     pub(crate) requests_per_second_per_source: u32,
+}
+
+/// How one SIP listener is reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Public {
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
+    pub(crate) transport: String,
+    /// The listener's address, as given above.
+    pub(crate) listener: SocketAddr,
+    /// The address or name that peers are told.
+    pub(crate) host: String,
+    /// The port that they are told, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u16>,
+}
+
+/// Whether provisional responses are acknowledged (RFC 3262).
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reliable {
+    /// Never.
+    Off,
+    /// Where the far end knows how.
+    #[default]
+    Supported,
+    /// Always.
+    Required,
+}
+
+/// Who we are in TLS, and whom we believe. Certificates are read again on SIGHUP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    /// Our certificate chain, PEM.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub(crate) key: Option<PathBuf>,
+    /// Without a certificate: make one that nobody has signed, in the data directory. To try things; a trunk will
+    /// not believe it.
+    pub(crate) self_signed: bool,
+    /// Whether those who connect show a certificate: `ignored`, `requested`, `required`.
+    pub(crate) client_certificates: ClientCertificates,
+    /// The authorities that those certificates have to be from, PEM.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Authorities believed when we connect, besides those of the system, PEM.
+    pub(crate) extra_roots: Vec<PathBuf>,
+    /// Whether the authorities of the system are believed when we connect.
+    pub(crate) platform_roots: bool,
+}
+
+/// Whether those who connect show a certificate.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientCertificates {
+    /// They are not asked.
+    #[default]
+    Ignored,
+    /// One that is shown has to be good.
+    Requested,
+    /// Without one there is no connection.
+    Required,
 }
 
 /// Audio.
@@ -190,6 +272,7 @@ impl Default for Config {
             data_dir: "callbox-data".into(),
             http: Http::default(),
             sip: Sip::default(),
+            tls: Tls::default(),
             media: Media::default(),
             store: Store::default(),
             speech: Speech::default(),
@@ -214,10 +297,33 @@ impl Default for Sip {
         Self {
             udp: vec![any],
             tcp: vec![any],
+            tls: Vec::new(),
+            ws: Vec::new(),
+            wss: Vec::new(),
+            ws_origins: Vec::new(),
             advertise: None,
+            public: Vec::new(),
+            dns: Vec::new(),
+            reliable: Reliable::default(),
+            session_expires_s: 1_800,
+            min_se_s: 90,
             keep_messages: true,
             invites_per_second: 400,
             requests_per_second_per_source: 5_000,
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            self_signed: false,
+            client_certificates: ClientCertificates::default(),
+            client_ca: None,
+            extra_roots: Vec::new(),
+            platform_roots: true,
         }
     }
 }
@@ -298,9 +404,11 @@ impl Config {
                 self.media.last_port
             ));
         }
-        if self.sip.udp.is_empty() && self.sip.tcp.is_empty() {
+        let sip = &self.sip;
+        if [&sip.udp, &sip.tcp, &sip.tls, &sip.ws, &sip.wss].iter().all(|addresses| addresses.is_empty()) {
             return Err(miette!(help = "for example sip.udp = [\"0.0.0.0:5060\"]", "no SIP address to listen on"));
         }
+        self.tls.check(!sip.tls.is_empty() || !sip.wss.is_empty())?;
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
         }
@@ -320,12 +428,37 @@ impl Config {
     }
 }
 
+impl Tls {
+    fn check(&self, listening: bool) -> miette::Result<()> {
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err(miette!(help = "give both as PEM files", "tls.certificate and tls.key go together"));
+        }
+        if listening && self.certificate.is_none() && !self.self_signed {
+            return Err(miette!(
+                help = "give tls.certificate and tls.key; or, to try things, tls.self_signed = true",
+                "sip.tls and sip.wss need a certificate"
+            ));
+        }
+        if self.client_ca.is_none() && !matches!(self.client_certificates, ClientCertificates::Ignored) {
+            return Err(miette!(
+                help = "tls.client_ca is a PEM file with the authorities that sign them",
+                "tls.client_certificates needs tls.client_ca"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Variables of other commands, which are no part of the host's configuration.
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 13] = [
     "data_dir",
+    "sip.advertise",
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
     "http.public_url",
     "store.url",
     "speech.espeak",

@@ -2,7 +2,8 @@
 //! cannot.
 
 use crate::config::Config;
-use crate::serve::{ServeArgs, speech, writable};
+use crate::rooms::speech;
+use crate::serve::{ServeArgs, writable};
 use callbox_speech::Speech;
 use miette::IntoDiagnostic;
 use std::fmt::Display;
@@ -84,14 +85,17 @@ fn sip_ports(config: &Config) -> Verdict {
             return taken(address, error);
         }
     }
-    for address in &config.sip.tcp {
-        if let Err(error) = TcpListener::bind(address) {
-            return taken(address, error);
+    let sip = &config.sip;
+    let mut all: Vec<String> = sip.udp.iter().map(|address| format!("udp {address}")).collect();
+    for (name, addresses) in [("tcp", &sip.tcp), ("tls", &sip.tls), ("ws", &sip.ws), ("wss", &sip.wss)] {
+        for address in addresses {
+            if let Err(error) = TcpListener::bind(address) {
+                return taken(address, error);
+            }
+            all.push(format!("{name} {address}"));
         }
     }
-    let all =
-        config.sip.udp.iter().map(|a| format!("udp {a}")).chain(config.sip.tcp.iter().map(|a| format!("tcp {a}")));
-    Verdict::Good(all.collect::<Vec<_>>().join(", "))
+    Verdict::Good(all.join(", "))
 }
 
 fn rtp_ports(config: &Config) -> Verdict {

@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod ladder;
 mod logging;
+mod rooms;
 mod serve;
 mod server;
 

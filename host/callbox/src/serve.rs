@@ -2,14 +2,14 @@
 //! down in order.
 
 use crate::config::Config;
+use crate::rooms;
 use callbox_api::ApiConfig;
-use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms};
+use callbox_call::{Platform, Rooms};
 use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
-use callbox_dialogue::setup::Limits;
-use callbox_media::{MediaConfig, MediaPlane};
-use callbox_script::{ScriptConfig, ScriptHost, ScriptLimits};
-use callbox_sip::{Credentials, SipConfig, SipStack, SipStats};
-use callbox_speech::{EspeakConfig, Speech, SpeechConfig};
+use callbox_media::MediaPlane;
+use callbox_script::ScriptHost;
+use callbox_sip::{SipStack, SipStats};
+use callbox_speech::Speech;
 use callbox_store::Store;
 use clap::Args;
 use miette::{Context, IntoDiagnostic, miette};
@@ -50,6 +50,10 @@ pub(crate) struct Flags {
     /// Address and port of SIP, for UDP and TCP; RTP is received on the same address [default: 0.0.0.0:5060]
     #[arg(long)]
     sip: Option<SocketAddr>,
+    /// Address and port of SIP over TLS [default: none]. Without a certificate in the configuration one is made that
+    /// nobody signed
+    #[arg(long)]
+    sip_tls: Option<SocketAddr>,
     /// The address others reach us at, for SIP and RTP
     #[arg(long)]
     advertise: Option<IpAddr>,
@@ -81,6 +85,10 @@ impl Serialize for Flags {
             set(["sip", "udp"], json!([sip]));
             set(["sip", "tcp"], json!([sip]));
             set(["media", "bind"], json!(sip.ip()));
+        }
+        if let Some(tls) = self.sip_tls {
+            set(["sip", "tls"], json!([tls]));
+            set(["tls", "self_signed"], json!(true));
         }
         if let Some(address) = self.advertise {
             set(["sip", "advertise"], json!(address));
@@ -168,14 +176,14 @@ impl Host {
             let secret = key.secret.expose();
             announce(&json!({"event": "first_key", "key": secret}), &format!("First API key, shown once: {secret}"));
         }
-        let speech = Speech::new(speech(config)).into_diagnostic()?;
+        let speech = Speech::new(rooms::speech(config)).into_diagnostic()?;
         match speech.check().await {
             Ok(version) => tracing::info!(version, "the voice works"),
             Err(error) => tracing::error!(%error, "the voice does not work: prompts will fail until it does"),
         }
-        let scripts = ScriptHost::start(scripts(config)?).into_diagnostic()?;
-        let media = MediaPlane::start(media(config)).into_diagnostic()?;
-        let (sip, incoming) = SipStack::start(sip(config)).await.into_diagnostic()?;
+        let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
+        let media = MediaPlane::start(rooms::media(config)).into_diagnostic()?;
+        let (sip, incoming) = SipStack::start(rooms::sip(config)?).await.into_diagnostic()?;
         let egress =
             Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
                 .into_diagnostic()?;
@@ -195,12 +203,12 @@ impl Host {
             egress: egress.clone(),
         };
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let platform = Platform::new(rooms, policy(config, recordings, public_url).await?);
+        let platform = Platform::new(rooms, rooms::policy(config, recordings, public_url, HOST).await?);
         let outbox = OutboxWorker::start(store.clone(), egress, HOST);
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(
             platform.clone(),
-            ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: upload(config) },
+            ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: rooms::upload(config) },
         );
         let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
         let answering = platform.clone();
@@ -265,122 +273,6 @@ fn left(platform: &Platform) {
 
 /// The name of a host that runs alone on its database.
 const HOST: &str = "host";
-
-pub(crate) fn speech(config: &Config) -> SpeechConfig {
-    let mut speech = SpeechConfig {
-        espeak: EspeakConfig { program: config.speech.espeak.clone(), ..EspeakConfig::default() },
-        ..SpeechConfig::default()
-    };
-    speech.cache.memory_bytes = config.speech.cache_mb << 20;
-    speech.cache.directory.clone_from(&config.speech.cache_dir);
-    speech
-}
-
-fn scripts(config: &Config) -> miette::Result<ScriptConfig> {
-    let compiler = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
-    let mut scripts = ScriptConfig::new(config.data_dir.join("script-cache"), compiler);
-    // A call that ends keeps its instance for its grace time.
-    scripts.max_instances = config.calls.max.saturating_add(config.calls.max / 4).saturating_add(16);
-    scripts.limits = ScriptLimits {
-        cpu_per_turn_ms: config.script.cpu_per_turn_ms,
-        cpu_per_call_ms: config.script.cpu_per_call_ms,
-        memory: u64::from(config.script.memory_mb) << 20,
-        ..scripts.limits
-    };
-    scripts.shape.size = upload(config);
-    scripts.playable = playable;
-    Ok(scripts)
-}
-
-/// Whether an asset can be played.
-pub(crate) fn playable(file: &[u8]) -> Result<(), String> {
-    callbox_media::wav::read_samples(file).map(drop).map_err(|error| error.to_string())
-}
-
-fn upload(config: &Config) -> u64 {
-    u64::from(config.script.upload_mb) << 20
-}
-
-fn media(config: &Config) -> MediaConfig {
-    let media = &config.media;
-    MediaConfig {
-        bind: media.bind,
-        advertise: media.advertise.unwrap_or(media.bind),
-        ports: media.first_port..=media.last_port,
-        workers: match media.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        },
-        media_timeout: Duration::from_millis(media.timeout_ms),
-        max_sessions: 2 * config.calls.max as usize,
-        ..MediaConfig::default()
-    }
-}
-
-fn sip(config: &Config) -> SipConfig {
-    let mut sip = SipConfig {
-        udp: config.sip.udp.clone(),
-        tcp: config.sip.tcp.clone(),
-        advertise: config.sip.advertise.map(|address| address.to_string()),
-        ..SipConfig::default()
-    };
-    sip.limits.max_calls = config.calls.max as usize;
-    sip.limits.invites_per_second = config.sip.invites_per_second;
-    sip.limits.requests_per_source = config.sip.requests_per_second_per_source;
-    sip
-}
-
-async fn policy(config: &Config, recordings: PathBuf, public_url: String) -> miette::Result<CallPolicy> {
-    let outbound = &config.outbound;
-    let proxy = match &outbound.proxy {
-        Some(proxy) => Some(resolve(proxy, config).await?),
-        None => None,
-    };
-    let domain =
-        outbound.proxy.as_deref().map(|proxy| proxy.rsplit_once(':').map_or(proxy, |(host, _)| host).to_owned());
-    let credentials = match (&outbound.username, &outbound.password) {
-        (Some(username), Some(password)) => {
-            Some(Credentials { username: username.clone(), password: password.0.clone() })
-        }
-        (None, None) => None,
-        _ => return Err(miette!("outbound.username and outbound.password go together")),
-    };
-    Ok(CallPolicy {
-        host: HOST.into(),
-        limits: Limits {
-            grace: config.calls.grace_ms,
-            max_duration: config.calls.max_duration_ms,
-            ..Limits::default()
-        },
-        max_calls: config.calls.max as usize,
-        recordings,
-        public_url,
-        keep_signalling: config.sip.keep_messages,
-        outbound: OutboundPolicy { proxy, domain, credentials, allowed_hosts: outbound.allowed_hosts.clone() },
-    })
-}
-
-/// The address of a SIP server, of a family that we have a listener for.
-async fn resolve(proxy: &str, config: &Config) -> miette::Result<SocketAddr> {
-    let with_port = if proxy.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-        proxy.to_owned()
-    } else {
-        format!("{proxy}:5060")
-    };
-    let mut found = tokio::net::lookup_host(&with_port)
-        .await
-        .into_diagnostic()
-        .wrap_err_with(|| format!("outbound.proxy {proxy} cannot be resolved"))?;
-    let reachable = |address: &SocketAddr| {
-        config.sip.udp.iter().chain(&config.sip.tcp).any(|listener| listener.is_ipv4() == address.is_ipv4())
-    };
-    found.find(reachable).ok_or_else(|| {
-        miette!(
-            help = "add an address of its family to sip.udp or sip.tcp",
-            "outbound.proxy {proxy} has no address that can be reached from those in sip.udp and sip.tcp"
-        )
-    })
-}
 
 /// Says something to whoever started the host: text on a terminal, JSON lines elsewhere.
 fn announce(event: &Value, text: &str) {

@@ -1,7 +1,7 @@
 //! `callbox script check`: the server's admission, without the server.
 
 use super::data;
-use crate::serve::playable;
+use crate::rooms::playable;
 use callbox_script::{Admission, ScriptConfig, ScriptHost, ScriptLimits, Verdict};
 use miette::{Context, IntoDiagnostic, miette};
 use std::path::{Path, PathBuf};
