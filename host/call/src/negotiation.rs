@@ -3,7 +3,7 @@
 use crate::policy::LegPolicy;
 use callbox_media::{MediaCommand, MediaPlan, Session};
 use callbox_sip::Dialog;
-use callbox_sip::sdp::{self, LocalMedia, Negotiated, SdpError, SessionIds};
+use callbox_sip::sdp::{self, Codec, LocalMedia, Negotiated, SdpError, SessionIds};
 use std::net::IpAddr;
 
 /// The status of a re-INVITE that cannot be accepted (RFC 3261 §14.2).
@@ -67,9 +67,8 @@ impl Negotiation {
         if local.addr.is_unspecified() {
             local.addr = terms.address.unwrap_or(local.addr);
         }
-        if !terms.policy.codecs.is_empty() {
-            local.codecs.clone_from(&terms.policy.codecs);
-        }
+        let wanted = &terms.policy.codecs;
+        local.codecs = if wanted.is_empty() { Codec::G711.to_vec() } else { wanted.clone() };
         // Unique for our address (RFC 8866 §5.2): no two sessions have the same port in one millisecond.
         let ids = SessionIds { id: terms.created << 16 | u64::from(local.rtp_port), version: 1 };
         Self { sdp: sdp::Session::new(ids), local, signalling_ip, answer: None, fault: None }
@@ -154,7 +153,14 @@ impl Negotiation {
 
     fn plan(&self, agreed: &Negotiated) -> MediaPlan {
         MediaPlan {
+            formats: agreed.formats.clone(),
             dtmf: agreed.dtmf,
+            events: agreed.events.clone(),
+            comfort_noise: agreed.comfort_noise,
+            dtx: agreed.dtx,
+            fec: agreed.fec,
+            detect_tones: agreed.dtmf.is_none(),
+            security: agreed.security.clone(),
             remote_rtcp: agreed.remote_rtcp,
             signalling_ip: self.signalling_ip.unwrap_or_else(|| agreed.remote.ip()),
             send: agreed.direction.sends(),

@@ -6,7 +6,9 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::digest::{Challenge, Client, Credentials, DigestParams, Server};
-use crate::sdp::{self, Direction, LocalMedia, Session, SessionIds};
+use crate::sdp::{
+    Direction, Encryption, Fingerprint, Keying, LocalMedia, Need, Secrets, Security, Session, SessionIds,
+};
 use crate::wire::{self, Field, Frame, Framer, MAX_MESSAGE, Message, Method, NameAddr, Support, Uri, Via};
 
 /// A datagram: it reads or is refused; what reads is readable in its core, prints, and reads again as the same.
@@ -113,23 +115,38 @@ fn frames(stream: &[u8], chunk: usize) -> (Vec<Frame>, bool) {
     (found, false)
 }
 
-/// Two descriptions with a byte 255 between them, as the offers and answers of one session.
+/// Two descriptions with a byte 255 between them, as the offers and answers of one session: of one that speaks
+/// everything, and of one that wants nothing but SRTP.
 pub fn sdp(data: &[u8]) {
     let mut halves = data.splitn(2, |&b| b == 255);
     let (first, second) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
-    let local = LocalMedia::new(([192, 0, 2, 9], 20000).into());
-    let mut session = Session::new(SessionIds { id: 1, version: 1 });
+    let open = LocalMedia {
+        other: Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9].into()),
+        fingerprint: Some(Fingerprint::of(b"a certificate")),
+        ..LocalMedia::new(([192, 0, 2, 9], 20000).into())
+    };
+    let strict = LocalMedia { encryption: Encryption::required(Keying::Any), ..open.clone() };
+    for local in [open, strict] {
+        sdp_of(&local, first, second);
+    }
+}
+
+fn sdp_of(local: &LocalMedia, first: &[u8], second: &[u8]) {
+    let mut session = Session::new(SessionIds { id: 1, version: 1 }).with_secrets(Secrets::new([7; 32]));
     for offer in [first, second, first] {
         let before = session.negotiated().cloned();
-        match session.answer(&local, offer) {
+        match session.answer(local, offer) {
             Ok((text, negotiated)) => {
                 assert_eq!(session.negotiated(), Some(&negotiated));
                 assert!((10..=60).contains(&negotiated.ptime_ms) && negotiated.payload_type < 128);
+                assert!(local.encryption.need != Need::Required || negotiated.security != Security::None);
                 // Our answer reads, and its audio is what was agreed.
-                let far = LocalMedia { addr: local.addr, ..local.clone() };
-                match sdp::accept(&far, &text, &text) {
-                    Ok(read) => {
-                        assert_eq!((read.codec, read.payload_type), (negotiated.codec, negotiated.payload_type))
+                let far = LocalMedia { encryption: Encryption::default(), ..local.clone() };
+                let far_session = Session::new(SessionIds { id: 2, version: 1 }).with_secrets(Secrets::new([8; 32]));
+                match far_session.clone().answer(&far, &text) {
+                    Ok((_, read)) => {
+                        assert_eq!((read.codec, read.payload_type), (negotiated.codec, negotiated.payload_type));
+                        assert_eq!(read.security == Security::None, negotiated.security == Security::None);
                     }
                     Err(error) => panic!("{error}: {}", String::from_utf8_lossy(&text)),
                 }
@@ -141,10 +158,19 @@ pub fn sdp(data: &[u8]) {
             }
         }
     }
-    session.offer(&local.with_direction(Direction::SendOnly));
-    let local = LocalMedia::new(([192, 0, 2, 9], 20000).into());
-    let _ = session.accept(&local, second);
+    let agreed = session.negotiated().map(|agreed| agreed.security.clone());
+    let local = local.clone().with_direction(Direction::SendOnly);
+    session.offer(&local);
+    if session.accept(&local, second).is_ok() {
+        // What was agreed on does not lose its protection by an answer.
+        let now = session.negotiated().map(|agreed| agreed.security.clone());
+        assert!(agreed.is_none_or(|agreed| agreed == Security::None) || now != Some(Security::None));
+    }
     assert!(!session.has_pending_offer());
+    let mut caller = Session::new(SessionIds { id: 1, version: 1 }).with_secrets(Secrets::new([7; 32]));
+    caller.offer(&local);
+    let previewed = caller.preview(&local, first);
+    assert_eq!(caller.accept(&local, first), previewed);
 }
 
 /// The value of a challenge or of credentials.

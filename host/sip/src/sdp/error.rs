@@ -13,13 +13,19 @@ pub enum SdpError {
     /// No audio line, or only ones that are switched off.
     #[error("no audio offered")]
     NoAudio,
-    /// Audio over nothing but transports that are not served, SRTP among them.
-    #[error("no audio over RTP/AVP, only {0}")]
+    /// Audio over nothing but transports that are not served, or that this far end may not use.
+    #[error("audio over {0} is not served here")]
     Transport(String),
-    /// Audio, but neither PCMU nor PCMA at 8 kHz.
-    #[error("no codec in common: PCMU or PCMA at 8000 Hz needed")]
+    /// SRTP, but no key or fingerprint that can be used.
+    #[error("audio over {0} without keys that can be used: SDES of a common suite or a DTLS fingerprint needed")]
+    Keys(String),
+    /// Plain RTP where encryption is required.
+    #[error("audio is not encrypted, which is required here")]
+    Unprotected,
+    /// Audio, but in no codec that is spoken here.
+    #[error("no codec in common")]
     NoCodec,
-    /// No address, a host name, or one of the other family than ours.
+    /// No address, a host name, or one of a family that we have no address of.
     #[error("media address cannot be used: {0}")]
     Address(String),
     /// The answer does not have the media lines of the offer.
@@ -46,7 +52,7 @@ impl SdpError {
     pub fn warning(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address(_) => "301 callbox \"Incompatible network address formats\"",
-            Self::Transport(_) => "302 callbox \"Incompatible transport protocol\"",
+            Self::Transport(_) | Self::Keys(_) | Self::Unprotected => "302 callbox \"Incompatible transport protocol\"",
             Self::NoAudio | Self::TooManyMedia => "304 callbox \"Media type not available\"",
             Self::NoCodec => "305 callbox \"Incompatible media format\"",
             Self::Syntax(_) | Self::Shape | Self::Refused | Self::NoOffer => return None,

@@ -2,14 +2,49 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use callbox_media::Codec;
+use callbox_media::{Codec, Fingerprint};
 
-use super::{Direction, MAX_MEDIA, SdpError};
+use super::payload::Payload;
+use super::protection::{Crypto, Setup};
+use super::{Direction, LocalMedia, MAX_MEDIA, SdpError};
+
+/// Keys that are looked at in one line; a telephone offers up to eight.
+const MAX_CRYPTO: usize = 16;
 
 /// A description from the network.
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     pub(super) lines: Vec<Line>,
+}
+
+/// What a transport protocol means for a call. Feedback (`AVPF`) is not told apart: nobody has to send any
+/// (RFC 4585 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// `RTP/AVP(F)`: plain, unless there are keys beside it (RFC 8643).
+    Plain,
+    /// `RTP/SAVP(F)`: protected, with keys of whatever origin.
+    Secure,
+    /// `UDP/TLS/RTP/SAVP(F)`: protected, with the keys of a handshake.
+    Tls,
+}
+
+impl Profile {
+    pub(super) fn read(proto: &str) -> Option<Self> {
+        Some(match proto.to_ascii_uppercase().as_str() {
+            "RTP/AVP" | "RTP/AVPF" => Self::Plain,
+            "RTP/SAVP" | "RTP/SAVPF" => Self::Secure,
+            "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => Self::Tls,
+            _ => return None,
+        })
+    }
+}
+
+/// What a far end likes to be sent in Opus (RFC 7587 §6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OpusWishes {
+    pub(super) fec: bool,
+    pub(super) dtx: bool,
 }
 
 /// One `m=` line with what belongs to it.
@@ -18,17 +53,22 @@ pub(super) struct Line {
     pub(super) media: String,
     pub(super) port: u16,
     pub(super) proto: String,
+    pub(super) profile: Option<Profile>,
     pub(super) formats: String,
     pub(super) direction: Direction,
     address: Result<IpAddr, String>,
     rtcp: Option<(u16, Option<IpAddr>)>,
     pub(super) rtcp_mux: bool,
     ptime: Option<u32>,
+    minptime: Option<u32>,
     maxptime: Option<u32>,
-    /// Codecs in the order of the line, with the payload type the far end gave them.
-    pub(super) codecs: Vec<(Codec, u8)>,
-    /// The payload type of telephone-event at 8 kHz.
-    pub(super) dtmf: Option<u8>,
+    /// What the numbers of the line stand for, in its order, none twice.
+    pub(super) payloads: Vec<(u8, Payload)>,
+    opus: Vec<(u8, OpusWishes)>,
+    /// Keys that can be used, in their order.
+    pub(super) crypto: Vec<Crypto>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) setup: Option<Setup>,
 }
 
 impl Line {
@@ -36,21 +76,37 @@ impl Line {
         self.media.eq_ignore_ascii_case("audio")
     }
 
-    /// Plain RTP. AVPF is AVP with feedback that nobody has to send (RFC 4585 §4.1).
-    pub(super) fn is_plain_rtp(&self) -> bool {
-        self.proto.eq_ignore_ascii_case("RTP/AVP") || self.proto.eq_ignore_ascii_case("RTP/AVPF")
+    /// Codecs in the order of the line, with the payload type the far end gave them.
+    pub(super) fn codecs(&self) -> impl Iterator<Item = (Codec, u8)> {
+        self.payloads.iter().filter_map(|&(number, payload)| match payload {
+            Payload::Audio(codec) => Some((codec, number)),
+            _ => None,
+        })
     }
 
-    /// Where the far end wants audio: unspecified when it wants none (RFC 2543 hold).
-    pub(super) fn rtp(&self, local: IpAddr) -> Result<SocketAddr, SdpError> {
-        let ip = self.address.clone().map_err(SdpError::Address)?;
-        if ip.is_ipv4() != local.is_ipv4() && !ip.is_unspecified() {
-            return Err(SdpError::Address(format!("{ip} cannot be reached from {local}")));
-        }
+    /// The first number of that payload.
+    pub(super) fn number_of(&self, payload: Payload) -> Option<u8> {
+        self.payloads.iter().find(|(_, other)| *other == payload).map(|(number, _)| *number)
+    }
+
+    pub(super) fn opus(&self, number: u8) -> OpusWishes {
+        self.opus.iter().rev().find(|(of, _)| *of == number).map(|(_, wishes)| *wishes).unwrap_or_default()
+    }
+
+    /// Where the far end wants audio, unspecified when it wants none (RFC 2543 hold); and our address for it.
+    pub(super) fn rtp(&self, local: &LocalMedia, current: IpAddr) -> Result<(SocketAddr, IpAddr), SdpError> {
+        // Names are not looked up; audio of the far end will come from where its signalling does, most likely.
+        let named = self.address.clone().or_else(|name| local.signalling.ok_or(name));
+        let ip = named.map_err(SdpError::Address)?.to_canonical();
         if ip.is_multicast() {
             return Err(SdpError::Address(format!("{ip} is a multicast address")));
         }
-        Ok(SocketAddr::new(ip, self.port))
+        let ours = match local.address_towards(ip) {
+            Some(_) | None if ip.is_unspecified() => current,
+            Some(ours) => ours,
+            None => return Err(SdpError::Address(format!("{ip} cannot be reached from {}", local.addr))),
+        };
+        Ok((SocketAddr::new(ip, self.port), ours))
     }
 
     /// Where it wants RTCP (RFC 3605, RFC 5761).
@@ -65,15 +121,21 @@ impl Line {
         }
     }
 
-    /// Whether the far end takes audio: its direction says so and it has named a place.
+    /// Whether the far end takes audio: its direction says so and it has not taken its address away.
     pub(super) fn takes_audio(&self) -> bool {
-        self.direction.receives() && self.address.as_ref().is_ok_and(|ip| !ip.is_unspecified())
+        self.direction.receives() && !self.address.as_ref().is_ok_and(IpAddr::is_unspecified)
     }
 
-    /// Milliseconds of audio per packet that the far end asks for: 10 to 60 in steps of 10, 20 when it does not say.
-    pub(super) fn ptime(&self) -> u8 {
-        let wanted = self.ptime.unwrap_or(20).min(self.maxptime.unwrap_or(60)).clamp(10, 60);
-        u8::try_from(wanted / 10 * 10).unwrap_or(20)
+    /// Milliseconds of audio per packet that the far end asks for: 10 to 60 in steps of 10; ours when it does not say.
+    pub(super) fn ptime(&self, codec: Codec, ours: u8) -> u8 {
+        let wanted = self.ptime.unwrap_or(ours.into()).max(self.minptime.unwrap_or(10));
+        let wanted = wanted.min(self.maxptime.unwrap_or(60)).clamp(10, 60) / 10 * 10;
+        match (codec, u8::try_from(wanted).unwrap_or(20)) {
+            // Opus has no frames of these lengths (RFC 6716 §2.1.4).
+            (Codec::Opus, 30) => 20,
+            (Codec::Opus, 50) => 40,
+            (_, ms) => ms,
+        }
     }
 }
 
@@ -90,22 +152,34 @@ pub(super) fn read(bytes: &[u8]) -> Result<Remote, SdpError> {
     let origin = if matches!(origin, "0.0.0.0" | "::") { "(none given)" } else { origin };
     let session_address =
         session.connection.as_ref().map_or(origin, |connection| connection.connection_address.as_str());
-    let session_direction = direction(&session.attributes);
+    let common = Common {
+        direction: direction(&session.attributes),
+        fingerprint: fingerprint(&session.attributes),
+        setup: setup(&session.attributes),
+    };
     let lines = session.medias.iter().map(|media| {
         let address =
             media.connections.first().map_or(session_address, |connection| connection.connection_address.as_str());
-        line(media, address, session_direction)
+        line(media, address, &common)
     });
     Ok(Remote { lines: lines.collect() })
 }
 
-fn line(media: &sdp_types::Media, address: &str, session_direction: Option<Direction>) -> Line {
+/// What the session says for all lines that say nothing else.
+struct Common {
+    direction: Option<Direction>,
+    fingerprint: Option<Fingerprint>,
+    setup: Option<Setup>,
+}
+
+fn line(media: &sdp_types::Media, address: &str, common: &Common) -> Line {
     let mut line = Line {
         media: media.media.clone(),
         port: media.port,
         proto: media.proto.clone(),
+        profile: Profile::read(&media.proto),
         formats: media.fmt.clone(),
-        direction: direction(&media.attributes).or(session_direction).unwrap_or_default(),
+        direction: direction(&media.attributes).or(common.direction).unwrap_or_default(),
         // IPv4 multicast carries a TTL after a slash.
         address: address
             .split('/')
@@ -116,59 +190,87 @@ fn line(media: &sdp_types::Media, address: &str, session_direction: Option<Direc
         rtcp: None,
         rtcp_mux: false,
         ptime: None,
+        minptime: None,
         maxptime: None,
-        codecs: Vec::new(),
-        dtmf: None,
+        payloads: Vec::new(),
+        opus: Vec::new(),
+        crypto: Vec::new(),
+        fingerprint: fingerprint(&media.attributes).or(common.fingerprint),
+        setup: setup(&media.attributes).or(common.setup),
     };
     // One pass over the attributes, one over the formats: a description full of both stays cheap.
-    let mut names: [Option<Format>; 128] = [None; 128];
-    names[0] = Some(Format::Audio(Codec::Pcmu));
-    names[8] = Some(Format::Audio(Codec::Pcma));
+    let mut names: [Option<Payload>; 128] = [None; 128];
+    let mut wishes: [Option<OpusWishes>; 128] = [None; 128];
+    let mut keys = 0;
     for attribute in &media.attributes {
         let value = attribute.value.as_deref().unwrap_or_default().trim();
         match attribute.attribute.trim().to_ascii_lowercase().as_str() {
             "rtpmap" => {
-                if let Some((payload_type, format)) = rtpmap(value) {
-                    names[usize::from(payload_type)] = format;
+                if let Some((number, payload)) = Payload::read(value) {
+                    names[usize::from(number)] = Some(payload);
+                }
+            }
+            "fmtp" => {
+                if let Some((number, found)) = opus_wishes(value) {
+                    wishes[usize::from(number)] = Some(found);
                 }
             }
             "ptime" => line.ptime = leading_number(value).or(line.ptime),
+            "minptime" => line.minptime = leading_number(value).or(line.minptime),
             "maxptime" => line.maxptime = leading_number(value).or(line.maxptime),
             "rtcp" => line.rtcp = rtcp(value),
             "rtcp-mux" => line.rtcp_mux = true,
+            "crypto" if keys < MAX_CRYPTO => {
+                keys += 1;
+                line.crypto.extend(Crypto::read(value));
+            }
             _ => {}
         }
     }
+    let mut seen = [false; 128];
     for format in media.fmt.split_ascii_whitespace() {
-        let Some(payload_type) = format.parse::<u8>().ok().filter(|&number| number < 128) else { continue };
-        match names[usize::from(payload_type)].take() {
-            Some(Format::Audio(codec)) => line.codecs.push((codec, payload_type)),
-            Some(Format::Events) if line.dtmf.is_none() => line.dtmf = Some(payload_type),
-            _ => {}
+        let Some(number) = format.parse::<u8>().ok().filter(|&number| number < 128) else { continue };
+        let at = usize::from(number);
+        if std::mem::replace(&mut seen[at], true) {
+            continue;
+        }
+        let payload = names[at].or_else(|| Payload::statically(number)).unwrap_or(Payload::Other);
+        line.payloads.push((number, payload));
+        if payload == Payload::Audio(Codec::Opus) {
+            line.opus.extend(wishes[at].map(|wishes| (number, wishes)));
         }
     }
     line
 }
 
-#[derive(Clone, Copy)]
-enum Format {
-    Audio(Codec),
-    Events,
+/// `111 minptime=10;useinbandfec=1`
+fn opus_wishes(value: &str) -> Option<(u8, OpusWishes)> {
+    let (number, parameters) = value.split_once(char::is_whitespace)?;
+    let number = number.parse::<u8>().ok().filter(|&number| number < 128)?;
+    let mut wishes = OpusWishes::default();
+    for (name, value) in parameters.split(';').filter_map(|parameter| parameter.split_once('=')) {
+        let on = value.trim() == "1";
+        match name.trim().to_ascii_lowercase().as_str() {
+            "useinbandfec" => wishes.fec = on,
+            "usedtx" => wishes.dtx = on,
+            _ => {}
+        }
+    }
+    Some((number, wishes))
 }
 
-/// `0 PCMU/8000[/1]` → payload type and what it stands for here, if anything.
-fn rtpmap(value: &str) -> Option<(u8, Option<Format>)> {
-    let (number, encoding) = value.split_once(char::is_whitespace)?;
-    let payload_type = number.parse::<u8>().ok().filter(|&number| number < 128)?;
-    let mut words = encoding.trim().split('/').map(str::trim);
-    let (name, clock, channels) = (words.next()?, words.next(), words.next());
-    let telephone = matches!(clock, None | Some("8000")) && matches!(channels, None | Some("1" | ""));
-    let format = match name {
-        _ if !telephone => None,
-        name if name.eq_ignore_ascii_case("telephone-event") => Some(Format::Events),
-        name => Codec::G711.into_iter().find(|codec| name.eq_ignore_ascii_case(codec.name())).map(Format::Audio),
-    };
-    Some((payload_type, format))
+/// The first fingerprint that proves something; others of the same certificate may stand beside it (RFC 8122 §5.1).
+fn fingerprint(attributes: &[sdp_types::Attribute]) -> Option<Fingerprint> {
+    values(attributes, "fingerprint").take(MAX_CRYPTO).find_map(|value| value.parse().ok())
+}
+
+fn setup(attributes: &[sdp_types::Attribute]) -> Option<Setup> {
+    values(attributes, "setup").find_map(Setup::read)
+}
+
+fn values<'a>(attributes: &'a [sdp_types::Attribute], name: &'a str) -> impl Iterator<Item = &'a str> {
+    let named = move |attribute: &&sdp_types::Attribute| attribute.attribute.trim().eq_ignore_ascii_case(name);
+    attributes.iter().filter(named).filter_map(|attribute| attribute.value.as_deref()).map(str::trim)
 }
 
 /// `53020 [IN IP4 126.16.64.4]`
