@@ -6,7 +6,7 @@ use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::{
     Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes, signalling,
 };
-use crate::{tenant, versions, webhooks};
+use crate::{sip_accounts, tenant, trunks, versions, webhooks};
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -43,6 +43,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
     tags(
         (name = "scripts", description = "What talks: uploaded once, never changed, published and rolled back"),
         (name = "numbers", description = "What somebody dials, and what answers"),
+        (name = "trunks", description = "By whom calls come and go: carriers, PBXs, telephones"),
         (name = "calls", description = "Placed, watched, ended, read"),
         (name = "webhooks", description = "Where results go, and every delivery"),
         (name = "administration", description = "Keys, the tenant, who changed what"),
@@ -83,6 +84,10 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(bindings::read, bindings::replace))
         .routes(routes!(numbers::create, numbers::list))
         .routes(routes!(numbers::read, numbers::change, numbers::delete))
+        .routes(routes!(trunks::create, trunks::list))
+        .routes(routes!(trunks::read, trunks::change, trunks::delete))
+        .routes(routes!(sip_accounts::create, sip_accounts::list))
+        .routes(routes!(sip_accounts::read, sip_accounts::change, sip_accounts::delete))
         .routes(routes!(webhooks::create, webhooks::list))
         .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
         .routes(routes!(webhooks::rotate_secret))

@@ -13,6 +13,8 @@ use callbox_store::bindings::BindingsInput;
 use callbox_store::keys::NewKey;
 use callbox_store::numbers::NewNumber;
 use callbox_store::scripts::NewScript;
+use callbox_store::sip_accounts::NewSipAccount;
+use callbox_trunk::TrunkSettings;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -33,6 +35,8 @@ pub fn body(data: &[u8]) {
         reads::<CreateWebhook>(data),
         reads::<BindingsInput>(data),
         reads::<NewKey>(data),
+        reads::<NewSipAccount>(data),
+        trunk(data),
         reads::<Publish>(data),
         reads::<Replay>(data),
         reads::<RotateSecret>(data),
@@ -50,6 +54,17 @@ pub fn body(data: &[u8]) {
     if objects.contains(&true) || taken(patched) {
         assert!(data.trim_ascii_start().starts_with(b"{"), "took what is no object");
     }
+}
+
+/// A trunk that has no mistake is the same when it is read back.
+fn trunk(data: &[u8]) -> bool {
+    let Ok(trunk) = object::<TrunkSettings>(data) else { return false };
+    let mistakes = trunk.mistakes();
+    assert!(mistakes.iter().all(|mistake| mistake.pointer.starts_with('/')), "{mistakes:?}");
+    let shown = serde_json::to_vec(&trunk).unwrap_or_default();
+    let again = object::<TrunkSettings>(&shown).ok();
+    assert_eq!(again.map(|again| again.mistakes().len()), Some(mistakes.len()));
+    true
 }
 
 /// `Range` headers, for files of several sizes.

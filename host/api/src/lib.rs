@@ -6,8 +6,8 @@
 //!   line; who may do it; its body, and `Idempotency-Key`
 //! * `extract`, `problem` – how requests are read, and what is said when they cannot be served
 //! * `document` – the OpenAPI document, made of the handlers' descriptions
-//! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `webhooks`,
-//!   `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `health`
+//! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `trunks`, `sip_accounts`,
+//!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `health`
 //!
 //! What this room never does: hold a rule of the store or of a call, show a stored
 //! secret, let a key touch what is not its tenant's, or answer bad input with a 5xx.
@@ -34,7 +34,9 @@ mod scripts;
 mod server;
 mod shapes;
 mod signalling;
+mod sip_accounts;
 mod tenant;
+mod trunks;
 mod versions;
 mod webhooks;
 

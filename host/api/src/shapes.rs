@@ -111,6 +111,8 @@ pub(crate) struct CallRecord {
     number_id: Option<String>,
     /// `trk_…`
     trunk_id: Option<String>,
+    /// Where of the trunk: the source of the INVITE, or the address that took it last.
+    trunk_address: Option<String>,
     /// What talked.
     script: Option<ScriptUsed>,
     /// The outbound task it was an attempt of.

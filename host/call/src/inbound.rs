@@ -184,6 +184,8 @@ impl Platform {
             caller: party(&invite.from),
             callee: party(&invite.to),
             number_id: route.number_id.clone(),
+            trunk_id: None,
+            trunk_address: None,
             script: Some(script_used(route)),
             relation_id,
             external_id: None,

@@ -247,6 +247,8 @@ mod tests {
             caller: Party::default(),
             callee: Party::default(),
             number_id: None,
+            trunk_id: None,
+            trunk_address: None,
             script: None,
             relation_id: None,
             external_id: None,

@@ -28,6 +28,7 @@ mod platform;
 mod policy;
 mod prompts;
 mod signalling;
+mod trunks;
 
 pub use live::{LiveError, Snapshot};
 pub use negotiation::{Negotiation, Terms};
@@ -35,3 +36,4 @@ pub use outbound::OutboundPolicy;
 pub use place::{PlaceCall, PlaceError, Talker};
 pub use platform::{CallPolicy, Platform, Rooms};
 pub use policy::{DtmfManner, LegPolicy};
+pub use trunks::{InboundPolicy, TrunkPolicy};

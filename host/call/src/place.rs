@@ -168,6 +168,8 @@ fn outbound_start(id: &CallId, route: &Route, request: &PlaceCall, created_at: c
         caller: Party { number: route.address.as_deref().and_then(number), ..Party::default() },
         callee: Party { number: number(&request.to), ..Party::default() },
         number_id: route.number_id.clone(),
+        trunk_id: None,
+        trunk_address: None,
         script: Some(script_used(route)),
         relation_id: request.relation_id.clone(),
         external_id: request.external_id.clone(),

@@ -4,6 +4,7 @@
 use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
+use crate::trunks::TrunkPolicy;
 use bytes::Bytes;
 use callbox_delivery::Egress;
 use callbox_dialogue::CallId;
@@ -59,8 +60,10 @@ pub struct CallPolicy {
     pub recordings: PathBuf,
     /// The API's own address in documents, for example `https://calls.example.com`.
     pub public_url: String,
-    /// Calls we place.
+    /// Calls we place where no trunk is defined.
     pub outbound: OutboundPolicy,
+    /// Trunks and telephones.
+    pub trunks: TrunkPolicy,
     /// Whether the SIP messages of a call are kept with its record; without their secrets in any case.
     pub keep_signalling: bool,
 }
@@ -144,6 +147,12 @@ impl Platform {
         } else {
             None
         }
+    }
+
+    /// The realm in which telephones sign in.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.inner.policy.trunks.realm
     }
 
     /// The folder of recordings.

@@ -8,6 +8,7 @@
 //!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
 //! * Flags are those of `callbox serve --help`.
 
+use callbox_call::{InboundPolicy, TrunkPolicy};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Source};
 use miette::{Diagnostic, miette};
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) script: Script,
     pub(crate) egress: Egress,
     pub(crate) outbound: Outbound,
+    pub(crate) trunks: Trunks,
     pub(crate) calls: Calls,
     pub(crate) log: Log,
 }
@@ -224,6 +226,17 @@ pub(crate) struct Outbound {
     pub(crate) allowed_hosts: Vec<String>,
 }
 
+/// Trunks and telephones.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Trunks {
+    /// The realm in which telephones sign in. After a change each SIP account needs its password again.
+    pub(crate) realm: String,
+    /// `open`: any number can be called from anywhere. `known`: by trunks and by telephones that signed in; a stranger
+    /// gets 403.
+    pub(crate) inbound: InboundPolicy,
+}
+
 /// Limits of calls.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -279,6 +292,7 @@ impl Default for Config {
             script: Script::default(),
             egress: Egress::default(),
             outbound: Outbound::default(),
+            trunks: Trunks::default(),
             calls: Calls::default(),
             log: Log::default(),
         }
@@ -350,6 +364,13 @@ impl Default for Speech {
 impl Default for Script {
     fn default() -> Self {
         Self { cpu_per_turn_ms: 200, cpu_per_call_ms: 10_000, memory_mb: 64, upload_mb: 32 }
+    }
+}
+
+impl Default for Trunks {
+    fn default() -> Self {
+        let TrunkPolicy { realm, inbound } = TrunkPolicy::default();
+        Self { realm, inbound }
     }
 }
 
@@ -453,7 +474,7 @@ impl Tls {
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "data_dir",
     "sip.advertise",
     "tls.certificate",
@@ -466,6 +487,7 @@ const TEXTS: [&str; 13] = [
     "outbound.proxy",
     "outbound.username",
     "outbound.password",
+    "trunks.realm",
     "log.filter",
 ];
 

@@ -1,7 +1,7 @@
 //! What each room is told, from the configuration.
 
 use crate::config::{self, Config};
-use callbox_call::{CallPolicy, OutboundPolicy};
+use callbox_call::{CallPolicy, OutboundPolicy, TrunkPolicy};
 use callbox_dialogue::setup::Limits;
 use callbox_media::MediaConfig;
 use callbox_script::{ScriptConfig, ScriptLimits};
@@ -183,6 +183,7 @@ pub(crate) async fn policy(
         public_url,
         keep_signalling: config.sip.keep_messages,
         outbound: OutboundPolicy { proxy, domain, credentials, allowed_hosts: outbound.allowed_hosts.clone() },
+        trunks: TrunkPolicy { realm: config.trunks.realm.clone(), inbound: config.trunks.inbound },
     })
 }
 

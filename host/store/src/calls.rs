@@ -41,6 +41,12 @@ pub struct CallStart {
     pub callee: Party,
     /// `num_…`
     pub number_id: Option<String>,
+    /// `trk_…`: by which trunk it came, or is placed first.
+    #[serde(default)]
+    pub trunk_id: Option<String>,
+    /// Where of the trunk: the source of the INVITE, or the address it is sent to.
+    #[serde(default)]
+    pub trunk_address: Option<String>,
     /// What is to talk.
     pub script: Option<ScriptUsed>,
     /// Ties calls together.
@@ -259,6 +265,7 @@ fn brief(start: &CallStart, answered_at: Option<UnixMs>) -> Value {
         "from": address(&start.caller),
         "to": address(&start.callee),
         "number_id": start.number_id,
+        "trunk_id": start.trunk_id,
         "script": start.script,
         "times": { "created": start.created_at, "answered": answered_at },
     })

@@ -38,6 +38,9 @@ pub struct CallDocument {
     pub number_id: Option<String>,
     /// `trk_…`
     pub trunk_id: Option<String>,
+    /// Where of the trunk: the source of the INVITE, or the address that took it last.
+    #[serde(default)]
+    pub trunk_address: Option<String>,
     /// What talked.
     pub script: Option<ScriptUsed>,
     /// The outbound task it was an attempt of.
@@ -175,7 +178,8 @@ impl CallDocument {
             caller: start.caller.clone(),
             callee: start.callee.clone(),
             number_id: start.number_id.clone(),
-            trunk_id: None,
+            trunk_id: start.trunk_id.clone(),
+            trunk_address: start.trunk_address.clone(),
             script: start.script.clone(),
             task: None,
             times: Times { created: start.created_at, ..Times::default() },

@@ -12,7 +12,8 @@ use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 /// Resources that a scope may name, each with `:read` and `:write`.
-pub const RESOURCES: &[&str] = &["scripts", "numbers", "calls", "webhooks", "keys", "audit_log"];
+pub const RESOURCES: &[&str] =
+    &["scripts", "numbers", "calls", "webhooks", "trunks", "sip_accounts", "keys", "audit_log"];
 
 /// A key's `last_used_at` is at most so much behind.
 const LAST_USED_STEP_MS: i64 = 60_000;

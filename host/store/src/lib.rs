@@ -6,6 +6,7 @@
 //! * [`tenants`], [`keys`], [`audit`], [`idempotency`] – who may do what, and who did
 //! * [`scripts`], [`bindings`], [`numbers`] – what answers a call; [`routing`] finds it
 //! * [`calls`], [`document`], [`completion`] – the books of every call; [`recovery`] closes orphans
+//! * [`trunks`], [`sip_accounts`] – by whom calls come and go; [`revisions`] tells hosts of their changes
 //! * [`webhooks`], [`outbox`], [`deliveries`] – results on their way to customers
 //! * [`secrets`] – the only way to a secret value
 //! * [`blobs`] – uploaded components, by digest
@@ -40,11 +41,14 @@ mod page;
 #[cfg(test)]
 mod plans;
 pub mod recovery;
+pub mod revisions;
 pub mod routing;
 pub mod scripts;
 pub mod secrets;
+pub mod sip_accounts;
 pub mod tenants;
 mod time;
+pub mod trunks;
 pub mod webhooks;
 mod writer;
 
@@ -85,6 +89,7 @@ struct Inner {
     file: Option<PathBuf>,
     default_tenant: TenantId,
     outbox: Notify,
+    signals: revisions::Signals,
     claim: std::sync::Mutex<Option<std::fs::File>>,
 }
 
@@ -170,6 +175,7 @@ impl Store {
             file,
             default_tenant,
             outbox: Notify::new(),
+            signals: revisions::Signals::new(),
             claim: std::sync::Mutex::new(None),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -242,6 +248,10 @@ impl Store {
         F: for<'c> FnOnce(&'c mut Db) -> Work<'c, ()> + Send + 'static,
     {
         self.inner.writer.try_run(work);
+    }
+
+    pub(crate) fn signals(&self) -> &revisions::Signals {
+        &self.inner.signals
     }
 
     pub(crate) fn wake_outbox(&self) {

@@ -1,7 +1,9 @@
 //! Numbers: what somebody dials, and what answers.
 
 use crate::writer::Db;
-use crate::{Actor, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, bindings, columns, id, scripts};
+use crate::{
+    Actor, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, bindings, columns, id, scripts, trunks,
+};
 use callbox_dialogue::script::Segment;
 use callbox_dialogue::setup::Fallback;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,8 @@ pub struct Number {
     pub max_concurrent: Option<u32>,
     /// Whether calls are recorded.
     pub recording: Recording,
+    /// By which trunk its calls go out; none for the tenant's trunks in their order.
+    pub trunk_id: Option<String>,
     /// Whether it answers at all.
     pub enabled: bool,
     /// When it was made.
@@ -81,6 +85,9 @@ pub struct NewNumber {
     /// Whether calls are recorded.
     #[serde(default)]
     pub recording: Recording,
+    /// By which trunk its calls go out, `trk_…`; none for the tenant's trunks in their order.
+    #[serde(default)]
+    pub trunk_id: Option<String>,
     /// Whether it answers at all.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -174,6 +181,7 @@ struct Row {
     language: Option<String>,
     max_concurrent: Option<i64>,
     recording: String,
+    trunk_id: Option<String>,
     enabled: i64,
     created_at: UnixMs,
     updated_at: UnixMs,
@@ -191,6 +199,7 @@ impl Row {
             language: self.language,
             max_concurrent: self.max_concurrent.map(columns::count32),
             recording: columns::word("numbers.recording", &self.recording)?,
+            trunk_id: self.trunk_id,
             enabled: self.enabled != 0,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -199,19 +208,22 @@ impl Row {
 }
 
 const COLUMNS: &str = "SELECT id, address, name, script_id, pinned_version, fallback, language, max_concurrent,
-    recording, enabled, created_at, updated_at FROM numbers WHERE tenant_id = $1";
+    recording, trunk_id, enabled, created_at, updated_at FROM numbers WHERE tenant_id = $1";
 
 fn sql(tail: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{COLUMNS} {tail}"))
 }
 
-/// The script exists, and a pinned version can answer at once.
-async fn check_script(db: &mut Db, tenant: &TenantId, new: &NewNumber) -> Result<(), StoreError> {
-    let Some(script) = &new.script_id else { return Ok(()) };
+/// The trunk and the script exist, and a pinned version can answer at once.
+async fn check_references(db: &mut Db, tenant: &TenantId, new: &NewNumber) -> Result<(), StoreError> {
     let wrong = |path: &str, error: StoreError| match error {
         StoreError::NotFound { .. } => StoreError::invalid(path, "not_found", error.to_string()),
         other => other,
     };
+    if let Some(trunk) = &new.trunk_id {
+        trunks::require(db, tenant, trunk).await.map_err(|e| wrong("trunk_id", e))?;
+    }
+    let Some(script) = &new.script_id else { return Ok(()) };
     scripts::require(db, tenant, script).await.map_err(|e| wrong("script_id", e))?;
     if let Some(version) = new.pinned_version {
         scripts::require_bound(db, tenant, script, version).await.map_err(|e| wrong("pinned_version", e))?;
@@ -235,11 +247,12 @@ impl Store {
         let created = number.clone();
         self.write(move |db| {
             Box::pin(async move {
-                check_script(db, &t, &new).await?;
+                check_references(db, &t, &new).await?;
                 sqlx::query(
                     "INSERT INTO numbers (id, tenant_id, address, route_key, name, script_id, pinned_version, fallback,
-                                          language, max_concurrent, recording, enabled, created_at, updated_at)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+                                          language, max_concurrent, recording, trunk_id, enabled, created_at,
+                                          updated_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
                 )
                 .bind(&number)
                 .bind(&t)
@@ -252,6 +265,7 @@ impl Store {
                 .bind(&new.language)
                 .bind(new.max_concurrent.map(i64::from))
                 .bind(columns::as_word(&new.recording)?)
+                .bind(&new.trunk_id)
                 .bind(i64::from(new.enabled))
                 .bind(now)
                 .execute(&mut *db)
@@ -277,12 +291,12 @@ impl Store {
         let (n, t, actor, now) = (number.to_owned(), tenant.clone(), actor.clone(), self.now());
         self.write(move |db| {
             Box::pin(async move {
-                check_script(db, &t, &new).await?;
+                check_references(db, &t, &new).await?;
                 let changed = sqlx::query(
                     "UPDATE numbers SET address = $1, route_key = $2, name = $3, script_id = $4, pinned_version = $5,
-                            fallback = $6, language = $7, max_concurrent = $8, recording = $9, enabled = $10,
-                            updated_at = $11
-                     WHERE tenant_id = $12 AND id = $13",
+                            fallback = $6, language = $7, max_concurrent = $8, recording = $9, trunk_id = $10,
+                            enabled = $11, updated_at = $12
+                     WHERE tenant_id = $13 AND id = $14",
                 )
                 .bind(shown(&new.address, &key))
                 .bind(&key)
@@ -293,6 +307,7 @@ impl Store {
                 .bind(&new.language)
                 .bind(new.max_concurrent.map(i64::from))
                 .bind(columns::as_word(&new.recording)?)
+                .bind(&new.trunk_id)
                 .bind(i64::from(new.enabled))
                 .bind(now)
                 .bind(&t)

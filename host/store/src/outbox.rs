@@ -165,6 +165,23 @@ pub(crate) async fn announce(
     put(db, &event, &endpoints).await
 }
 
+/// An event of the tenant without a call, written only when a webhook wants it: for what can happen often.
+pub(crate) async fn announce_to_subscribers(
+    db: &mut Db,
+    tenant: &TenantId,
+    kind: &str,
+    data: &str,
+    at: UnixMs,
+) -> Result<Option<String>, StoreError> {
+    let endpoints = webhooks::subscribers(db, tenant, kind).await?;
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    let event = NewEvent { id: id::new("evt"), tenant, call: None, sequence: None, push_seq: None, kind, data, at };
+    put(db, &event, &endpoints).await?;
+    Ok(Some(event.id))
+}
+
 /// A push that was looked at: its body is JSON of a fair size.
 pub(crate) struct CheckedPush {
     push: NewPush,

@@ -35,6 +35,12 @@ impl fmt::Debug for Secret {
 pub(crate) mod name {
     /// Signs what a webhook gets.
     pub(crate) const SIGNING: &str = "signing";
+    /// What a trunk signs in with at the far end.
+    pub(crate) const PASSWORD: &str = "password";
+    /// What a telephone's digest is checked with.
+    pub(crate) const HA1_MD5: &str = "ha1:md5";
+    /// The same by SHA-256.
+    pub(crate) const HA1_SHA256: &str = "ha1:sha-256";
 
     /// Signs the context requests of a source.
     pub(crate) fn source(source: &str) -> String {

@@ -20,6 +20,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "script.rolled_back",
     "trunk.down",
     "trunk.up",
+    "trunk.registration_failed",
 ];
 
 /// Only for those who name them: there are many.

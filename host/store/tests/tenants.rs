@@ -8,8 +8,10 @@ use callbox_store::deliveries::DeliveryFilter;
 use callbox_store::keys::{NewKey, Scopes};
 use callbox_store::outbox::NewPush;
 use callbox_store::scripts::NewScript;
+use callbox_store::sip_accounts::NewSipAccount;
 use callbox_store::webhooks::NewWebhook;
 use callbox_store::{PageRequest, StoreError, bindings};
+use callbox_trunk::settings::Password;
 use fixture::{House, T0, end, number, who};
 
 #[tokio::test]
@@ -26,6 +28,16 @@ async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {
     let hook = house.webhook(&[]).await.webhook;
     let new_key = || NewKey { name: "k".to_owned(), scopes: Scopes::admin(), expires_at: None };
     let key = store.create_key(&mine, new_key(), &who()).await.unwrap().key;
+    let trunk: callbox_trunk::TrunkSettings = serde_json::from_value(serde_json::json!({ "name": "a" })).unwrap();
+    let trk = store.create_trunk(&mine, trunk.clone(), &who()).await.unwrap();
+    let phone = || NewSipAccount {
+        username: "ada".to_owned(),
+        password: Some(Password::new("12345678".to_owned())),
+        display_name: None,
+        caller_id: None,
+        enabled: true,
+    };
+    let acc = store.create_sip_account(&mine, phone(), "r", &who()).await.unwrap();
     let start = house.call();
     store.start_call(start.clone()).await.unwrap();
     store.complete_call(end(&start)).await.unwrap();
@@ -36,6 +48,9 @@ async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {
     assert!(store.scripts(&theirs, &page).await.unwrap().data.is_empty());
     assert!(store.script_by_name(&theirs, "s").await.unwrap().is_none());
     assert!(store.numbers(&theirs, &page).await.unwrap().data.is_empty());
+    assert!(store.trunks(&theirs, &page).await.unwrap().data.is_empty());
+    assert!(store.sip_accounts(&theirs, &page).await.unwrap().data.is_empty());
+    assert!(store.sip_account_named(&theirs, "ada").await.unwrap().is_none());
     assert!(store.webhooks(&theirs, &page).await.unwrap().data.is_empty());
     assert!(store.keys(&theirs, &page).await.unwrap().data.is_empty());
     assert!(store.calls(&theirs, &CallFilter::default(), &page).await.unwrap().data.is_empty());
@@ -82,6 +97,12 @@ async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {
         ("delete_number", store.delete_number(&theirs, n, &who).await.err()),
         ("route_number", store.route_number(&theirs, n).await.err()),
         ("route_script", store.route_script(&theirs, s, None).await.err()),
+        ("trunk", store.trunk(&theirs, &trk.id).await.err()),
+        ("update_trunk", store.update_trunk(&theirs, &trk.id, trunk.clone(), &who).await.err()),
+        ("delete_trunk", store.delete_trunk(&theirs, &trk.id, &who).await.err()),
+        ("sip_account", store.sip_account(&theirs, &acc.id).await.err()),
+        ("update_sip_account", store.update_sip_account(&theirs, &acc.id, phone(), "r", &who).await.err()),
+        ("delete_sip_account", store.delete_sip_account(&theirs, &acc.id, &who).await.err()),
         ("webhook", store.webhook(&theirs, h).await.err()),
         ("webhook_secret", store.webhook_secret(&theirs, h).await.err()),
         ("update_webhook", store.update_webhook(&theirs, h, hook_change(), &who).await.err()),
@@ -106,9 +127,16 @@ async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {
     let stolen = store.create_number(&theirs, number("200", Some(&script)), &who).await.unwrap_err();
     assert_eq!(stolen.code(), "invalid_input");
 
+    // Nor can it go out by a trunk of mine.
+    let mut by_mine = number("201", None);
+    by_mine.trunk_id = Some(trk.id.clone());
+    assert_eq!(store.create_number(&theirs, by_mine, &who).await.unwrap_err().code(), "invalid_input");
+
     // And mine is as it was.
     assert_eq!(store.script(&mine, s).await.unwrap().published_version, Some(2));
     assert_eq!(store.number(&mine, n).await.unwrap(), num);
+    assert_eq!(store.trunk(&mine, &trk.id).await.unwrap(), trk);
+    assert_eq!(store.sip_account(&mine, &acc.id).await.unwrap(), acc);
     assert_eq!(store.webhook(&mine, h).await.unwrap(), hook);
     assert_eq!(store.key(&mine, &key.id).await.unwrap().revoked_at, None);
     assert_eq!(store.call_events(&mine, c).await.unwrap().len(), 2);

@@ -34,6 +34,8 @@ async fn a_key_of_another_tenant_finds_nothing() {
         &things.script,
         &things.number,
         &things.webhook,
+        &things.trunk,
+        &things.account,
         &things.delivery,
         &things.call,
         &things.recording,

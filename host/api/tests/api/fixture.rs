@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use callbox_api::ApiConfig;
-use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms};
+use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms, TrunkPolicy};
 use callbox_delivery::{Egress, EgressPolicy};
 use callbox_dialogue::call::{Direction, EndReason, Party, Transport};
 use callbox_dialogue::record::Outcome;
@@ -72,6 +72,8 @@ pub(crate) struct Things {
     pub(crate) script: String,
     pub(crate) number: String,
     pub(crate) webhook: String,
+    pub(crate) trunk: String,
+    pub(crate) account: String,
     pub(crate) delivery: String,
     pub(crate) call: String,
     pub(crate) recording: String,
@@ -109,6 +111,7 @@ impl House {
             public_url: "http://api.example".into(),
             keep_signalling: true,
             outbound: OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() },
+            trunks: TrunkPolicy::default(),
         };
         let config = ApiConfig { requests_per_second, upload_bytes: 300_000 };
         let router = callbox_api::router(Platform::new(rooms, policy), config);
@@ -199,12 +202,17 @@ impl House {
         post(&format!("/v1/scripts/{script}/publish"), json!({ "version": 1 })).await;
         let address = id::new("n").replace('_', "");
         let number = post("/v1/numbers", json!({ "address": address, "script_id": script })).await;
+        let health = json!({ "options_interval_s": 0 });
+        let trunk = json!({ "name": "pbx", "addresses": [{ "host": "192.0.2.9" }], "health": health });
+        let trunk = post("/v1/trunks", trunk).await;
+        let account = json!({ "username": id::new("u"), "password": "12345678" });
+        let account = post("/v1/sip-accounts", account).await;
         let (call, recording) = self.finished_call(tenant, &script, &number).await;
         let filter = callbox_store::deliveries::DeliveryFilter::default();
         let deliveries = self.store.deliveries(tenant, &filter, &Default::default()).await.unwrap();
         let delivery = deliveries.data[0].id.clone();
         let (key, _) = self.make_key(tenant, &["calls:read"]).await;
-        Things { script, number, webhook, delivery, call, recording, key }
+        Things { script, number, webhook, trunk, account, delivery, call, recording, key }
     }
 
     /// A call that is over, with a recording.
@@ -244,6 +252,8 @@ pub(crate) fn start(tenant: &TenantId, script: &str, number: &str, at: UnixMs) -
         caller: Party { uri: "sip:caller@a.example".into(), number: Some("+15551234567".into()), display_name: None },
         callee: Party { uri: "sip:callee@b.example".into(), number: None, display_name: Some("B".into()) },
         number_id: Some(number.to_owned()),
+        trunk_id: Some("trk_1".into()),
+        trunk_address: Some("192.0.2.1:5060".into()),
         script: Some(ScriptUsed { id: script.to_owned(), version: 1, digest: "sha256:00".into() }),
         relation_id: Some("r-1".into()),
         external_id: None,

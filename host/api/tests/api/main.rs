@@ -11,3 +11,4 @@ mod operations;
 mod placing;
 mod random_bodies;
 mod secrets;
+mod trunks;
