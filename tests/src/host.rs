@@ -39,6 +39,8 @@ pub struct Host {
     pub key: String,
     /// Its data.
     pub data: PathBuf,
+    /// What it said when it was ready: all its addresses.
+    pub ready: Value,
     /// Its process.
     pub child: Child,
     client: Client,
@@ -96,6 +98,7 @@ impl Host {
             http: ready["http"].as_str().unwrap().parse().unwrap(),
             key: key.expect("a key"),
             data,
+            ready,
             child,
             client: Client::new(),
             _folder: folder,

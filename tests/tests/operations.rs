@@ -450,3 +450,27 @@ async fn the_doctor_tells_what_is_wrong_and_what_to_do() {
         &["BAD data folder", "--data-dir", "BAD API port", "--http", "BAD SIP ports", "--sip", "BAD voice", "apt-get"],
     );
 }
+
+// ---- figures
+
+#[tokio::test]
+async fn prometheus_finds_the_figures_of_the_host() {
+    let env = vec![("CALLBOX_METRICS__BIND", "127.0.0.1:0".to_owned())];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    host.publish_probe(None).await;
+    peer::call_probe(&host, "hello", &[]).await;
+    host.finished_call().await;
+    let address = host.ready["metrics"].as_str().unwrap();
+    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        line.unwrap_or_else(|| panic!("{name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("callbox_sip_calls_total{direction=\"inbound\"}"), 1.0);
+    assert_eq!(value("callbox_ready"), 1.0);
+    assert!(value("callbox_media_packets_total{direction=\"sent\"}") > 1.0);
+    assert!(value("callbox_sip_messages_total{direction=\"received\"}") >= 3.0);
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let api = reqwest::get(format!("http://{}/metrics", host.http)).await.unwrap();
+    assert_eq!(api.status(), 404, "not where customers are");
+}

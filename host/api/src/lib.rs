@@ -27,6 +27,7 @@ mod guard;
 mod health;
 mod intake;
 mod keys;
+mod metrics;
 mod numbers;
 mod problem;
 mod recordings;
@@ -40,6 +41,7 @@ mod trunks;
 mod versions;
 mod webhooks;
 
+pub use metrics::metrics;
 pub use server::serve;
 
 use axum::Router;

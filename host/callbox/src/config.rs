@@ -33,7 +33,16 @@ pub(crate) struct Config {
     pub(crate) outbound: Outbound,
     pub(crate) trunks: Trunks,
     pub(crate) calls: Calls,
+    pub(crate) metrics: Metrics,
     pub(crate) log: Log,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Metrics {
+    /// Where `GET /metrics` is served, for example `127.0.0.1:9464`; nowhere unless given. Not for strangers.
+    pub(crate) bind: Option<SocketAddr>,
 }
 
 /// The REST API.
@@ -294,6 +303,7 @@ impl Default for Config {
             outbound: Outbound::default(),
             trunks: Trunks::default(),
             calls: Calls::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }

@@ -211,13 +211,17 @@ impl Host {
             ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: rooms::upload(config) },
         );
         let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
+        let metrics = match config.metrics.bind {
+            Some(bind) => Some(serve_metrics(bind, &platform, &stop_http).await?),
+            None => None,
+        };
         let answering = platform.clone();
         tokio::spawn(async move { answering.serve(incoming).await });
         let addresses: Vec<String> =
             sip.local_addrs().iter().map(|(transport, address)| format!("{transport} {address}")).collect();
         tracing::info!(http = %address, sip = addresses.join(", "), "ready");
         announce(
-            &json!({"event": "ready", "http": address, "sip": addresses}),
+            &json!({"event": "ready", "http": address, "sip": addresses, "metrics": metrics}),
             &format!(
                 "Ready. API http://{address}/v1, its documentation http://{address}/docs, SIP {}",
                 addresses.join(", ")
@@ -261,6 +265,17 @@ impl Host {
         announce(&json!({"event": "stopped", "sip": counted(&signalling), "media": audio}), "Stopped.");
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Serves the figures beside the API; says where.
+async fn serve_metrics(bind: SocketAddr, platform: &Platform, stop: &CancellationToken) -> miette::Result<SocketAddr> {
+    let listener = TcpListener::bind(bind).await.into_diagnostic().wrap_err_with(|| {
+        format!("metrics cannot be served on {bind}: another program may use the port; metrics.bind says which")
+    })?;
+    let address = listener.local_addr().into_diagnostic()?;
+    tokio::spawn(callbox_api::serve(listener, callbox_api::metrics(platform.clone()), stop.clone()));
+    tracing::info!(%address, "figures for Prometheus at /metrics");
+    Ok(address)
 }
 
 /// How long calls that were ended at once may take: their scripts' grace time, a far end that does not answer, a

@@ -1,0 +1,218 @@
+//! What the host counts, for Prometheus (OpenMetrics text): calls, signalling, media.
+//!
+//! Served on an address of its own, since it is the operator's and of no tenant. Names are documented by their help
+//! texts and stay; counters count from the start of the process.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use callbox_call::Platform;
+use callbox_media::Percentiles;
+use callbox_sip::SipStats;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// The media type of OpenMetrics 1.0.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /metrics`, for an operator's Prometheus. Give it a listener that strangers do not reach.
+pub fn metrics(platform: Platform) -> Router {
+    Router::new().route("/metrics", get(read)).with_state(platform)
+}
+
+async fn read(State(platform): State<Platform>) -> Response {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Figures::of(&platform)));
+    let mut out = String::new();
+    match text::encode(&mut out, &registry) {
+        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], out).into_response(),
+        // Writing to a string does not fail.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The figures of one moment.
+#[derive(Debug)]
+struct Figures {
+    calls: usize,
+    ready: bool,
+    sip: SipStats,
+    media: callbox_media::PlaneStats,
+}
+
+impl Figures {
+    fn of(platform: &Platform) -> Self {
+        let rooms = platform.rooms();
+        Self { calls: platform.calls(), ready: platform.is_ready(), sip: rooms.sip.stats(), media: rooms.media.stats() }
+    }
+}
+
+/// Labels of one sample.
+type Labels<'a> = [(&'a str, &'a str)];
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut page = Page(&mut encoder);
+        page.gauge("callbox_calls", "Calls that run", self.calls)?;
+        page.gauge("callbox_ready", "1 while new calls are taken", usize::from(self.ready))?;
+        self.signalling(&mut page)?;
+        self.media(&mut page)
+    }
+}
+
+impl Figures {
+    fn signalling(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let (stack, counts) = (&self.sip, &self.sip.endpoint);
+        let direction = |name| [("direction", name)];
+        page.counters(
+            "callbox_sip_messages",
+            "SIP messages",
+            &[(&direction("received"), counts.messages_received), (&direction("sent"), counts.messages_sent)],
+        )?;
+        page.counters(
+            "callbox_sip_retransmissions",
+            "SIP messages that came, or were sent, again",
+            &[
+                (&direction("received"), counts.retransmissions_received),
+                (&direction("sent"), counts.retransmissions_sent),
+            ],
+        )?;
+        page.counters(
+            "callbox_sip_calls",
+            "Calls taken on and placed",
+            &[(&direction("inbound"), counts.calls_in), (&direction("outbound"), counts.calls_out)],
+        )?;
+        page.counters("callbox_sip_parse_errors", "Messages that did not parse", &[(&[], counts.parse_errors)])?;
+        page.counters("callbox_sip_strays", "Responses and ACKs of nothing", &[(&[], counts.strays)])?;
+        page.counters(
+            "callbox_sip_refused",
+            "INVITEs refused with 503",
+            &[
+                (&[("why", "draining")], counts.shed_draining),
+                (&[("why", "stale")], counts.shed_stale),
+                (&[("why", "calls")], counts.shed_calls),
+                (&[("why", "rate")], counts.shed_rate),
+                (&[("why", "unclaimed")], stack.calls_unclaimed),
+            ],
+        )?;
+        page.counters(
+            "callbox_sip_dropped",
+            "Messages dropped unanswered",
+            &[
+                (&[("why", "source_rate")], counts.dropped_source + stack.ingress_dropped_source),
+                (&[("why", "source_blocked")], counts.dropped_blocked + stack.ingress_dropped_blocked),
+                (&[("why", "source_denied")], counts.dropped_denied),
+                (&[("why", "scanner")], counts.dropped_scanner),
+                (&[("why", "stranger")], counts.dropped_stranger),
+                (&[("why", "answers")], counts.dropped_answers),
+                (&[("why", "dialog_rate")], counts.dropped_dialog),
+                (&[("why", "queue_known")], stack.ingress_dropped_known),
+                (&[("why", "queue_new")], stack.ingress_dropped_new),
+            ],
+        )?;
+        page.counters("callbox_sip_sources_blocked", "Times a source was blocked", &[(&[], counts.sources_blocked)])?;
+        page.counters("callbox_sip_send_failures", "Datagrams the system did not take", &[(&[], stack.send_failures)])?;
+        page.gauge("callbox_sip_connections", "Open connections", stack.connections)?;
+        page.counters(
+            "callbox_sip_connections_refused",
+            "Connections refused for a limit, or for where they came from",
+            &[(&[], stack.connections_refused)],
+        )?;
+        page.gauges(
+            "callbox_sip_transactions",
+            "Transactions remembered",
+            &[
+                (&[("side", "client")], to_f64(stack.client_transactions)),
+                (&[("side", "server")], to_f64(stack.server_transactions)),
+            ],
+        )
+    }
+
+    fn media(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let media = &self.media;
+        page.gauge("callbox_media_sessions", "Media sessions open", media.active_sessions)?;
+        page.gauge(
+            "callbox_media_port_pairs_free",
+            "Port pairs that are neither in use nor at rest",
+            media.free_port_pairs,
+        )?;
+        page.counters(
+            "callbox_media_packets",
+            "RTP packets; received ones with those of strangers",
+            &[(&[("direction", "received")], media.packets_received), (&[("direction", "sent")], media.packets_sent)],
+        )?;
+        page.counters("callbox_media_rejected", "Datagrams that were no RTP of the far end", &[(&[], media.rejected)])?;
+        page.counters("callbox_media_skipped", "Packets left out for being too late", &[(&[], media.skipped)])?;
+        page.counters("callbox_media_send_failures", "Packets the system did not take", &[(&[], media.send_errors)])?;
+        page.percentiles(
+            "callbox_media_lateness_seconds",
+            "How late packets leave against their schedule",
+            &media.lateness,
+        )?;
+        page.percentiles("callbox_media_gap_seconds", "The time between two packets of a call", &media.gaps)
+    }
+}
+
+/// Where metrics are written to.
+struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Page<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
+        self.gauges(name, help, &[(&[], to_f64(value))])
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, samples: &[(&Labels<'_>, f64)]) -> fmt::Result {
+        let metrics = samples.iter().map(|(labels, value)| (*labels, ConstGauge::new(*value)));
+        self.family(name, help, metrics)
+    }
+
+    fn counters(&mut self, name: &str, help: &str, samples: &[(&Labels<'_>, u64)]) -> fmt::Result {
+        let metrics = samples.iter().map(|(labels, value)| (*labels, ConstCounter::new(*value)));
+        self.family(name, help, metrics)
+    }
+
+    fn percentiles(&mut self, name: &str, help: &str, percentiles: &Percentiles) -> fmt::Result {
+        let seconds = |ms: f32| f64::from(ms) / 1_000.0;
+        self.gauges(
+            name,
+            help,
+            &[
+                (&[("quantile", "0.5")], seconds(percentiles.p50_ms)),
+                (&[("quantile", "0.99")], seconds(percentiles.p99_ms)),
+                (&[("quantile", "0.999")], seconds(percentiles.p999_ms)),
+                (&[("quantile", "1")], seconds(percentiles.max_ms)),
+            ],
+        )
+    }
+
+    fn family<'l, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl Iterator<Item = (&'l Labels<'l>, M)> + Clone,
+    ) -> fmt::Result {
+        let Some((_, first)) = samples.clone().next() else { return Ok(()) };
+        let mut family = self.0.encode_descriptor(name, help, None, first.metric_type())?;
+        for (labels, metric) in samples {
+            if labels.is_empty() {
+                // A family of its own.
+                return metric.encode(family);
+            }
+            metric.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts of things that exist are far below what a float holds exactly.
+#[allow(clippy::cast_precision_loss, reason = "counts of what exists are far below 2^52")]
+const fn to_f64(count: usize) -> f64 {
+    count as f64
+}
