@@ -97,6 +97,22 @@ impl DialogState {
         })
     }
 
+    /// Takes up the counters of the early dialog that became this one.
+    pub(crate) fn goes_on_from(&mut self, early: &Self) {
+        self.after(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+    }
+
+    /// Requests up to this number were sent already.
+    pub(crate) fn after(&mut self, seq: u32) {
+        self.local_cseq = self.local_cseq.max(seq);
+    }
+
+    /// The number of our last request.
+    pub(crate) fn last_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
     /// Whether the dialog runs over a request with this `From` tag.
     pub(crate) fn is_with(&self, remote_tag: Option<&str>) -> bool {
         self.remote_tag.as_deref() == remote_tag

@@ -55,7 +55,7 @@ fn make(pair: &mut Pair, end: usize, leg: LegId, play: Move) {
         Move::AnswerReinvite => side.answer_reinvite(now, leg, Ok(sdp)),
         Move::Info => side.info_digit(now, leg, '5', 100),
         Move::Refer => side.refer(now, leg, &target, Vec::new()),
-        Move::Ack => side.ack(leg, sdp),
+        Move::Ack => side.ack(now, leg, sdp),
     };
     pair.drain();
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 const BODY: &str = "v=0\no=- 1 1 IN IP4 10.0.0.1\ns=-\nc=IN IP4 10.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 0\n";
 
+/// The same, changed.
+const HOLD: &str = "v=0\no=- 1 2 IN IP4 10.0.0.1\ns=-\nc=IN IP4 10.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 0\na=sendonly\n";
+
 fn offer() -> Bytes {
     Bytes::from_static(OFFER)
 }
@@ -59,6 +62,8 @@ fn outside_of_dialogs() {
         ("REGISTER", "", "", "405 7 REGISTER"),
         ("MESSAGE", "", "", "405 7 MESSAGE"),
         ("SUBSCRIBE", "", "", "405 7 SUBSCRIBE"),
+        ("PUBLISH", "Event: presence\n", "", "405 7 PUBLISH"),
+        ("PRACK", "RAck: 1 1 INVITE\n", "", "481 7 PRACK"),
         ("NEWMETHOD", "", "", "501 7 NEWMETHOD"),
         ("INVITE", "Require: 100rel, nothere\n", "", "420 7 INVITE"),
         ("INVITE", "Content-Type: text/plain\n", "hello", "415 7 INVITE"),
@@ -159,7 +164,9 @@ fn what_a_dialog_answers() {
         (10, "NOTIFY", "Event: refer\nSubscription-State: active\n", "", "481 10 NOTIFY"),
         (11, "NOTIFY", "Event: presence\n", "", "489 11 NOTIFY"),
         (12, "FOO", "", "", "501 12 FOO"),
-        (13, "PRACK", "RAck: 1 1 INVITE\n", "", "405 13 PRACK"),
+        (13, "PRACK", "RAck: 1 1 INVITE\n", "", "481 13 PRACK"),
+        (14, "SUBSCRIBE", "Event: presence\n", "", "489 14 SUBSCRIBE"),
+        (15, "MESSAGE", "", "", "405 15 MESSAGE"),
         (3, "INFO", "", "", "500 3 INFO"),
     ]
     .into_iter()
@@ -204,7 +211,7 @@ fn a_reinvite_moves_the_target_and_may_be_cancelled() {
     let mut bench = Bench::new();
     let tag = up(&mut bench);
     let leg = bench.calls[0].0;
-    let moved = request("INVITE", 2, "i2", Some(&tag), SDP, BODY)
+    let moved = request("INVITE", 2, "i2", Some(&tag), SDP, HOLD)
         .replace("<sip:alice@10.0.0.1:5060>", "<sip:a%2B@10.0.0.7:6000;ob>");
     assert_eq!(bench.ask(&moved), ["100 2 INVITE"]);
     assert_eq!(bench.ask(&request("INVITE", 3, "i3", Some(&tag), SDP, BODY)), ["500 3 INVITE"], "one at a time");
@@ -241,7 +248,7 @@ fn a_reinvite_overtakes_the_ack() {
     let tag = ringing(&mut bench);
     let leg = bench.calls[0].0;
     bench.act(|end, now| end.answer(now, leg, Bytes::from_static(ANSWER))).unwrap();
-    assert_eq!(bench.ask(&request("INVITE", 2, "i2", Some(&tag), SDP, BODY)), ["100 2 INVITE"]);
+    assert_eq!(bench.ask(&request("INVITE", 2, "i2", Some(&tag), SDP, HOLD)), ["100 2 INVITE"]);
     assert_eq!(bench.events[0], DialogEvent::Confirmed { sdp: None }, "it shows that the 200 arrived");
     assert_eq!(bench.ask(&request("ACK", 1, "a1", Some(&tag), "", "")), [""; 0]);
     bench.act(|end, now| end.answer_reinvite(now, leg, Err(488))).unwrap();
@@ -272,9 +279,9 @@ fn an_update_changes_the_session_too() {
     let mut bench = Bench::new();
     let tag = up(&mut bench);
     let leg = bench.calls[0].0;
-    assert_eq!(bench.ask(&request("UPDATE", 2, "u2", Some(&tag), SDP, BODY)), [""; 0]);
+    assert_eq!(bench.ask(&request("UPDATE", 2, "u2", Some(&tag), SDP, HOLD)), [""; 0]);
     assert!(matches!(bench.events.last(), Some(DialogEvent::Reinvite { sdp: Some(_) })));
-    assert_eq!(bench.ask(&request("UPDATE", 3, "u3", Some(&tag), SDP, BODY)), ["500 3 UPDATE"]);
+    assert_eq!(bench.ask(&request("UPDATE", 3, "u3", Some(&tag), SDP, HOLD)), ["500 3 UPDATE"]);
     bench.act(|end, now| end.answer_reinvite(now, leg, Ok(Bytes::from_static(ANSWER)))).unwrap();
     assert!(bench.last().ends_with(std::str::from_utf8(ANSWER).unwrap()));
     bench.put(&request("BYE", 9, "b", Some(&tag), "", ""));
@@ -329,7 +336,7 @@ fn a_named_next_hop_is_looked_up_and_used() {
     bench.put(&request("ACK", 1, "a1", Some(&tag), "", ""));
     bench.act(|end, now| end.info_digit(now, leg, '1', 10)).unwrap();
     assert_eq!(bench.sent.last().unwrap().0.remote, "10.0.0.1:5060".parse().unwrap(), "until it is known");
-    bench.act(|end, _| end.resolved(leg, vec![lab::flow(0, 4)]));
+    bench.act(|end, now| end.resolved(now, leg, vec![lab::flow(0, 4)]));
     bench.act(|end, now| end.info_digit(now, leg, '2', 10)).unwrap();
     assert_eq!(bench.sent.last().unwrap().0.remote, "10.0.0.5:5060".parse().unwrap());
     assert_eq!(bench.lookups.len(), 1);
@@ -579,7 +586,7 @@ fn a_transfer_is_reported_until_its_end() {
             _ => None,
         })
         .collect();
-    assert_eq!(progress, [100, 180]);
+    assert_eq!(progress, [100, 180, 200], "the end of the call waited for it");
     assert!(matches!(bench.events.last(), Some(DialogEvent::Ended { by_remote: true, .. })));
     bench.must_be_clean();
 }

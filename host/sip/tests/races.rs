@@ -5,7 +5,7 @@ mod lab;
 
 use bytes::Bytes;
 use callbox_sip::ua::{DialogEvent, SipError};
-use lab::{ANSWER, LIFE, OFFER, Pair, invite};
+use lab::{ANSWER, HOLD, LIFE, OFFER, Pair, invite};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -211,10 +211,10 @@ fn a_late_offer_and_its_answer_in_the_ack() {
         "told once, though it came twice"
     );
     assert_eq!(pair.seen(0, "ACK 1"), 0);
-    pair.ends[0].ack(caller, answer()).unwrap();
+    pair.ends[0].ack(pair.now, caller, answer()).unwrap();
     pair.run_ms(50);
     assert_eq!(pair.of(1, callee), [DialogEvent::Confirmed { sdp: Some(ANSWER.to_vec()) }]);
-    assert!(matches!(pair.ends[0].ack(caller, answer()), Err(SipError::NotNow(_))));
+    assert!(matches!(pair.ends[0].ack(pair.now, caller, answer()), Err(SipError::NotNow(_))));
     pair.ends[0].hang_up(pair.now, caller, None).unwrap();
     pair.must_be_clean();
 }
@@ -238,10 +238,10 @@ fn hold_and_resume_by_either_side() {
     let mut pair = Pair::new(1);
     let (caller, callee) = pair.answered();
     for (asks, leg, other, leg_there) in [(0, caller, 1, callee), (1, callee, 0, caller)] {
-        pair.ends[asks].reinvite(pair.now, leg, Bytes::from_static(OFFER)).unwrap();
-        assert!(matches!(pair.ends[asks].reinvite(pair.now, leg, Bytes::from_static(OFFER)), Err(SipError::NotNow(_))));
+        pair.ends[asks].reinvite(pair.now, leg, Bytes::from_static(HOLD)).unwrap();
+        assert!(matches!(pair.ends[asks].reinvite(pair.now, leg, Bytes::from_static(HOLD)), Err(SipError::NotNow(_))));
         pair.run_ms(50);
-        assert_eq!(pair.of(other, leg_there).last(), Some(&DialogEvent::Reinvite { sdp: Some(OFFER.to_vec()) }));
+        assert_eq!(pair.of(other, leg_there).last(), Some(&DialogEvent::Reinvite { sdp: Some(HOLD.to_vec()) }));
         pair.ends[other].answer_reinvite(pair.now, leg_there, Ok(answer())).unwrap();
         pair.run_ms(50);
         assert_eq!(pair.of(asks, leg).last(), Some(&DialogEvent::ReinviteAnswered { sdp: Some(ANSWER.to_vec()) }));
@@ -261,7 +261,7 @@ fn hold_and_resume_by_either_side() {
 fn a_reinvite_that_nobody_answers_is_refused_for_them() {
     let mut pair = Pair::new(1);
     let (caller, _) = pair.answered();
-    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(OFFER)).unwrap();
+    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(HOLD)).unwrap();
     pair.run_ms(10_100);
     assert!(matches!(pair.of(0, caller).last(), Some(DialogEvent::ReinviteFailed { status: 500, .. })));
     pair.ends[0].hang_up(pair.now, caller, None).unwrap();
@@ -297,7 +297,7 @@ fn two_reinvites_cross_and_both_get_through_in_the_end() {
 fn a_bye_meets_an_open_reinvite() {
     let mut pair = Pair::new(1);
     let (caller, callee) = pair.answered();
-    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(OFFER)).unwrap();
+    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(HOLD)).unwrap();
     pair.run_ms(50);
     pair.ends[1].hang_up(pair.now, callee, None).unwrap();
     pair.run_ms(50);

@@ -212,7 +212,7 @@ impl Driver {
                 endpoint.reject(now, leg, status, reason, headers)
             }
             LegCommand::HangUp(reason) => endpoint.hang_up(now, leg, reason),
-            LegCommand::Ack(sdp) => endpoint.ack(leg, sdp.into()),
+            LegCommand::Ack(sdp) => endpoint.ack(now, leg, sdp.into()),
             LegCommand::Reinvite(sdp) => endpoint.reinvite(now, leg, sdp.into()),
             LegCommand::Update(sdp) => endpoint.update(now, leg, sdp.into()),
             LegCommand::AnswerReinvite(result) => endpoint.answer_reinvite(now, leg, result.map(Bytes::from)),
@@ -237,7 +237,7 @@ impl Driver {
         let now = super::now();
         match control {
             Control::Unsendable(transaction) => self.endpoint.unsendable(now, transaction),
-            Control::Resolved(leg, ways) => self.endpoint.resolved(leg, ways),
+            Control::Resolved(leg, ways) => self.endpoint.resolved(now, leg, ways),
         }
         self.flush(now);
     }

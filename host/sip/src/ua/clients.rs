@@ -23,6 +23,9 @@ pub(crate) enum Purpose {
     Invite,
     Reinvite,
     Update,
+    /// An UPDATE that refreshes the session and changes nothing.
+    Refresh,
+    Prack,
     Cancel,
     Bye,
     Info,
@@ -336,7 +339,7 @@ impl Core {
             && matches!(owner.purpose, Purpose::Invite | Purpose::Reinvite)
             && self.clients.takes_another(id, tag.as_deref())
         {
-            self.acknowledge_and_leave(now, id, owner.leg, response, flow);
+            self.acknowledge_and_leave(now, id, owner.leg, response, flow, 0);
         }
     }
 

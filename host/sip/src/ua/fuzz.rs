@@ -92,7 +92,7 @@ impl Story {
             b"answer" => end.answer(now, leg, sdp),
             b"reject" => end.reject(now, leg, 486, None, Vec::new()),
             b"hangup" => end.hang_up(now, leg, Some((16, String::new()))),
-            b"ack" => end.ack(leg, sdp),
+            b"ack" => end.ack(now, leg, sdp),
             b"reinvite" => end.reinvite(now, leg, sdp),
             b"accept" => end.answer_reinvite(now, leg, Ok(sdp)),
             b"refuse" => end.answer_reinvite(now, leg, Err(488)),

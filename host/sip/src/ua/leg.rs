@@ -1,22 +1,27 @@
 //! A leg: one INVITE, the dialog it made, and all that goes on inside until nothing of it is left.
 //!
-//! What both directions share is here; [`super::uas`] has the incoming call before its answer, [`super::uac`] the
-//! outgoing one, [`super::session`] what the peer asks within the dialog, [`super::local`] what we ask.
+//! What both directions share is here; [`super::uas`] and [`super::reliable`] have the incoming call before its answer,
+//! [`super::uac`], [`super::forks`] and [`super::redirect`] the outgoing one, [`super::session`] what the peer asks
+//! within the dialog, [`super::local`] what we ask, [`super::timers`] what keeps a session from being forgotten.
 
 use super::SipError;
+use super::agreed::Agreed;
 use super::clients::{Owner, Purpose, Ways};
 use super::core::Core;
 use super::event::DialogEvent;
 use super::flow::{Flow, LegId, TransactionId, Transmit};
 use super::reason;
+use super::redirect::{self, Redirect};
 use super::refer::Referral;
-use super::reply::Reply;
+use super::reliable::Provisionals;
+use super::reply::{ALLOW, Reply, put, supported};
 use super::schedule::Due;
+use super::timers::{Asked, Grant, SessionTimer};
 use super::uac::{Calling, LateAck, authorise};
 use crate::dialog::DialogState;
 use crate::digest;
 use crate::overload::TokenBucket;
-use crate::wire::{Field, Message, Method, NameAddr};
+use crate::wire::{Field, Message, Method};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -39,33 +44,67 @@ pub(crate) struct Accepted {
     pub(crate) cseq: u32,
     pub(crate) bytes: Bytes,
     pub(crate) flow: Flow,
-    /// Whether it carried our offer, so that the ACK has to bring the answer.
-    pub(crate) offer: bool,
+    /// Our offer where it carried one, so that the ACK has to bring the answer.
+    pub(crate) offer: Option<Bytes>,
+    /// Whether its user knows nothing of it: the answer to a refresh.
+    pub(crate) quiet: bool,
     pub(crate) at: Instant,
     pub(crate) wait: Duration,
     pub(crate) give_up: Instant,
 }
 
-/// A re-INVITE or UPDATE of the peer that our user has yet to answer.
+/// What an offer of the peer came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Invite,
+    Update,
+    Prack,
+}
+
+/// A re-INVITE, UPDATE or PRACK of the peer that our user has yet to answer.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) transaction: TransactionId,
-    pub(crate) invite: bool,
+    pub(crate) kind: Kind,
     pub(crate) cseq: u32,
-    /// Whether it brought an offer; else our answer is one.
-    pub(crate) offer: bool,
+    /// The offer it brought; else our answer is one.
+    pub(crate) offer: Option<Bytes>,
+    pub(crate) grant: Option<Grant>,
     pub(crate) guard: Instant,
+}
+
+/// How long the user has to answer it. The peer's transaction lives for 32 s.
+const SERVED_GUARD: Duration = Duration::from_secs(10);
+
+impl Served {
+    pub(crate) fn new(
+        now: Instant,
+        transaction: TransactionId,
+        kind: Kind,
+        cseq: u32,
+        offer: Option<Bytes>,
+        grant: Option<Grant>,
+    ) -> Self {
+        Self { transaction, kind, cseq, offer, grant, guard: now + SERVED_GUARD }
+    }
 }
 
 /// A re-INVITE or UPDATE of ours.
 #[derive(Debug)]
 pub(crate) struct Offered {
     pub(crate) by: By,
-    pub(crate) sdp: Bytes,
+    /// None for a refresh of the session, which repeats what we said last.
+    pub(crate) sdp: Option<Bytes>,
     /// None while it waits to be sent again after a collision (491).
     pub(crate) transaction: Option<TransactionId>,
     pub(crate) retry: Option<Instant>,
     pub(crate) collisions: u8,
+}
+
+impl Offered {
+    pub(crate) fn new(by: By, sdp: Option<Bytes>) -> Self {
+        Self { by, sdp, transaction: None, retry: None, collisions: 0 }
+    }
 }
 
 /// What an offer of ours goes with.
@@ -100,11 +139,33 @@ pub(crate) struct Leg {
     pub(crate) outgoing: bool,
     /// Whether the INVITE brought an offer.
     pub(crate) offer: bool,
+    /// The offer of an INVITE that has no answer yet.
+    pub(crate) asked_us: Option<Bytes>,
+    /// Branches of a fork that another one beat to the answer, and the number of our last request to each.
+    pub(crate) left: Vec<(String, u32)>,
+    /// The number of the INVITE that we have to answer.
+    pub(crate) invite_cseq: u32,
+    /// What both sides described last.
+    pub(crate) agreed: Agreed,
+    /// Our provisional responses.
+    pub(crate) provisionals: Provisionals,
+    /// Whether the peer takes UPDATE.
+    pub(crate) peer_updates: bool,
+    /// The session timer, what we ask for, and what the answer to the INVITE says of it.
+    pub(crate) timer: Option<SessionTimer>,
+    pub(crate) asked: Asked,
+    pub(crate) grant: Option<Grant>,
+    /// Where else the call may go.
+    pub(crate) redirect: Redirect,
     pub(crate) accepted: Option<Accepted>,
     pub(crate) late_ack: Option<LateAck>,
     pub(crate) served: Option<Served>,
     pub(crate) offered: Option<Offered>,
+    /// What its user offered while a refresh was on its way.
+    pub(crate) queued: Option<Offered>,
     pub(crate) bye: Bye,
+    /// The end that is not told before the outcome of a transfer is, or nobody waits for that any more.
+    pub(crate) held: Option<Held>,
     pub(crate) referral: Option<Referral>,
     /// Answers challenges, and remembers them for the later requests of the dialog.
     pub(crate) digest: Option<digest::Client>,
@@ -122,7 +183,7 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    pub(crate) fn new(id: LegId, call_id: Bytes, local_tag: String, phase: Phase) -> Self {
+    pub(crate) fn new(core: &Core, id: LegId, call_id: Bytes, local_tag: String, phase: Phase) -> Self {
         Self {
             id,
             call_id,
@@ -133,11 +194,23 @@ impl Leg {
             contact: Bytes::new(),
             outgoing: false,
             offer: false,
+            asked_us: None,
+            left: Vec::new(),
+            invite_cseq: 0,
+            agreed: Agreed::default(),
+            provisionals: Provisionals::default(),
+            peer_updates: false,
+            timer: None,
+            asked: Asked::of(&core.config.policy),
+            grant: None,
+            redirect: Redirect::default(),
             accepted: None,
             late_ack: None,
             served: None,
             offered: None,
+            queued: None,
             bye: Bye::No,
+            held: None,
             referral: None,
             digest: None,
             limit: None,
@@ -153,8 +226,15 @@ impl Leg {
     pub(crate) fn is_with(&self, tag: Option<&str>) -> bool {
         match (&self.dialog, &self.phase) {
             (Some(dialog), _) => dialog.is_with(tag),
-            (None, Phase::Calling(calling)) => tag.is_some_and(|tag| calling.early.iter().any(|early| early == tag)),
+            (None, Phase::Calling(calling)) => calling.forks.with(tag).is_some(),
             (None, _) => false,
+        }
+    }
+
+    /// What a message of the peer says of its abilities.
+    pub(crate) fn note_abilities(&mut self, message: &Message) {
+        if message.headers.contains(Field::Allow) {
+            self.peer_updates = message.headers.lists(Field::Allow, "UPDATE");
         }
     }
 
@@ -164,18 +244,48 @@ impl Leg {
         self.ended && settled && self.referral.as_ref().is_none_or(|r| r.linger.is_none())
     }
 
+    /// Whether it is over, told or not.
+    pub(crate) fn over(&self) -> bool {
+        self.ended || self.held.is_some()
+    }
+
+    /// Whether an offer of ours is on its way.
+    pub(crate) fn is_offering(&self) -> bool {
+        self.offered.as_ref().is_some_and(|offered| offered.transaction.is_some())
+    }
+
     /// Tells the user that it is over, once.
     pub(crate) fn end(&mut self, core: &mut Core, now: Instant, end: Ending) {
-        if self.ended {
+        if self.over() {
             return;
         }
-        self.ended = true;
         self.limit = None;
         self.refresh = None;
         self.late_ack = None;
+        self.timer = None;
+        self.offered = None;
+        self.drop_served(core, now, 487);
+        self.queued = None;
+        self.provisionals.clear();
         if let Some(referral) = &mut self.referral {
             referral.dialog_ended(now + core.life());
+            if end.by_remote && end.status.is_none() && referral.is_open() {
+                self.held = Some(Held { end, until: now + REFERRAL_GRACE });
+                return;
+            }
         }
+        self.tell_end(core, end);
+    }
+
+    /// The end that waited for the outcome of a transfer is told.
+    pub(crate) fn release(&mut self, core: &mut Core) {
+        if let Some(held) = self.held.take() {
+            self.tell_end(core, held.end);
+        }
+    }
+
+    fn tell_end(&mut self, core: &mut Core, end: Ending) {
+        self.ended = true;
         let Ending { by_remote, status, reason, q850, contacts } = end;
         core.emit(self.id, DialogEvent::Ended { by_remote, status, reason, q850, contacts });
     }
@@ -189,6 +299,10 @@ impl Leg {
     ) -> Result<(), SipError> {
         if self.ended {
             return Err(SipError::Ended);
+        }
+        if self.held.is_some() {
+            self.release(core);
+            return Ok(());
         }
         let header = reason.as_ref().map(|(cause, text)| reason::q850(*cause, text));
         match &self.phase {
@@ -245,14 +359,25 @@ impl Leg {
         }
     }
 
-    /// A new request in the dialog.
+    /// A new request in the dialog, or in the early one whose session is agreed on.
     pub(crate) fn compose(&mut self, core: &mut Core, method: Method) -> Option<Message> {
-        let dialog = self.dialog.as_mut()?;
+        let tag = self.partner()?;
+        self.compose_towards(core, method, tag.as_deref())
+    }
+
+    /// A new request in the dialog with the peer of this tag.
+    pub(crate) fn compose_towards(&mut self, core: &mut Core, method: Method, tag: Option<&str>) -> Option<Message> {
+        let offers = matches!(method, Method::Invite | Method::Update);
+        let refreshes = offers || method == Method::Refer;
+        let dialog = self.dialog_with(tag)?;
         let seq = dialog.next_cseq();
-        let refreshes = matches!(method, Method::Invite | Method::Refer | Method::Update);
         let mut message = dialog.request(method, seq);
         if refreshes {
-            message.headers.push_checked(Field::Contact.into(), self.contact.clone());
+            put(&mut message.headers, Field::Contact, self.contact.clone());
+        }
+        if offers {
+            put(&mut message.headers, Field::Allow, ALLOW);
+            put(&mut message.headers, Field::Supported, supported(core.config.policy.reliable));
         }
         if !core.config.user_agent.is_empty() {
             let name = Bytes::copy_from_slice(core.config.user_agent.as_bytes());
@@ -265,9 +390,10 @@ impl Leg {
     }
 
     /// Sends a request of this dialog the way the dialog goes.
-    pub(crate) fn send(&self, core: &mut Core, now: Instant, message: Message, purpose: Purpose) -> TransactionId {
+    pub(crate) fn send(&mut self, core: &mut Core, now: Instant, message: Message, purpose: Purpose) -> TransactionId {
         let owner = Owner { leg: self.id, purpose };
-        match self.dialog.as_ref().map(DialogState::ways) {
+        let tag = message.to().ok().and_then(|to| to.tag());
+        match self.dialog_with(tag.as_deref()).map(|dialog| dialog.ways()) {
             Some((flow, others)) => {
                 let flow = core.settle_listener(flow);
                 core.request_by(now, message, Ways { flow, or_tcp: false, others }, owner)
@@ -286,6 +412,10 @@ impl Leg {
             self.served.as_ref().map(|s| s.guard),
             self.offered.as_ref().and_then(|o| o.retry),
             self.referral.as_ref().and_then(|r| r.linger),
+            self.provisionals.deadline(),
+            self.timer.as_ref().map(SessionTimer::deadline),
+            self.held.as_ref().map(|held| held.until),
+            self.redirect.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -324,6 +454,13 @@ impl Leg {
         if self.served.as_ref().is_some_and(|served| served.guard <= now) {
             tracing::warn!(sip_call = %self.name(), "a re-INVITE was not answered by the call in time");
             self.drop_served(core, now, 500);
+            self.after_prack(core, now);
+        }
+        self.provisional_due(core, now);
+        self.timer_due(core, now);
+        self.redirect_due(core, now);
+        if self.held.as_ref().is_some_and(|held| held.until <= now) {
+            self.release(core);
         }
         if self.offered.as_ref().is_some_and(|offered| offered.retry.is_some_and(|at| at <= now)) {
             self.offer_again(core, now);
@@ -370,7 +507,7 @@ impl Leg {
     /// Hands out the name of the next hop for looking up, once per name, and not before the call is answered: a
     /// stranger's INVITE alone makes no work for the resolver.
     pub(crate) fn look_up(&mut self, core: &mut Core) {
-        if self.ended || !matches!(self.phase, Phase::Up) {
+        if self.over() || !matches!(self.phase, Phase::Up) {
             return;
         }
         let Some(lookup) = self.dialog.as_ref().and_then(DialogState::lookup) else { return };
@@ -384,6 +521,17 @@ impl Leg {
     pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.call_id)
     }
+}
+
+/// How long the outcome of a transfer is waited for when the transferee hung up before it told: its NOTIFY was overtaken,
+/// or lost and repeated twice.
+const REFERRAL_GRACE: Duration = Duration::from_secs(5);
+
+/// An end that is not told yet.
+#[derive(Debug)]
+pub(crate) struct Held {
+    end: Ending,
+    until: Instant,
 }
 
 /// RFC 3261 §13.3.1.1 says every minute, since proxies wait for three.
@@ -420,8 +568,7 @@ impl Ending {
             end.reason = Some(reason.clone()).filter(|reason| !reason.is_empty());
         }
         if (300..400).contains(&status) {
-            let contacts = response.addresses(Field::Contact).unwrap_or_default();
-            end.contacts = contacts.iter().map(|c: &NameAddr| c.uri.text().into_owned()).take(16).collect();
+            end.contacts = redirect::targets(response).iter().map(|uri| uri.text().into_owned()).collect();
         }
         end
     }

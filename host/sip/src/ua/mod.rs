@@ -5,12 +5,14 @@
 //! randomness from the system, opens a socket, spawns or blocks; two endpoints and a simulated network between them
 //! make every race of the protocol a test.
 
+mod agreed;
 mod clients;
 mod core;
 mod digits;
 mod error;
 mod event;
 pub(crate) mod flow;
+mod forks;
 #[doc(hidden)]
 pub mod fuzz;
 mod leg;
@@ -19,11 +21,14 @@ mod names;
 mod next_hop;
 mod policy;
 mod reason;
+mod redirect;
 mod refer;
+mod reliable;
 mod reply;
 mod schedule;
 mod servers;
 mod session;
+mod timers;
 mod uac;
 mod uas;
 
@@ -140,11 +145,10 @@ impl Endpoint {
 
     /// The ways to the next hop of this leg, best first, asked for by [`Output::Resolve`]. None says that the name
     /// leads nowhere: requests go the way the dialog was made.
-    pub fn resolved(&mut self, leg: LegId, ways: Vec<Flow>) {
-        self.with(leg, |leg, _| {
-            if let Some(dialog) = &mut leg.dialog {
-                dialog.resolved(ways);
-            }
+    pub fn resolved(&mut self, now: Instant, leg: LegId, ways: Vec<Flow>) {
+        self.with(leg, |leg, core| match &mut leg.dialog {
+            Some(dialog) => dialog.resolved(ways),
+            None => leg.redirect_resolved(core, now, ways),
         });
     }
 
@@ -227,12 +231,12 @@ impl Endpoint {
         self.command(leg, |leg, core| leg.hang_up(core, now, reason))
     }
 
-    /// Acknowledges a 2xx that brought an offer, with the answer.
+    /// Acknowledges a 2xx, or before it a reliable provisional response, that brought an offer, with the answer.
     ///
     /// # Errors
     /// As [`ring`](Self::ring).
-    pub fn ack(&mut self, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
-        self.command(leg, |leg, core| leg.ack(core, sdp))
+    pub fn ack(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.ack(core, now, sdp))
     }
 
     /// Offers a changed session.
@@ -375,7 +379,10 @@ impl Endpoint {
         if !self.takes_on(now, &message, &method, &flow) {
             return;
         }
-        if let Err(rejection) = wire::screen(&message, &SUPPORT) {
+        if let Some(reply) = session::outside(&message, &method) {
+            return self.reply_stateless(&message, reply, back);
+        }
+        if let Err(rejection) = wire::screen(&message, &self.support()) {
             self.refuse_unread(&rejection, back);
             return;
         }
@@ -393,7 +400,10 @@ impl Endpoint {
                 let reply = self.unavailable(&message);
                 self.reply_stateless(&message, reply, back);
             }
-            Method::Options => self.reply_stateless(&message, session::capabilities(), back),
+            Method::Options => {
+                let reply = session::capabilities(self.core.config.policy.reliable);
+                self.reply_stateless(&message, reply, back);
+            }
             Method::Refer => self.reply_stateless(&message, Reply::new(603), back),
             // BYE, INFO, UPDATE, NOTIFY without a dialog.
             _ => self.reply_stateless(&message, Reply::new(481), back),
@@ -466,7 +476,8 @@ impl Endpoint {
     fn in_dialog(&mut self, now: Instant, message: &Message, request: Request<'_>, flow: Flow, tag: String) {
         let Some(leg) = self.leg_of(message) else {
             if self.may_answer(now, &flow, &request.method) {
-                self.reply_stateless(message, Reply::new(481), request.flow);
+                let reply = session::outside(message, &request.method).unwrap_or_else(|| Reply::new(481));
+                self.reply_stateless(message, reply, request.flow);
             }
             return;
         };
@@ -476,7 +487,9 @@ impl Endpoint {
             self.core.stats.dropped_dialog += 1;
             return;
         }
-        if let Err(rejection) = wire::screen(message, &SUPPORT) {
+        if request.method != Method::Subscribe
+            && let Err(rejection) = wire::screen(message, &self.support())
+        {
             return self.refuse_unread(&rejection, request.flow);
         }
         let method = request.method.clone();
@@ -509,6 +522,15 @@ impl Endpoint {
                 return self.reply_stateless(invite, reply, request.flow);
             }
         };
+        let policy = self.core.config.policy;
+        let knows = |field| invite.headers.lists(field, "100rel");
+        if policy.reliable == Reliable::Required && !knows(Field::Supported) && !knows(Field::Require) {
+            return self.reply_stateless(invite, Reply::new(421).text(Field::Require, "100rel"), request.flow);
+        }
+        let grant = match timers::grant(&policy, invite, None) {
+            Ok(grant) => grant,
+            Err(reply) => return self.reply_stateless(invite, reply, request.flow),
+        };
         let tag = self.core.names.tag();
         request.merged = Some(merged);
         let id = self.next_leg();
@@ -524,11 +546,18 @@ impl Endpoint {
         let transaction = self.core.serve(request, Some(id), Some(tag));
         self.core.respond(now, transaction, Reply::new(100));
         self.core.stats.calls_in += 1;
-        let leg = Leg::incoming(&self.core, now, id, invite, dialog, offer.is_some(), transaction);
+        let mut leg = Leg::incoming(&self.core, now, id, invite, dialog, offer.clone(), transaction);
+        leg.grant = grant;
         tracing::debug!(sip_call = %leg.name(), source = %flow.remote, "a call came in");
         self.add(leg);
         let invite = Box::new(uas::describe(invite, offer, flow));
         self.core.outputs.push_back(Output::Incoming { leg: id, invite });
+    }
+
+    /// What we serve.
+    fn support(&self) -> Support<'static> {
+        let extensions = reply::extensions(self.core.config.policy.reliable);
+        Support { methods: METHODS, extensions, session: reply::ACCEPT }
     }
 
     /// 503 with a time to come again, the same for each repetition of one request.
@@ -614,7 +643,7 @@ impl Endpoint {
             && matches!(purpose, Purpose::Invite | Purpose::Reinvite)
             && let Ok((message, 200..=299, flow)) = result
         {
-            self.core.acknowledge_and_leave(now, id, leg, message, flow);
+            self.core.acknowledge_and_leave(now, id, leg, message, flow, 0);
         }
     }
 
@@ -665,22 +694,19 @@ impl Endpoint {
 /// New requests per second, and at once, within one dialog. A person presses five keys a second.
 const REQUESTS_PER_LEG: u32 = 50;
 
-/// What we serve. PRACK is not among it: without `100rel` in `Supported` nobody has a use for it.
-const SUPPORT: Support<'static> = Support {
-    methods: &[
-        Method::Invite,
-        Method::Ack,
-        Method::Cancel,
-        Method::Bye,
-        Method::Options,
-        Method::Info,
-        Method::Update,
-        Method::Refer,
-        Method::Notify,
-    ],
-    extensions: &["norefersub"],
-    session: "application/sdp",
-};
+/// The methods we serve.
+const METHODS: &[Method] = &[
+    Method::Invite,
+    Method::Ack,
+    Method::Cancel,
+    Method::Bye,
+    Method::Options,
+    Method::Info,
+    Method::Update,
+    Method::Prack,
+    Method::Refer,
+    Method::Notify,
+];
 
 /// Call-ID, From tag and CSeq: what tells one request that came by two paths (RFC 3261 §8.2.2.2).
 fn merge_key(message: &Message) -> Box<[u8]> {
@@ -701,7 +727,11 @@ mod tests {
 
     #[test]
     fn allow_names_what_is_served() {
-        assert_eq!(SUPPORT.allow(), reply::ALLOW);
-        assert_eq!(SUPPORT.extensions.join(", "), reply::SUPPORTED);
+        for policy in [Reliable::Off, Reliable::Supported] {
+            let extensions = reply::extensions(policy);
+            assert_eq!(extensions.join(", "), reply::supported(policy));
+            let support = Support { methods: METHODS, extensions, session: reply::ACCEPT };
+            assert_eq!(support.allow(), reply::ALLOW);
+        }
     }
 }

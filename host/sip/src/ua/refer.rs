@@ -21,6 +21,11 @@ pub(crate) struct Referral {
 }
 
 impl Referral {
+    /// Whether its outcome is still to come.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.settled
+    }
+
     /// The transferee hangs up as soon as it talks to the new target, and its last NOTIFY may come after its BYE.
     pub(crate) fn dialog_ended(&mut self, until: Instant) {
         if !self.settled {
@@ -97,6 +102,9 @@ impl Leg {
         }
         if !self.ended {
             core.emit(self.id, DialogEvent::ReferProgress { status, reason });
+        }
+        if status >= 200 {
+            self.release(core);
         }
     }
 }

@@ -1,12 +1,27 @@
 //! Responses of our own.
 
+use super::policy::Reliable;
 use crate::wire::{Field, HeaderName, Headers, Message, Method, StartLine, Via, reason_phrase};
 use bytes::Bytes;
 
 /// The methods we answer to, for `Allow`.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
-/// The extensions we know: `Refer-Sub: false` (RFC 4488).
-pub(crate) const SUPPORTED: &str = "norefersub";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
+/// The extensions we know: reliable provisional responses (RFC 3262), which can be switched off, their end in forks
+/// (RFC 6228), session timers (RFC 4028), `Refer-Sub: false` (RFC 4488).
+pub(crate) const EXTENSIONS: &[&str] = &["100rel", "199", "timer", "norefersub"];
+const SUPPORTED: &str = "100rel, 199, timer, norefersub";
+const SUPPORTED_UNRELIABLY: &str = "199, timer, norefersub";
+
+/// The extensions that are known under this policy.
+pub(crate) fn extensions(reliable: Reliable) -> &'static [&'static str] {
+    &EXTENSIONS[usize::from(reliable == Reliable::Off)..]
+}
+
+/// The same as a header value.
+pub(crate) fn supported(reliable: Reliable) -> &'static str {
+    if reliable == Reliable::Off { SUPPORTED_UNRELIABLY } else { SUPPORTED }
+}
+
 /// The body we understand, for `Accept`.
 pub(crate) const ACCEPT: &str = "application/sdp";
 /// The bodies of INFO we understand.

@@ -5,10 +5,13 @@ use super::clients::{Owner, Purpose, Ways};
 use super::core::Core;
 use super::event::DialogEvent;
 use super::flow::{Flow, LegId, TransactionId};
+use super::forks::Forks;
 use super::leg::{Bye, Ending, Leg, Phase};
-use super::policy::Redirects;
+use super::policy::{Redirects, Reliable};
 use super::reason;
-use super::reply::{ALLOW, SUPPORTED, put};
+use super::redirect::Redirect;
+use super::reply::{ALLOW, put, supported};
+use super::timers::Asked;
 use crate::dialog::DialogState;
 use crate::wire::{Field, HeaderName, Message, Method, NameAddr, Uri};
 use bytes::Bytes;
@@ -49,8 +52,8 @@ pub struct Invite {
 #[derive(Debug)]
 pub(crate) struct Calling {
     pub(crate) invite: TransactionId,
-    /// Tags of the early dialogs that provisional responses made.
-    pub(crate) early: Vec<String>,
+    /// The early dialogs that provisional responses made.
+    pub(crate) forks: Forks,
     cancel: Cancel,
     challenges: u8,
 }
@@ -68,10 +71,23 @@ enum Cancel {
 pub(crate) struct LateAck {
     invite: TransactionId,
     cseq: u32,
+    offer: Bytes,
 }
 
-/// Early dialogs that one INVITE may have; forks beyond it ring unseen.
-const MAX_EARLY: usize = 8;
+/// An INVITE to be sent once more: elsewhere, or with what the far end missed in it.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub(crate) message: Message,
+    /// At first where the one before went.
+    pub(crate) ways: Ways,
+}
+
+impl Again {
+    pub(crate) fn of(core: &Core, transaction: TransactionId) -> Option<Self> {
+        core.clients.get(transaction).map(|client| Self { message: client.request.clone(), ways: client.flow.into() })
+    }
+}
+
 /// How often one request is sent again with an answer to a challenge: a proxy's, the server's, a stale nonce.
 const MAX_CHALLENGES: u8 = 3;
 
@@ -94,21 +110,28 @@ impl Leg {
         let contact = core.contact(&call.flow, &call.from);
         put(headers, Field::Contact, contact.clone());
         put(headers, Field::Allow, ALLOW);
-        put(headers, Field::Supported, SUPPORTED);
+        let reliable = core.config.policy.reliable;
+        put(headers, Field::Supported, supported(reliable));
+        if reliable == Reliable::Required {
+            put(headers, Field::Require, "100rel");
+        }
         if !core.config.user_agent.is_empty() {
             put(headers, Field::UserAgent, core.config.user_agent.clone());
         }
         for (name, value) in call.headers {
             headers.push_checked(name, value);
         }
+        let asked = Asked::of(&core.config.policy);
+        asked.write(&mut message);
         let offer = call.offer.is_some();
         attach(&mut message, call.offer.map(Bytes::from));
         let owner = Owner { leg: id, purpose: Purpose::Invite };
         let invite =
             core.request_by(now, message, Ways { flow: call.flow, or_tcp: call.or_tcp, others: call.others }, owner);
-        let calling = Calling { invite, early: Vec::new(), cancel: Cancel::No, challenges: 0 };
-        let mut leg = Self::new(id, call_id, tag, Phase::Calling(calling));
+        let calling = Calling { invite, forks: Forks::default(), cancel: Cancel::No, challenges: 0 };
+        let mut leg = Self::new(core, id, call_id, tag, Phase::Calling(calling));
         leg.outgoing = true;
+        leg.redirect = Redirect::new(call.redirects, call.by_proxy, call.target.as_request_target());
         leg.offer = offer;
         leg.contact = contact;
         leg.digest = call.credentials.map(digest::Client::new);
@@ -118,6 +141,9 @@ impl Leg {
 
     /// Gives the INVITE up: CANCEL now, or with the first sign of life.
     pub(crate) fn cancel(&mut self, core: &mut Core, now: Instant, reason: Option<Bytes>) {
+        if self.redirect_given_up() {
+            return;
+        }
         let Phase::Calling(calling) = &mut self.phase else { return };
         if !matches!(calling.cancel, Cancel::No) {
             return;
@@ -142,8 +168,10 @@ impl Leg {
         match outcome {
             Ok((response, status @ 200..=299, flow)) => self.answered(core, now, transaction, response, status, flow),
             _ if !self.is_calling(transaction) => {}
-            Ok((response, status @ ..=199, _)) => self.provisional_came(core, now, response, status),
+            Ok((response, status @ ..=199, flow)) => self.provisional_came(core, now, response, status, flow),
             Ok((response, 401 | 407, _)) if self.challenged(core, now, transaction, response) => {}
+            Ok((response, 422, _)) if !self.over() && self.timer_refused(core, now, transaction, response) => {}
+            Ok((response, status, _)) if self.redirected(core, now, transaction, response, status) => {}
             Ok((response, status, _)) => {
                 self.phase = Phase::Down;
                 self.end(core, now, Ending::refused(response, status));
@@ -159,27 +187,16 @@ impl Leg {
         matches!(&self.phase, Phase::Calling(calling) if calling.invite == transaction)
     }
 
-    fn provisional_came(&mut self, core: &mut Core, now: Instant, response: &Message, status: u16) {
+    fn provisional_came(&mut self, core: &mut Core, now: Instant, response: &Message, status: u16, flow: Flow) {
         let Phase::Calling(calling) = &mut self.phase else { return };
-        if let Some(tag) = response.to().ok().and_then(|to| to.tag())
-            && calling.early.len() < MAX_EARLY
-            && !calling.early.contains(&tag)
-        {
-            calling.early.push(tag);
-        }
         if let Cancel::Wanted(_) = &calling.cancel
             && let Cancel::Wanted(reason) = std::mem::replace(&mut calling.cancel, Cancel::Sent)
         {
             core.cancel(now, calling.invite, reason);
         }
-        if self.ended || status == 100 {
-            return;
+        if status > 100 {
+            self.early_came(core, now, response, status, flow);
         }
-        let event = match response.sdp().found() {
-            Some(sdp) => DialogEvent::Progress { sdp: Some(sdp.to_vec()), branch: 0 },
-            None => DialogEvent::Ringing,
-        };
-        core.emit(self.id, event);
     }
 
     fn answered(
@@ -196,14 +213,16 @@ impl Leg {
             let known = self.dialog.as_ref().is_some_and(|dialog| dialog.is_with(tag.as_deref()));
             // The 2xx that still waits for our answer, again; else another branch of a fork picked up as well.
             if !known {
-                core.acknowledge_and_leave(now, transaction, self.id, response, flow);
+                let sent = self.sent_to(tag.as_deref());
+                core.acknowledge_and_leave(now, transaction, self.id, response, flow, sent);
             }
             return;
         }
         let Some(client) = core.clients.get(transaction) else { return };
         let Ok(cseq) = client.request.cseq() else { return };
         let dialog = DialogState::from_response(&client.request, self.local_tag.clone(), response, flow);
-        let dialog = match dialog {
+        let offer = client.request.sdp().found();
+        let mut dialog = match dialog {
             Ok(dialog) => dialog,
             Err(error) => {
                 tracing::warn!(sip_call = %self.name(), %error, status, "the answer cannot be acknowledged");
@@ -217,20 +236,32 @@ impl Leg {
         if let Some(contact) = client.request.headers.get(Field::Contact) {
             self.contact = contact.clone();
         }
+        let before = self.branch_answered(&mut dialog);
         self.dialog = Some(dialog);
         self.phase = Phase::Up;
         self.limit = None;
-        let sdp = response.sdp().found();
+        self.note_abilities(response);
+        let said = response.sdp().found();
         if self.ended {
             // Our CANCEL and this answer crossed: take it and hang up (§15.1.1 has no other way).
             self.send_ack(core, transaction, cseq.seq, None);
             self.send_bye(core, now, Some(reason::sip(487, "cancelled")));
             return;
         }
-        if self.offer {
+        self.timer_taken(core, now, response);
+        let mut sdp = said;
+        if let Some(ours) = offer {
+            sdp = sdp.or(before.answer);
+            if let Some(theirs) = sdp.as_ref().filter(|theirs| !self.agreed.is_known(theirs)) {
+                self.agreed.got(&ours, theirs);
+            }
             self.send_ack(core, transaction, cseq.seq, None);
-        } else if sdp.is_some() {
-            self.late_ack = Some(LateAck { invite: transaction, cseq: cseq.seq });
+        } else if before.agreed {
+            // Everything is said (RFC 6337 §2.2).
+            sdp = None;
+            self.send_ack(core, transaction, cseq.seq, None);
+        } else if let Some(offer) = sdp.clone().or(before.owed) {
+            self.late_ack = Some(LateAck { invite: transaction, cseq: cseq.seq, offer });
         } else {
             self.send_ack(core, transaction, cseq.seq, None);
             let end = Ending { reason: Some("the answer made no offer".to_owned()), ..Ending::ours(Some(488)) };
@@ -241,12 +272,16 @@ impl Leg {
     }
 
     /// Acknowledges the 2xx that brought the peer's offer, with our answer.
-    pub(crate) fn ack(&mut self, core: &mut Core, sdp: Bytes) -> Result<(), SipError> {
+    pub(crate) fn ack(&mut self, core: &mut Core, now: Instant, sdp: Bytes) -> Result<(), SipError> {
+        if let Some(done) = self.answer_early(core, now, &sdp) {
+            return done;
+        }
         let late = self.late_ack.take().ok_or(if self.ended {
             SipError::Ended
         } else {
             SipError::NotNow("an ACK with a session description")
         })?;
+        self.agreed.given(&late.offer, &sdp);
         self.send_ack(core, late.invite, late.cseq, Some(sdp));
         Ok(())
     }
@@ -284,9 +319,19 @@ impl Leg {
         let Some(message) = again(core, digest, request, cseq.seq + 1, response) else { return false };
         calling.challenges += 1;
         let owner = Owner { leg: self.id, purpose: Purpose::Invite };
-        calling.invite = core.request(now, message, flow, false, owner);
-        calling.early.clear();
+        let invite = core.request(now, message, flow, false, owner);
+        self.start_over(invite);
         true
+    }
+
+    /// Sends the INVITE once more, as a new one of the same call.
+    pub(crate) fn invite_once_more(&mut self, core: &mut Core, now: Instant, again: Again) {
+        let Again { mut message, ways } = again;
+        let seq = message.cseq().map_or(1, |cseq| cseq.seq.saturating_add(1));
+        message.headers.set_checked(Field::CSeq, Bytes::from(format!("{seq} INVITE")));
+        let owner = Owner { leg: self.id, purpose: Purpose::Invite };
+        let invite = core.request_by(now, message, ways, owner);
+        self.start_over(invite);
     }
 }
 
@@ -328,7 +373,7 @@ pub(crate) fn attach(message: &mut Message, sdp: Option<Bytes>) {
 
 impl Core {
     /// A 2xx that nobody waits for – the second of a fork, or after the leg is gone – is acknowledged and ended at
-    /// once, as one unit (RFC 3261 §13.2.2.4).
+    /// once, as one unit (RFC 3261 §13.2.2.4). `sent` is the number of the last request in its early dialog.
     pub(crate) fn acknowledge_and_leave(
         &mut self,
         now: Instant,
@@ -336,6 +381,7 @@ impl Core {
         leg: LegId,
         response: &Message,
         flow: Flow,
+        sent: u32,
     ) {
         let Some(client) = self.clients.get(invite) else { return };
         let Ok(from) = client.request.from() else { return };
@@ -348,6 +394,7 @@ impl Core {
         let ack = dialog.request(Method::Ack, cseq.seq);
         self.acknowledge(invite, dialog.remote_tag.clone(), ack, flow);
         if !reinvite {
+            dialog.after(sent);
             let seq = dialog.next_cseq();
             let bye = dialog.request(Method::Bye, seq);
             self.request(now, bye, flow, false, Owner { leg, purpose: Purpose::Forked });

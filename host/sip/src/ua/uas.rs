@@ -4,9 +4,11 @@ use super::SipError;
 use super::core::Core;
 use super::event::{DialogEvent, Identity, InviteInfo};
 use super::flow::{Flow, LegId, TransactionId};
-use super::leg::{Accepted, Bye, Ending, Leg, PROVISIONAL_REFRESH, Phase};
+use super::leg::{Accepted, Bye, Ending, Leg, Phase};
 use super::reason;
-use super::reply::{ALLOW, Reply, SUPPORTED};
+use super::reliable::Provisionals;
+use super::reply::{ALLOW, Reply, supported};
+use super::timers::Grant;
 use crate::dialog::DialogState;
 use crate::wire::{Field, HeaderName, Message, NameAddr};
 use bytes::Bytes;
@@ -20,15 +22,19 @@ impl Leg {
         id: LegId,
         invite: &Message,
         dialog: DialogState,
-        offer: bool,
+        offer: Option<Bytes>,
         transaction: TransactionId,
     ) -> Self {
         let phase = Phase::Ringing(transaction);
-        let mut leg = Self::new(id, dialog.call_id.clone(), dialog.local_tag.clone(), phase);
+        let mut leg = Self::new(core, id, dialog.call_id.clone(), dialog.local_tag.clone(), phase);
         if let Some(uri) = invite.request_uri() {
             leg.contact = core.contact(&dialog.made_on(), uri);
         }
-        leg.offer = offer;
+        leg.offer = offer.is_some();
+        leg.asked_us = offer;
+        leg.invite_cseq = dialog.remote_cseq().unwrap_or(0);
+        leg.provisionals = Provisionals::towards(invite, core.config.policy.reliable);
+        leg.note_abilities(invite);
         leg.dialog = Some(dialog);
         let wait = core.config.limits.max_ringing;
         let asked = invite.expires().filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
@@ -37,7 +43,7 @@ impl Leg {
         leg
     }
 
-    fn ringing(&self) -> Result<TransactionId, SipError> {
+    pub(crate) fn ringing(&self) -> Result<TransactionId, SipError> {
         match self.phase {
             Phase::Ringing(transaction) => Ok(transaction),
             _ if self.ended => Err(SipError::Ended),
@@ -45,48 +51,37 @@ impl Leg {
         }
     }
 
-    /// 180, or 183 with a description.
-    pub(crate) fn provisional(&mut self, core: &mut Core, now: Instant, sdp: Option<Bytes>) -> Result<(), SipError> {
-        let transaction = self.ringing()?;
-        let status = if sdp.is_some() { 183 } else { 180 };
-        core.respond(now, transaction, Reply::new(status).in_dialog(self.contact.clone()).sdp(sdp));
-        self.refresh = Some(now + PROVISIONAL_REFRESH);
-        Ok(())
-    }
-
-    /// 200 with a description: the answer, or our offer where the INVITE had none.
-    pub(crate) fn answer(&mut self, core: &mut Core, now: Instant, sdp: Bytes) -> Result<(), SipError> {
-        let transaction = self.ringing()?;
-        let cseq = self.dialog.as_ref().and_then(DialogState::remote_cseq).unwrap_or(0);
-        self.accept(core, now, transaction, cseq, !self.offer, sdp);
-        self.phase = Phase::Up;
-        self.limit = None;
-        self.refresh = None;
-        Ok(())
-    }
-
-    /// Sends a 2xx to an INVITE and begins to repeat it.
+    /// Sends a 2xx to an INVITE and begins to repeat it. `offer` is theirs, which `sdp` answers; without one `sdp` is
+    /// ours, and without that all was agreed before.
+    #[allow(clippy::too_many_arguments, reason = "all of it goes into one response")]
     pub(crate) fn accept(
         &mut self,
         core: &mut Core,
         now: Instant,
         transaction: TransactionId,
         cseq: u32,
-        offer: bool,
-        sdp: Bytes,
+        offer: Option<Bytes>,
+        sdp: Option<Bytes>,
+        grant: Option<Grant>,
     ) {
         let reply = Reply::new(200)
             .in_dialog(self.contact.clone())
             .text(Field::Allow, ALLOW)
-            .text(Field::Supported, SUPPORTED)
-            .sdp(Some(sdp));
+            .text(Field::Supported, supported(core.config.policy.reliable))
+            .granting(grant)
+            .sdp(sdp.clone());
         let Some((bytes, flow)) = core.respond(now, transaction, reply) else { return };
+        self.granted(now, grant);
+        if let (Some(offer), Some(answer)) = (&offer, &sdp) {
+            self.agreed.given(offer, answer);
+        }
         let timing = core.config.timing;
         self.accepted = Some(Accepted {
             cseq,
             bytes,
             flow,
-            offer,
+            offer: sdp.filter(|_| offer.is_none()),
+            quiet: false,
             at: now + timing.t1,
             wait: timing.t1,
             give_up: now + timing.transaction_life(),
@@ -111,21 +106,24 @@ impl Leg {
 
     /// Sends a final response that is no success, and ends.
     pub(crate) fn refuse(&mut self, core: &mut Core, now: Instant, reply: Reply) {
+        let end = Ending::ours(Some(reply.status));
+        self.refuse_with(core, now, reply, end);
+    }
+
+    /// The same, with what its user is told.
+    pub(crate) fn refuse_with(&mut self, core: &mut Core, now: Instant, reply: Reply, end: Ending) {
         let Phase::Ringing(transaction) = self.phase else { return };
-        let status = reply.status;
         core.respond(now, transaction, reply);
         self.phase = Phase::Down;
-        self.end(core, now, Ending::ours(Some(status)));
+        self.drop_served(core, now, 487);
+        self.offered = None;
+        self.end(core, now, end);
     }
 
     /// The caller gave up (RFC 3261 §9.2). The CANCEL itself has its 200 already.
     pub(crate) fn cancelled(&mut self, core: &mut Core, now: Instant, transaction: TransactionId, cancel: &Message) {
-        if let Phase::Ringing(invite) = self.phase
-            && invite == transaction
-        {
-            core.respond(now, invite, Reply::new(487));
-            self.phase = Phase::Down;
-            self.end(core, now, Ending::theirs(cancel, Some(487)));
+        if matches!(self.phase, Phase::Ringing(invite) if invite == transaction) {
+            self.refuse_with(core, now, Reply::new(487), Ending::theirs(cancel, Some(487)));
         } else if self.served.as_ref().is_some_and(|served| served.transaction == transaction) {
             self.drop_served(core, now, 487);
         }
@@ -144,20 +142,23 @@ impl Leg {
         }
         // A part of it that we cannot use is as good as none.
         let sdp = ack.sdp().found();
-        if accepted.offer && sdp.is_none() {
+        if accepted.offer.is_some() && sdp.is_none() {
             let end = Ending { reason: Some("our offer was not answered".to_owned()), ..Ending::ours(Some(488)) };
             self.say_goodbye(core, now, Some(reason::sip(488, "no answer in ACK")), end);
             return;
         }
-        if !self.ended {
-            let sdp = sdp.filter(|_| accepted.offer).map(|sdp| sdp.to_vec());
-            core.emit(self.id, DialogEvent::Confirmed { sdp });
+        let sdp = sdp.filter(|_| accepted.offer.is_some());
+        if let (Some(ours), Some(theirs)) = (&accepted.offer, &sdp) {
+            self.agreed.got(ours, theirs);
+        }
+        if !self.over() && !accepted.quiet {
+            core.emit(self.id, DialogEvent::Confirmed { sdp: sdp.map(|sdp| sdp.to_vec()) });
         }
     }
 
     /// A later request shows that our 2xx arrived, though its ACK is on the way or lost.
     pub(crate) fn taken_as_acknowledged(&mut self, core: &mut Core) {
-        if self.accepted.take().is_some() && !self.ended {
+        if self.accepted.take().is_some_and(|accepted| !accepted.quiet) && !self.over() {
             core.emit(self.id, DialogEvent::Confirmed { sdp: None });
         }
     }

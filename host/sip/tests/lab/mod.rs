@@ -20,6 +20,10 @@ pub const OFFER: &[u8] =
 pub const ANSWER: &[u8] =
     b"v=0\r\no=- 2 2 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n";
 
+/// What the caller changes its offer to.
+pub const HOLD: &[u8] =
+    b"v=0\r\no=- 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n";
+
 /// 64·T1 and the 5 s of T4: after that nothing of anything is left.
 pub const LIFE: Duration = Duration::from_secs(32);
 
