@@ -63,7 +63,7 @@ pub fn call(mut data: &[u8]) {
     let stranger = SocketAddr::from((Ipv4Addr::new(10, 9, 9, 9), 666));
     let mut sink = Sink { far_end, stranger, latched: false };
     let identity = Identity { ssrc: 1, sequence: 2, timestamp: 3, cname: "abc".into() };
-    let mut stream = Stream::new(identity, Duration::from_secs(1), 0);
+    let mut stream = Stream::new(identity, Duration::from_secs(1), 0, 0);
     let mut now = Duration::ZERO;
     while let Some(([what, much, length], rest)) = data.split_first_chunk::<3>() {
         let (bytes, behind) = rest.split_at(usize::from(*length).min(rest.len()));

@@ -1,21 +1,31 @@
 //! From packets that come when they come to samples at an even pace.
 //!
-//! Audio of 8 kHz G.711 is a line of samples named by RTP timestamps, so the buffer is a ring of decoded samples
-//! under those names: any packet length, any order, any repetition falls into its place. What is missing when its
-//! turn comes is concealed.
+//! Audio is a line of samples named by their places, which follow from RTP timestamps ([`crate::timeline`]). The buffer
+//! is a ring of decoded samples under those names: any packet length, any order, any repetition falls into its place.
+//! G.711 is decoded when it comes. Packets of codecs with a memory announce themselves ([`Jitter::arrive`]) and are
+//! decoded in order shortly before their turn ([`Jitter::due`], [`Jitter::store`]). What is missing when its turn comes
+//! is comfort noise where the far end says that nobody speaks, and concealed otherwise.
 //!
 //! The buffer is as long as the network needs. For each packet it notes its *slack*: how long before its turn it came.
 //! The best packets have the most slack, and that is the delay the buffer adds; the worst 5 % decide how much is
-//! needed. The difference is taken away or added where nobody hears it, in silence and in gaps, and at once only
-//! where the delay would exceed the maximum.
+//! needed. The difference is taken away or added where nobody hears it, in silence and in gaps; where there is none
+//! for a second, by whole periods of the voice with a cross-fade; and at once only where the delay would exceed the
+//! maximum.
+//!
+//! All lengths below are in samples at 8 kHz; a wide buffer, at 16 kHz, has twice as many.
 
-use crate::conceal::Concealer;
+use crate::conceal::{Concealer, PERIOD};
+use crate::noise::Noise;
 use std::ops::Range;
 
 /// Samples in the ring: 512 ms.
 const RING: usize = 4_096;
-/// Packets whose slack is remembered: about 2.5 s.
-const WINDOW: usize = 128;
+/// Time for which slack is remembered: 2.5 s.
+const MEMORY: usize = 20_000;
+/// Packets in it at most: of 10 ms each.
+const WINDOW: usize = 256;
+/// Packets that tell something at least, however long they are.
+const FEWEST: usize = 40;
 /// Packets between two looks at the slack.
 const LOOK: usize = 32;
 /// A jump of the timestamps by more than this is another stream: 3 s.
@@ -31,8 +41,10 @@ const IDLE: u32 = 8_000;
 const MARGIN: i32 = 80;
 /// The most that is taken away or added in one frame: 10 ms.
 const STEP: i32 = 80;
+/// Time for which silence is waited for before a voice is shortened: 1 s.
+const PATIENCE: u32 = 8_000;
 
-/// Bounds of the delay, in samples.
+/// Bounds of the delay, in samples at 8 kHz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
     /// Never less.
@@ -61,23 +73,28 @@ pub struct JitterStats {
     pub late: u64,
     /// Times the stream was begun anew.
     pub resyncs: u64,
-    /// Samples made up.
+    /// Samples made up, at 8 kHz.
     pub concealed: u64,
 }
 
 /// The buffer of one stream.
 #[derive(Debug)]
 pub struct Jitter {
-    ring: Box<[i16; RING]>,
+    ring: Box<[i16]>,
     /// One bit a sample: there is audio for it.
-    filled: [u64; RING / 64],
+    filled: [u64; 2 * RING / 64],
+    /// Samples for one at 8 kHz: 2 where the buffer is wide.
+    scale: u32,
     concealer: Concealer,
+    noise: Noise,
+    /// From this place on nobody speaks.
+    noise_from: Option<u32>,
     bounds: Delay,
-    /// The timestamp whose turn is next; none while nothing has come.
+    /// The place whose turn is next; none while nothing has come.
     next: Option<u32>,
-    /// The timestamp of the first audio of the stream: what is missing before it is not lost.
+    /// The place of the first audio of the stream: what is missing before it is not lost.
     first: u32,
-    /// The timestamp behind the newest audio.
+    /// The place behind the newest audio.
     newest: u32,
     /// Slack of the last packets, in the reference frame of `shift`.
     slack: [i32; WINDOW],
@@ -86,6 +103,8 @@ pub struct Jitter {
     shift: i32,
     /// Samples to be taken away (positive) or added (negative) when nobody hears it.
     correction: i32,
+    /// Samples for which silence has been waited for to take them away.
+    waited: u32,
     /// How loud it has been lately.
     loud: i32,
     late_in_a_row: u8,
@@ -97,9 +116,12 @@ impl Jitter {
     #[must_use]
     pub fn new(bounds: Delay) -> Self {
         Self {
-            ring: Box::new([0; RING]),
-            filled: [0; RING / 64],
+            ring: vec![0; RING].into_boxed_slice(),
+            filled: [0; 2 * RING / 64],
+            scale: 1,
             concealer: Concealer::default(),
+            noise: Noise::default(),
+            noise_from: None,
             bounds,
             next: None,
             first: 0,
@@ -108,6 +130,7 @@ impl Jitter {
             slacks: 0,
             shift: 0,
             correction: 0,
+            waited: 0,
             loud: 0,
             late_in_a_row: 0,
             stats: JitterStats::default(),
@@ -117,19 +140,87 @@ impl Jitter {
     /// What was counted.
     #[must_use]
     pub const fn stats(&self) -> JitterStats {
-        self.stats
+        JitterStats { concealed: self.stats.concealed / self.scale as u64, ..self.stats }
     }
 
-    /// Samples between the turn that is next and the newest audio: the delay of what came last.
+    /// Whether it works at 16 kHz.
+    #[must_use]
+    pub const fn wide(&self) -> bool {
+        self.scale == 2
+    }
+
+    /// From now on it works at 16 kHz: all places double, and what it holds becomes twice as many samples.
+    pub fn widen(&mut self) {
+        if self.wide() {
+            return;
+        }
+        let (ring, filled, from) = (std::mem::take(&mut self.ring), self.filled, self.next.unwrap_or_default());
+        let has = |place: u32| filled[place as usize % RING / 64] >> (place as usize % RING % 64) & 1 == 1;
+        self.scale = 2;
+        self.ring = vec![0; 2 * RING].into_boxed_slice();
+        self.filled = [0; 2 * RING / 64];
+        for ahead in 0..RING as u32 {
+            let place = from.wrapping_add(ahead);
+            if !has(place) {
+                continue;
+            }
+            let sample = ring[place as usize % RING];
+            let next = place.wrapping_add(1);
+            let behind = if has(next) { ring[next as usize % RING] } else { sample };
+            let wide = place.wrapping_mul(2);
+            let at = self.index(wide);
+            self.ring[at] = sample;
+            self.ring[at + 1] = ((i32::from(sample) + i32::from(behind)) / 2) as i16;
+            self.mark(wide, 2);
+        }
+        self.next = self.next.map(|next| next.wrapping_mul(2));
+        self.noise_from = self.noise_from.map(|from| from.wrapping_mul(2));
+        self.first = self.first.wrapping_mul(2);
+        self.newest = self.newest.wrapping_mul(2);
+        for slack in &mut self.slack {
+            *slack = slack.wrapping_mul(2);
+        }
+        self.shift = self.shift.wrapping_mul(2);
+        self.correction *= 2;
+        self.waited *= 2;
+        self.stats.concealed *= 2;
+        self.concealer.widen();
+    }
+
+    /// Samples between the turn that is next and the newest audio: the delay of what came last. Of a wide buffer, at
+    /// 16 kHz.
     #[must_use]
     pub fn held(&self) -> u32 {
         self.next.map_or(0, |next| (self.newest.wrapping_sub(next) as i32).max(0) as u32)
     }
 
+    /// The same in milliseconds.
+    #[must_use]
+    pub fn held_ms(&self) -> f32 {
+        self.held() as f32 / (8 * self.scale) as f32
+    }
+
+    /// The place behind the newest audio.
+    #[must_use]
+    pub const fn newest(&self) -> u32 {
+        self.newest
+    }
+
+    /// The place whose turn is next, and the one before which audio must be stored for the next [`Self::pop`] of so
+    /// many samples. None while nothing has come.
+    #[must_use]
+    pub fn due(&self, samples: usize) -> Option<(u32, u32)> {
+        let next = self.next?;
+        // It may leave some out on the way.
+        Some((next, next.wrapping_add(samples as u32 + (PERIOD as u32 + STEP as u32) * self.scale)))
+    }
+
     /// Forgets the stream: the next packet begins another.
     pub fn reset(&mut self) {
-        self.filled = [0; RING / 64];
+        self.filled = [0; 2 * RING / 64];
         self.next = None;
+        self.noise_from = None;
+        self.waited = 0;
         self.slacks = 0;
         self.correction = 0;
         self.late_in_a_row = 0;
@@ -137,54 +228,90 @@ impl Jitter {
 
     /// Takes the audio of a packet.
     pub fn insert(&mut self, timestamp: u32, samples: &[i16]) {
-        if samples.is_empty() || samples.len() > RING / 2 {
-            return;
+        if self.arrive(timestamp, samples.len()) {
+            self.store(timestamp, samples);
         }
+    }
+
+    /// Notes that a packet of so many samples has come. False where it is of no use any more; otherwise its samples
+    /// are to be stored before their turn.
+    pub fn arrive(&mut self, timestamp: u32, length: usize) -> bool {
+        let scale = self.scale as i32;
+        if length == 0 || length > self.ring.len() / 2 {
+            return false;
+        }
+        let place_behind = timestamp.wrapping_add(length as u32);
         let Some(next) = self.next else {
             self.begin(timestamp);
-            self.store(timestamp, samples);
-            return;
+            self.grow(place_behind);
+            return true;
         };
         let slack = timestamp.wrapping_sub(next) as i32;
-        let end = slack.saturating_add(samples.len() as i32);
-        if !(-JUMP..=JUMP).contains(&slack) {
+        let end = slack.saturating_add(length as i32);
+        if !(-JUMP * scale..=JUMP * scale).contains(&slack) {
             self.stats.resyncs += 1;
             self.reset();
             self.begin(timestamp);
         } else if end <= 0 {
             self.late_in_a_row += 1;
-            let goes_on = timestamp.wrapping_sub(self.newest) as i32 >= 0 && slack <= -PAUSE;
+            let goes_on = timestamp.wrapping_sub(self.newest) as i32 >= 0 && slack <= -PAUSE * scale;
             if self.late_in_a_row < STALL && !goes_on {
                 self.stats.late += 1;
-                self.note(slack);
-                return;
+                self.note(slack, length);
+                return false;
             }
             self.stats.resyncs += 1;
             self.slacks = 0;
             self.correction = 0;
             self.late_in_a_row = 0;
-            self.move_to(timestamp.wrapping_sub(self.bounds.start));
-        } else if end > RING as i32 {
+            self.move_to(timestamp.wrapping_sub(self.bounds.start * self.scale));
+        } else if end > self.ring.len() as i32 {
             // More than the ring holds has piled up: go on near its end.
             self.stats.resyncs += 1;
             self.slacks = 0;
             self.correction = 0;
-            self.move_to(timestamp.wrapping_sub(self.bounds.start));
+            self.move_to(timestamp.wrapping_sub(self.bounds.start * self.scale));
         } else {
             self.late_in_a_row = 0;
-            self.note(slack);
+            self.note(slack, length);
         }
-        self.store(timestamp, samples);
+        self.grow(place_behind);
+        true
+    }
+
+    /// Nobody speaks from this place on until audio comes: instead of concealment there is noise, as the payload of
+    /// RFC 3389 describes it. An empty one means: like what was heard last.
+    pub fn noise(&mut self, timestamp: u32, description: &[u8]) {
+        if description.is_empty() {
+            self.noise.like(self.concealer.background());
+        } else {
+            self.noise.describe(description);
+        }
+        let known = self.noise_from.is_some_and(|from| timestamp.wrapping_sub(from) as i32 >= 0);
+        if !known {
+            self.noise_from = Some(timestamp);
+        }
+    }
+
+    /// Samples that were made up were none that should have come: the far end had paused.
+    pub const fn forgive(&mut self, samples: u64) {
+        self.stats.concealed = self.stats.concealed.saturating_sub(samples);
+    }
+
+    /// Counts samples of those stored as made up by their decoder.
+    pub const fn made_up(&mut self, samples: u64) {
+        self.stats.concealed += samples;
     }
 
     /// Makes a stretch silent, whatever audio came or will come for it: a telephone-event sounded then.
     pub fn silence(&mut self, timestamp: u32, length: u32) {
         let Some(next) = self.next else { return };
-        let from = (timestamp.wrapping_sub(next) as i32).clamp(0, RING as i32) as u32;
-        let to = (timestamp.wrapping_add(length).wrapping_sub(next) as i32).clamp(0, RING as i32) as u32;
+        let most = self.ring.len() as i32;
+        let from = (timestamp.wrapping_sub(next) as i32).clamp(0, most) as u32;
+        let to = (timestamp.wrapping_add(length).wrapping_sub(next) as i32).clamp(0, most) as u32;
         if to > from {
             let (start, length) = (next.wrapping_add(from), (to - from) as usize);
-            for (place, _) in parts(start, length) {
+            for (place, _) in self.parts(start, length) {
                 self.ring[place].fill(0);
             }
             self.mark(start, length);
@@ -195,38 +322,51 @@ impl Jitter {
     /// The next samples, all of `out`.
     pub fn pop(&mut self, out: &mut [i16]) {
         let Some(mut next) = self.next else {
-            out.fill(0);
+            self.nothing(out);
             return;
         };
-        if next.wrapping_sub(self.newest) as i32 > IDLE as i32 {
+        if next.wrapping_sub(self.newest) as i32 > (IDLE * self.scale) as i32 {
+            let noise = self.noise_from;
             self.reset();
-            out.fill(0);
+            self.noise_from = noise;
+            self.nothing(out);
             return;
         }
-        if self.correction > 0 && self.is_quiet(next, out.len()) {
-            let step = self.correction.min(STEP);
+        let most = STEP * self.scale as i32;
+        if self.correction > 0 {
+            let step = self.surplus(next, out.len());
             self.correction -= step;
             self.move_to(next.wrapping_add(step as u32));
             next = next.wrapping_add(step as u32);
         }
         let mut at = 0;
         if self.correction < 0 && (self.is_quiet(next, out.len()) || !self.has(next)) {
-            let step = self.correction.max(-STEP).max(-(out.len() as i32));
+            let step = self.correction.max(-most).max(-(out.len() as i32));
             self.correction -= step;
             self.shift += step;
             at = step.unsigned_abs() as usize;
-            self.stats.concealed += self.concealer.missing(&mut out[..at]) as u64;
+            if self.silent(next) {
+                self.noise.fill(&mut out[..at]);
+            } else {
+                self.stats.concealed += self.concealer.missing(&mut out[..at]) as u64;
+            }
         }
         while at < out.len() {
             let run = self.run(next, out.len() - at);
             let target = &mut out[at..at + run];
             if self.has(next) {
-                for (place, part) in parts(next, run) {
+                for (place, part) in self.parts(next, run) {
                     target[part].copy_from_slice(&self.ring[place]);
                 }
                 self.clear(next, run);
+                if self.silent(next) {
+                    self.noise_from = None;
+                }
                 next = next.wrapping_add(run as u32);
                 self.concealer.real(target);
+            } else if self.silent(next) {
+                self.noise.fill(target);
+                next = next.wrapping_add(run as u32);
             } else {
                 self.stats.concealed += match self.first.wrapping_sub(next) as i32 {
                     1.. => {
@@ -244,15 +384,49 @@ impl Jitter {
         self.loud = (self.loud - self.loud / 64).max(peak);
     }
 
+    /// What is heard while there is no stream.
+    fn nothing(&mut self, out: &mut [i16]) {
+        match self.noise_from {
+            Some(_) => self.noise.fill(out),
+            None => out.fill(0),
+        }
+    }
+
+    /// Whether the far end has said that nobody speaks then.
+    fn silent(&self, place: u32) -> bool {
+        self.noise_from.is_some_and(|from| place.wrapping_sub(from) as i32 >= 0)
+    }
+
+    /// How many samples to leave out now.
+    fn surplus(&mut self, next: u32, samples: usize) -> i32 {
+        if self.is_quiet(next, samples) {
+            self.waited = 0;
+            return self.correction.min(STEP * self.scale as i32);
+        }
+        self.waited += samples as u32;
+        if self.waited < PATIENCE * self.scale || !self.has(next) {
+            return 0;
+        }
+        // A voice that does not pause, music: a period is left out where it hides, and the cross-fade that ends a gap
+        // joins what was to what follows.
+        let period = self.concealer.period();
+        if period as i32 > self.correction + STEP * self.scale as i32 / 2 {
+            return 0;
+        }
+        self.concealer.cut(period);
+        period as i32
+    }
+
     /// The first packet of a stream has its turn after the starting delay.
     fn begin(&mut self, timestamp: u32) {
-        self.next = Some(timestamp.wrapping_sub(self.bounds.start));
+        self.next = Some(timestamp.wrapping_sub(self.bounds.start * self.scale));
         self.first = timestamp;
         self.newest = timestamp;
-        self.concealer = Concealer::default();
+        self.concealer.forget();
         self.shift = 0;
         self.slacks = 0;
-        self.note(self.bounds.start as i32);
+        self.slack[0] = (self.bounds.start * self.scale) as i32;
+        self.slacks = 1;
     }
 
     /// Sets another turn; what is left out is gone.
@@ -260,33 +434,34 @@ impl Jitter {
         let Some(before) = self.next.replace(next) else { return };
         let moved = next.wrapping_sub(before) as i32;
         self.shift = self.shift.wrapping_add(moved);
-        if moved.unsigned_abs() as usize >= RING {
-            self.filled = [0; RING / 64];
+        if moved.unsigned_abs() as usize >= self.ring.len() {
+            self.filled = [0; 2 * RING / 64];
         } else {
             // Forwards these have been skipped; backwards their places may hold samples that are a ring ahead.
             self.clear(if moved > 0 { before } else { next }, moved.unsigned_abs() as usize);
         }
-        if self.held() as usize > RING {
-            self.newest = next.wrapping_add(RING as u32);
+        if self.held() as usize > self.ring.len() {
+            self.newest = next.wrapping_add(self.ring.len() as u32);
         }
     }
 
     /// Puts samples whose turn is still to come into the ring. What is there already stays.
-    fn store(&mut self, timestamp: u32, samples: &[i16]) {
+    pub fn store(&mut self, timestamp: u32, samples: &[i16]) {
         let Some(next) = self.next else { return };
         let ahead = timestamp.wrapping_sub(next) as i32;
-        let from = (-ahead).clamp(0, samples.len() as i32) as usize;
-        let to = (RING as i32 - ahead).clamp(from as i32, samples.len() as i32) as usize;
+        let from = ahead.saturating_neg().clamp(0, samples.len() as i32) as usize;
+        let to = (self.ring.len() as i32).saturating_sub(ahead).clamp(from as i32, samples.len() as i32) as usize;
         let (start, seen) = (timestamp.wrapping_add(from as u32), &samples[from..to]);
         if self.count(start, seen.len()) == 0 {
-            for (place, part) in parts(start, seen.len()) {
+            for (place, part) in self.parts(start, seen.len()) {
                 self.ring[place].copy_from_slice(&seen[part]);
             }
         } else {
             for (n, sample) in seen.iter().enumerate() {
                 let at = start.wrapping_add(n as u32);
                 if !self.has(at) {
-                    self.ring[index(at)] = *sample;
+                    let at = self.index(at);
+                    self.ring[at] = *sample;
                 }
             }
         }
@@ -301,26 +476,32 @@ impl Jitter {
     }
 
     /// Notes the slack of a packet, and now and then what follows from it.
-    fn note(&mut self, slack: i32) {
+    fn note(&mut self, slack: i32, length: usize) {
         self.slack[self.slacks % WINDOW] = slack.wrapping_add(self.shift);
         self.slacks += 1;
         if !self.slacks.is_multiple_of(LOOK) || self.bounds.min == self.bounds.max {
             return;
         }
-        let mut sorted = self.slack;
-        let sorted = &mut sorted[..self.slacks.min(WINDOW)];
+        // The last ones, as many as were sent in the time that counts.
+        let count = (MEMORY * self.scale as usize / length.max(1)).clamp(FEWEST, WINDOW).min(self.slacks);
+        let mut sorted = [0; WINDOW];
+        for (n, place) in sorted[..count].iter_mut().enumerate() {
+            *place = self.slack[(self.slacks - 1 - n) % WINDOW];
+        }
+        let sorted = &mut sorted[..count];
         sorted.sort_unstable();
         let (worst, best) = (sorted[sorted.len() / 20], sorted[sorted.len() - 1]);
-        let needed = best.wrapping_sub(worst).saturating_add(MARGIN);
-        let target = needed.clamp(self.bounds.min as i32, self.bounds.max as i32);
+        let (scale, step) = (self.scale as i32, STEP * self.scale as i32);
+        let needed = best.wrapping_sub(worst).saturating_add(MARGIN * scale);
+        let target = needed.clamp(self.bounds.min as i32 * scale, self.bounds.max as i32 * scale);
         let surplus = best.wrapping_sub(self.shift).wrapping_sub(target);
-        if surplus.wrapping_add(target) > self.bounds.max as i32 + STEP {
+        if surplus.wrapping_add(target) > self.bounds.max as i32 * scale + step {
             // Beyond the maximum: at once, heard or not.
             self.correction = 0;
             if let Some(next) = self.next {
                 self.move_to(next.wrapping_add(surplus as u32));
             }
-        } else if !(-STEP..=STEP).contains(&surplus) {
+        } else if !(-step..=step).contains(&surplus) {
             self.correction = surplus;
         } else {
             self.correction = 0;
@@ -332,7 +513,7 @@ impl Jitter {
         let limit = (self.loud / 16).max(300);
         (0..length as u32).all(|at| {
             let at = next.wrapping_add(at);
-            !self.has(at) || i32::from(self.ring[index(at)]).abs() < limit
+            !self.has(at) || i32::from(self.ring[self.index(at)]).abs() < limit
         })
     }
 
@@ -346,47 +527,50 @@ impl Jitter {
         (1..most).find(|at| self.has(next.wrapping_add(*at as u32)) != there).unwrap_or(most)
     }
 
+    const fn index(&self, timestamp: u32) -> usize {
+        timestamp as usize % self.ring.len()
+    }
+
+    /// Where a stretch lies in the ring, and which part of it: two where it wraps.
+    fn parts(&self, timestamp: u32, length: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
+        let start = self.index(timestamp);
+        let first = length.min(self.ring.len() - start);
+        [(start..start + first, 0..first), (0..length - first, first..length)].into_iter()
+    }
+
     fn has(&self, timestamp: u32) -> bool {
-        self.filled[index(timestamp) / 64] >> (index(timestamp) % 64) & 1 == 1
+        let at = self.index(timestamp);
+        self.filled[at / 64] >> (at % 64) & 1 == 1
     }
 
     /// How many samples of a stretch are there.
     fn count(&self, timestamp: u32, length: usize) -> usize {
-        words(timestamp, length).map(|(word, mask)| (self.filled[word] & mask).count_ones() as usize).sum()
+        words(self.ring.len(), timestamp, length)
+            .map(|(word, mask)| (self.filled[word] & mask).count_ones() as usize)
+            .sum()
     }
 
     fn mark(&mut self, timestamp: u32, length: usize) {
-        for (word, mask) in words(timestamp, length) {
+        for (word, mask) in words(self.ring.len(), timestamp, length) {
             self.filled[word] |= mask;
         }
     }
 
     fn clear(&mut self, timestamp: u32, length: usize) {
-        for (word, mask) in words(timestamp, length) {
+        for (word, mask) in words(self.ring.len(), timestamp, length) {
             self.filled[word] &= !mask;
         }
     }
 }
 
-const fn index(timestamp: u32) -> usize {
-    timestamp as usize % RING
-}
-
-/// Where a stretch lies in the ring, and which part of it: two where it wraps.
-fn parts(timestamp: u32, length: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let start = index(timestamp);
-    let first = length.min(RING - start);
-    [(start..start + first, 0..first), (0..length - first, first..length)].into_iter()
-}
-
 /// The words of the bit map that a stretch covers, each with the mask of its bits.
-fn words(timestamp: u32, length: usize) -> impl Iterator<Item = (usize, u64)> {
-    let (mut at, mut left) = (index(timestamp), length);
+fn words(ring: usize, timestamp: u32, length: usize) -> impl Iterator<Item = (usize, u64)> {
+    let (mut at, mut left) = (timestamp as usize % ring, length);
     std::iter::from_fn(move || {
         let (word, bit) = (at / 64, at % 64);
         let count = left.min(64 - bit);
         left -= count;
-        at = (at + count) % RING;
+        at = (at + count) % ring;
         // A shift by 64 would be none at all.
         (count > 0).then(|| (word, u64::MAX >> (64 - count) << bit))
     })
@@ -397,267 +581,4 @@ fn peak(samples: &[i16]) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// A sample that names its timestamp; never 0, and quiet enough not to matter.
-    fn mark(timestamp: u32) -> i16 {
-        (timestamp % 20_000) as i16 + 400
-    }
-
-    fn packet(timestamp: u32, length: u32) -> Vec<i16> {
-        (0..length).map(|n| mark(timestamp.wrapping_add(n))).collect()
-    }
-
-    fn pop(jitter: &mut Jitter) -> Vec<i16> {
-        let mut out = vec![0; 160];
-        jitter.pop(&mut out);
-        out
-    }
-
-    #[test]
-    fn an_even_stream_comes_out_as_it_went_in_after_40_ms() {
-        for length in [80, 160, 240, 320, 480] {
-            let mut jitter = Jitter::new(Delay::fixed(320));
-            let (mut sent, mut out) = (0, Vec::new());
-            for tick in 1..=100 {
-                while sent + length <= tick * 160 {
-                    jitter.insert(sent, &packet(sent, length));
-                    sent += length;
-                }
-                out.extend(pop(&mut jitter));
-            }
-            let first = out.iter().position(|sample| *sample == mark(0)).expect("it comes");
-            assert!(first <= 320 + 480);
-            for (n, sample) in out[first..].iter().enumerate().take(12_000) {
-                assert_eq!(*sample, mark(n as u32), "{length}: {n}");
-            }
-            assert_eq!(jitter.stats(), JitterStats::default());
-        }
-    }
-
-    #[test]
-    fn order_and_repetition_do_not_matter() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        jitter.insert(0, &packet(0, 160));
-        for timestamp in [480, 160, 320, 160, 480] {
-            jitter.insert(timestamp, &packet(timestamp, 160));
-        }
-        let out: Vec<i16> = (0..6).flat_map(|_| pop(&mut jitter)).collect();
-        assert_eq!(out[320..960], packet(0, 640)[..]);
-    }
-
-    #[test]
-    fn a_missing_packet_is_concealed_and_a_late_one_counted() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        for timestamp in [0, 160, 480] {
-            jitter.insert(timestamp, &packet(timestamp, 160));
-        }
-        for _ in 0..5 {
-            pop(&mut jitter);
-        }
-        assert_eq!(jitter.stats().concealed, 160);
-        jitter.insert(320, &packet(320, 160));
-        assert_eq!(jitter.stats().late, 1);
-        assert_ne!(pop(&mut jitter), vec![0; 160]);
-    }
-
-    #[test]
-    fn a_jump_in_time_begins_anew() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        jitter.insert(0, &packet(0, 160));
-        pop(&mut jitter);
-        jitter.insert(1_000_000, &packet(1_000_000, 160));
-        assert_eq!(jitter.stats().resyncs, 1);
-        let out: Vec<i16> = (0..4).flat_map(|_| pop(&mut jitter)).collect();
-        assert_eq!(out[320..480], packet(1_000_000, 160)[..]);
-    }
-
-    #[test]
-    fn a_network_that_slows_down_for_good_is_followed() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        let mut silent = 0;
-        for tick in 0..100_u32 {
-            // From tick 50 on everything comes 300 ms later.
-            let timestamp = if tick < 50 { Some(tick) } else { tick.checked_sub(15).filter(|t| *t >= 50) };
-            if let Some(timestamp) = timestamp.map(|packet| packet * 160) {
-                jitter.insert(timestamp, &packet(timestamp, 160));
-            }
-            let out = pop(&mut jitter);
-            silent += usize::from(tick > 80 && out.contains(&0));
-        }
-        assert_eq!(silent, 0, "audio is back");
-        assert!(jitter.stats().resyncs <= 2);
-    }
-
-    #[test]
-    fn a_far_end_that_stops_its_clock_in_silence_loses_nothing() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        let (mut timestamp, mut out) = (0, Vec::new());
-        for tick in 0..100 {
-            // Talks for ten packets, is silent for ten, and goes on where it was.
-            if tick % 20 < 10 {
-                jitter.insert(timestamp, &packet(timestamp, 160));
-                timestamp += 160;
-            }
-            out.extend(pop(&mut jitter));
-        }
-        for n in 0..50 {
-            // Behind the cross-fade all of every packet is heard.
-            let wanted = &packet(n * 160, 160)[40..];
-            assert!(out.windows(120).any(|window| window == wanted), "packet {n}");
-        }
-        assert_eq!(jitter.stats().late, 0);
-    }
-
-    #[test]
-    fn a_pile_of_old_audio_does_not_delay_the_call() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        for n in 0..50 {
-            jitter.insert(n * 160, &packet(n * 160, 160));
-        }
-        assert!(jitter.held() <= 4_096);
-        for n in 50..200 {
-            jitter.insert(n * 160, &packet(n * 160, 160));
-            pop(&mut jitter);
-        }
-        assert!(jitter.held() <= 1_600 + 160, "{} samples", jitter.held());
-    }
-
-    #[test]
-    fn the_delay_follows_the_network_in_silence() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        // Quiet packets, 0 to 80 ms late in turns; then in time.
-        for tick in 0..1_000_u32 {
-            for packet in 0..=tick {
-                let lateness = if packet < 500 { [0, 1, 4, 2, 3][packet as usize % 5] } else { 0 };
-                if packet + lateness == tick {
-                    jitter.insert(packet * 160, &[10; 160]);
-                }
-            }
-            if tick == 499 {
-                let late = jitter.stats().late;
-                assert!((1..=80).contains(&late), "{late} late until it had learnt");
-            }
-            let mut out = [0; 160];
-            jitter.pop(&mut out);
-            if tick == 990 {
-                assert!(jitter.held() <= 400, "{} samples when all are in time", jitter.held());
-            }
-        }
-        let late = jitter.stats().late;
-        assert!(late <= 80, "{late} late in all");
-    }
-
-    #[test]
-    fn a_clock_that_drifts_is_followed() {
-        for drift in [-1_i64, 1] {
-            let mut jitter = Jitter::new(Delay::TELEPHONY);
-            let mut sent = 0_u32;
-            // 1000 ppm, ten times what a bad telephone has: a packet more or less in 1000.
-            for tick in 0..20_000_i64 {
-                let due = tick + drift * (tick / 1_000);
-                while i64::from(sent) <= due {
-                    jitter.insert(sent * 160, &[10; 160]);
-                    sent += 1;
-                }
-                pop(&mut jitter);
-                assert!(jitter.held() <= 1_000, "{drift}: {} samples at {tick}", jitter.held());
-            }
-            assert!(jitter.stats().resyncs == 0, "{drift}: {:?}", jitter.stats());
-            assert!(jitter.stats().late <= 40, "{drift}: {:?}", jitter.stats());
-        }
-    }
-
-    #[test]
-    fn an_event_is_silence_whichever_comes_first() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        jitter.insert(0, &packet(0, 160));
-        jitter.insert(320, &packet(320, 160));
-        jitter.silence(160, 320);
-        jitter.insert(160, &packet(160, 160));
-        let out: Vec<i16> = (0..5).flat_map(|_| pop(&mut jitter)).collect();
-        // 5 ms of the way out of the gap, in which nothing was made up, are the same as without one.
-        assert_eq!(out[320..480], packet(0, 160)[..]);
-        assert_eq!(out[480..], [0; 320]);
-        assert_eq!(jitter.stats().concealed, 0);
-    }
-
-    #[test]
-    fn after_a_long_silence_the_delay_is_that_of_the_beginning() {
-        let mut jitter = Jitter::new(Delay::TELEPHONY);
-        jitter.insert(0, &packet(0, 160));
-        for _ in 0..100 {
-            pop(&mut jitter);
-        }
-        jitter.insert(16_000, &packet(16_000, 160));
-        assert_eq!(jitter.held(), 480);
-        assert_eq!(jitter.stats().resyncs, 0);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(500))]
-        /// Any network: what comes out is in order, each sample at most once, and never older than the ring.
-        #[test]
-        fn order_is_kept_and_delay_is_bounded(
-            start: u32,
-            delays in prop::collection::vec((0_u32..40, 0_u8..10, 0_u8..10), 20..400),
-        ) {
-            let mut jitter = Jitter::new(Delay::TELEPHONY);
-            let count = delays.len() as u32;
-            let (mut last, mut ended) = (None::<u32>, 0);
-            for tick in 0..count + 40 {
-                for (n, (delay, lost, again)) in delays.iter().enumerate() {
-                    let n = n as u32;
-                    let due = n + if *delay < 5 { *delay * 8 } else { *delay % 4 };
-                    if (due == tick && *lost != 0) || (*again == 0 && due + 3 == tick) {
-                        let timestamp = start.wrapping_add(n * 160);
-                        // Loud and unique within the run: 16 bits of the sample's place.
-                        let samples: Vec<i16> = (0..160).map(|at| name(n * 160 + at)).collect();
-                        jitter.insert(timestamp, &samples);
-                        ended = ended.max(n + 1);
-                    }
-                }
-                prop_assert!(jitter.held() as usize <= RING);
-                let before = jitter.stats().concealed;
-                let out = pop(&mut jitter);
-                if jitter.stats().concealed != before || out.contains(&0) {
-                    last = None;
-                    continue;
-                }
-                // Behind the cross-fade out of a gap the names are whole.
-                for place in out[40..].iter().map(|sample| place(*sample)) {
-                    if let Some(last) = last.filter(|_| jitter.stats().resyncs == 0) {
-                        // Names repeat every 30000 samples; in between they only rise.
-                        prop_assert!((place + 30_000 - last) % 30_000 < 15_000, "{} after {}", place, last);
-                    }
-                    last = Some(place);
-                }
-            }
-        }
-
-        #[test]
-        fn any_input_is_survived(steps in prop::collection::vec((any::<u32>(), 0_usize..3_000, 0_u8..4), 0..300)) {
-            let mut jitter = Jitter::new(Delay::TELEPHONY);
-            let mut out = [0; 480];
-            for (timestamp, length, what) in steps {
-                match what {
-                    0 => jitter.silence(timestamp, length as u32 * 20),
-                    1 => jitter.insert(timestamp, &vec![1; length]),
-                    2 => jitter.insert(timestamp % 8_000, &vec![1; length % 500]),
-                    _ => jitter.pop(&mut out[..length % 481]),
-                }
-                prop_assert!(jitter.held() as usize <= RING);
-            }
-        }
-    }
-
-    fn name(place: u32) -> i16 {
-        (place % 30_000) as i16 + 1_000
-    }
-
-    fn place(name: i16) -> u32 {
-        (name as u32).wrapping_sub(1_000)
-    }
-}
+mod tests;

@@ -1,11 +1,11 @@
 //! The prompts of a call: what sounds now, what is queued behind it, what is being made.
 
 use crate::clip::Clip;
-use crate::codec::Law;
 use crate::command::MediaEvent;
 use callbox_dialogue::PromptId;
 use callbox_dialogue::time::Millis;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Prompts that are known at a time. The engine has one or two.
@@ -93,9 +93,15 @@ impl Playout {
         self.queue.front().and_then(|id| self.find(*id)).is_some_and(|prompt| !prompt.started)
     }
 
-    /// Fills a packet with what comes next, and the rest of it with silence. Calls `event` for what begins and ends
-    /// with it. Returns how many bytes are a prompt's.
-    pub fn fill(&mut self, law: Law, out: &mut [u8], mut event: impl FnMut(MediaEvent)) -> usize {
+    /// Fills a packet of so many samples with what comes next: `copy` is told to put samples of a clip, from this one
+    /// on, into this part of the packet. Calls `event` for what begins and ends with it. Returns how many samples are a
+    /// prompt's; the rest is silence.
+    pub fn fill(
+        &mut self,
+        samples: usize,
+        mut copy: impl FnMut(&Clip, usize, Range<usize>),
+        mut event: impl FnMut(MediaEvent),
+    ) -> usize {
         let mut filled = 0;
         while let Some(id) = self.queue.front().copied() {
             let Some(at) = self.prompts.iter().position(|prompt| prompt.id == id) else {
@@ -104,14 +110,10 @@ impl Playout {
             };
             let prompt = &mut self.prompts[at];
             while let Some(clip) = prompt.clips.front()
-                && filled < out.len()
+                && filled < samples
             {
-                let count = (clip.samples().len() - prompt.at).min(out.len() - filled);
-                let target = &mut out[filled..filled + count];
-                match clip.already_encoded(law) {
-                    Some(bytes) => target.copy_from_slice(&bytes[prompt.at..prompt.at + count]),
-                    None => law.encode(&clip.samples()[prompt.at..prompt.at + count], target),
-                }
+                let count = (clip.samples().len() - prompt.at).min(samples - filled);
+                copy(clip, prompt.at, filled..filled + count);
                 filled += count;
                 prompt.at += count;
                 prompt.played += count as u64;
@@ -135,7 +137,6 @@ impl Playout {
                 break;
             }
         }
-        out[filled..].fill(law.silence());
         filled
     }
 
@@ -172,9 +173,13 @@ mod tests {
         Clip::from_pcm((0..length).map(|n| (n as i16 % 300 + 1) * 64).collect())
     }
 
-    fn fill(playout: &mut Playout) -> (Vec<u8>, usize, Vec<MediaEvent>) {
+    fn fill(playout: &mut Playout) -> (Vec<i16>, usize, Vec<MediaEvent>) {
         let (mut out, mut events) = (vec![0; 160], Vec::new());
-        let filled = playout.fill(Law::A, &mut out, |event| events.push(event));
+        let copy = |clip: &Clip, from: usize, to: Range<usize>| {
+            let length = to.len();
+            out[to].copy_from_slice(&clip.samples()[from..from + length]);
+        };
+        let filled = playout.fill(160, copy, |event| events.push(event));
         (out, filled, events)
     }
 
@@ -185,7 +190,6 @@ mod tests {
     #[test]
     fn plays_all_clips_without_a_seam_and_tells_begin_and_end() {
         let (mut playout, one, two) = (Playout::default(), clip(200), clip(100));
-        one.encoded(Law::A);
         playout.append(A, Arc::clone(&one));
         playout.append(A, Arc::clone(&two));
         playout.complete(A);
@@ -197,7 +201,7 @@ mod tests {
         assert!(!playout.starts());
         let (second, filled, events) = fill(&mut playout);
         assert_eq!((filled, events), (140, vec![ended(A, 37, true)]));
-        let expected = [one.encoded(Law::A), two.encoded(Law::A), &[Law::A.silence(); 20]].concat();
+        let expected = [one.samples(), two.samples(), &[0; 20]].concat();
         assert_eq!([first, second].concat(), expected);
         assert!(!playout.busy());
     }
@@ -208,7 +212,7 @@ mod tests {
         playout.append(A, clip(80));
         playout.play(A);
         assert_eq!(fill(&mut playout).1, 80);
-        assert_eq!(fill(&mut playout), (vec![Law::A.silence(); 160], 0, vec![]));
+        assert_eq!(fill(&mut playout), (vec![0; 160], 0, vec![]));
         playout.append(A, clip(160));
         playout.complete(A);
         assert_eq!(fill(&mut playout).2, [ended(A, 30, true)]);

@@ -40,8 +40,10 @@ pub struct Reception {
     source: Option<Source>,
     /// SSRC and sequence number that would confirm another stream.
     probation: Option<(u32, u16)>,
-    /// Interarrival jitter in samples, times 16 (A.8).
+    /// Interarrival jitter in ticks, times 16 (A.8).
     jitter: u32,
+    /// Ticks a second.
+    clock: u32,
     transit: Option<u32>,
     /// Of streams that are over.
     lost_before: u64,
@@ -100,14 +102,19 @@ impl Reception {
         Verdict::Accept
     }
 
-    /// Takes an accepted packet of audio into the jitter estimate.
-    pub fn arrived(&mut self, timestamp: u32, now: Duration) {
-        let arrival = (now.as_micros() * 8 / 1_000) as u32;
+    /// Takes an accepted packet of audio into the jitter estimate. `clock` is that of its timestamps, in ticks a
+    /// second; another than before begins the estimate anew.
+    pub fn arrived(&mut self, timestamp: u32, clock: u32, now: Duration) {
+        if std::mem::replace(&mut self.clock, clock) != clock {
+            self.transit = None;
+            self.jitter = 0;
+        }
+        let arrival = (now.as_micros() * u128::from(clock) / 1_000_000) as u32;
         let transit = arrival.wrapping_sub(timestamp);
         if let Some(before) = self.transit.replace(transit) {
             let difference = (transit.wrapping_sub(before) as i32).unsigned_abs();
             // A pause or a jump of the sender's clock is no jitter.
-            if difference < crate::SAMPLE_RATE {
+            if difference < clock {
                 self.jitter = self.jitter + difference - ((self.jitter + 8) >> 4);
             }
         }
@@ -140,7 +147,7 @@ impl Reception {
     /// Interarrival jitter in milliseconds.
     #[must_use]
     pub fn jitter_ms(&self) -> f32 {
-        self.jitter as f32 / 16.0 / 8.0
+        self.jitter as f32 / 16.0 / (self.clock.max(1_000) / 1_000) as f32
     }
 
     /// Of the packets expected, in percent.
@@ -240,7 +247,7 @@ mod tests {
         for n in 0..1_000_u32 {
             // Every other packet is 10 ms late: |D| is always 80 samples.
             let now = Duration::from_millis(u64::from(n) * 20 + u64::from(n % 2) * 10);
-            reception.arrived(n.wrapping_mul(160).wrapping_sub(80_000), now);
+            reception.arrived(n.wrapping_mul(160).wrapping_sub(80_000), 8_000, now);
         }
         assert!((reception.jitter_ms() - 10.0).abs() < 0.6, "{}", reception.jitter_ms());
     }
@@ -251,7 +258,7 @@ mod tests {
             let mut reception = Reception::default();
             for (n, (ssrc, sequence, timestamp)) in packets.into_iter().enumerate() {
                 if reception.receive(ssrc, sequence % 3_000) == Verdict::Accept {
-                    reception.arrived(timestamp, Duration::from_millis(n as u64));
+                    reception.arrived(timestamp, 8_000, Duration::from_millis(n as u64));
                 }
                 prop_assert!(reception.lost() <= reception.expected());
                 prop_assert!((0.0..=100.0).contains(&reception.loss_pct()));

@@ -3,30 +3,27 @@
 //! Whoever drives it calls [`Stream::tick`] once per packet time. A tick plays what was heard out of the jitter
 //! buffer, says what is to be said, and looks after reports and timeouts. Times are since the start of the plane.
 
-use crate::FRAME;
-use crate::bridge::Bridge;
-use crate::codec::{Codec, Law};
+use crate::bridge::{Bridge, Carried, Key};
+use crate::codec::{self, Codec};
 use crate::command::{MediaCommand, MediaEvent, MediaPlan, MediaStats};
-use crate::dtmf::{self, Event, Step};
-use crate::jitter::{Delay, Jitter};
+use crate::dtmf::{self, Event};
+use crate::incoming::Incoming;
 use crate::latch::{self, Latch, Sighting};
-use crate::playout::Playout;
+use crate::noise;
+use crate::outgoing::{MOST, Outgoing, Turn};
 use crate::quality;
 use crate::reception::{self, Reception};
 use crate::recorder::Recording;
 use crate::report::Reports;
-use crate::rtp::{self, HEADER};
+use crate::rtp;
 use crate::tap::{TapFrame, TapSender};
+use crate::{FRAME, SAMPLE_RATE};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::mpsc::OwnedPermit;
 
-/// Samples in the longest packet we send: 60 ms.
-const MOST: usize = 480;
-/// Samples in the longest packet we take: 200 ms.
-const LONGEST: usize = 1_600;
-/// Comfort noise (RFC 3389), which is silence to us.
-const COMFORT_NOISE: u8 = 13;
+/// Bytes of the longest description of comfort noise: more coefficients than anybody uses.
+const LONGEST_NOISE: usize = 64;
 
 /// Where a stream's packets and events go.
 pub(crate) trait Output {
@@ -51,16 +48,6 @@ pub(crate) struct Identity {
     pub(crate) cname: String,
 }
 
-/// What is counted on the sending side.
-#[derive(Debug, Default)]
-struct Sent {
-    packets: u64,
-    bytes: u64,
-    errors: u64,
-    skipped: u64,
-    max_gap: Duration,
-}
-
 /// What is counted on the receiving side beside [`Reception`].
 #[derive(Debug, Default)]
 struct Received {
@@ -77,28 +64,22 @@ pub(crate) struct Stream {
     latch: Option<Latch>,
     reports: Reports,
 
-    sequence: u16,
-    timestamp: u32,
-    /// The next packet begins a talk spurt.
-    marker: bool,
-    last_sent: Option<Duration>,
-    sent: Sent,
-    playout: Playout,
-    digits: dtmf::Sender,
-    packet: [u8; HEADER + MOST],
+    outgoing: Outgoing,
 
     reception: Reception,
-    jitter: Jitter,
+    incoming: Incoming,
     keys: dtmf::Receiver,
+    tones: Option<Box<dtmf::Detector>>,
     received: Received,
     /// The last packet from the far end, or the beginning of waiting for one.
     heard_at: Duration,
     timed_out: bool,
     media_timeout: Duration,
-    heard: [i16; MOST],
+    opus_complexity: u8,
 
-    /// What was heard, waiting to be a whole frame.
+    /// What was heard, waiting to be a whole frame; at 16 kHz too, where that is its rate.
     frame: [i16; FRAME],
+    wide: [i16; 2 * FRAME],
     framed: usize,
     frames: u64,
     tap: Option<TapSender>,
@@ -114,35 +95,31 @@ pub(crate) struct Stream {
 enum Kind {
     Audio(Codec),
     Event,
-    Silence,
+    /// Comfort noise, or the news that there is silence.
+    Noise,
 }
 
 impl Stream {
     /// A stream that discards what comes until it is configured.
     #[must_use]
-    pub(crate) fn new(identity: Identity, media_timeout: Duration, ntp_start: u64) -> Self {
+    pub(crate) fn new(identity: Identity, media_timeout: Duration, opus_complexity: u8, ntp_start: u64) -> Self {
         Self {
-            sequence: identity.sequence,
-            timestamp: identity.timestamp,
+            outgoing: Outgoing::new(identity.ssrc, identity.sequence, identity.timestamp),
             reports: Reports::new(ntp_start),
             identity,
             plan: None,
             latch: None,
-            marker: true,
-            last_sent: None,
-            sent: Sent::default(),
-            playout: Playout::default(),
-            digits: dtmf::Sender::default(),
-            packet: [0; HEADER + MOST],
             reception: Reception::default(),
-            jitter: Jitter::new(Delay::TELEPHONY),
+            incoming: Incoming::default(),
             keys: dtmf::Receiver::default(),
+            tones: None,
             received: Received::default(),
             heard_at: Duration::ZERO,
             timed_out: false,
             media_timeout,
-            heard: [0; MOST],
+            opus_complexity,
             frame: [0; FRAME],
+            wide: [0; 2 * FRAME],
             framed: 0,
             frames: 0,
             tap: None,
@@ -170,17 +147,18 @@ impl Stream {
     pub(crate) fn command(&mut self, now: Duration, command: MediaCommand, out: &mut impl Output) {
         match command {
             MediaCommand::Configure(plan) => self.configure(now, plan),
-            MediaCommand::Append { prompt, clip } => self.playout.append(prompt, clip),
-            MediaCommand::Complete { prompt } => self.playout.complete(prompt),
-            MediaCommand::Play { prompt } => self.playout.play(prompt),
+            MediaCommand::Append { prompt, clip } => self.outgoing.playout.append(prompt, clip),
+            MediaCommand::Complete { prompt } => self.outgoing.playout.complete(prompt),
+            MediaCommand::Play { prompt } => self.outgoing.playout.play(prompt),
             MediaCommand::Stop { prompt } => {
-                if let Some(ended) = self.playout.stop(prompt) {
+                if let Some(ended) = self.outgoing.playout.stop(prompt) {
                     out.event(ended);
                 }
             }
-            MediaCommand::SendDigits { digits } => self.digits.queue(digits.chars(), true),
+            MediaCommand::SendDigits { digits } => self.outgoing.digits.queue(digits.chars(), true),
             MediaCommand::Mask(on) => {
-                self.mask_left = if self.masked && !on { self.jitter.held() + FRAME as u32 } else { 0 };
+                self.mask_left =
+                    if self.masked && !on { (self.incoming.jitter().held_ms() * 8.0) as u32 + FRAME as u32 } else { 0 };
                 self.masked = on;
             }
             MediaCommand::StopRecording => self.stop_recording(),
@@ -214,10 +192,16 @@ impl Stream {
     }
 
     fn configure(&mut self, now: Duration, mut plan: MediaPlan) {
-        plan.ptime_ms = match plan.ptime_ms {
-            0 => 20,
-            wished => (wished / 10).clamp(1, 6) * 10,
-        };
+        plan.ptime_ms = codec::packet_time(plan.codec, plan.ptime_ms);
+        self.outgoing.configure(&plan, self.opus_complexity);
+        if plan.codec.sample_rate() > SAMPLE_RATE {
+            self.incoming.widen();
+        }
+        if plan.detect_tones {
+            self.tones.get_or_insert_default();
+        } else {
+            self.tones = None;
+        }
         match &mut self.latch {
             Some(latch) => latch.renew(plan.remote, plan.signalling_ip, now),
             None => {
@@ -226,7 +210,7 @@ impl Stream {
             }
         }
         if !plan.receive {
-            self.jitter.reset();
+            self.incoming.reset();
         }
         // A timeout is counted from the moment at which audio is expected (again).
         self.heard_at = now;
@@ -245,7 +229,7 @@ impl Stream {
             self.received.rejected += 1;
             return;
         };
-        let Some(kind) = kind(plan, packet.payload_type, packet.payload.len()) else {
+        let Some(kind) = kind(plan, packet.payload_type, packet.payload) else {
             self.received.rejected += 1;
             return;
         };
@@ -270,7 +254,7 @@ impl Stream {
             self.reception.receive(packet.ssrc, packet.sequence)
         };
         if verdict == reception::Verdict::Restart {
-            self.jitter.reset();
+            self.incoming.reset();
         }
         if !listening {
             return;
@@ -278,29 +262,31 @@ impl Stream {
         match (kind, verdict) {
             (Kind::Event, _) => self.event(&packet, out),
             (Kind::Audio(codec), reception::Verdict::Accept | reception::Verdict::Restart) => {
-                self.reception.arrived(packet.timestamp, now);
-                let mut samples = [0; LONGEST];
-                let samples = &mut samples[..packet.payload.len()];
-                codec.law().unwrap_or(Law::Mu).decode(packet.payload, samples);
-                self.jitter.insert(packet.timestamp, samples);
+                self.reception.arrived(packet.timestamp, codec.rtp_clock(), now);
+                self.incoming.audio(codec, &packet);
             }
-            (Kind::Audio(_) | Kind::Silence, _) => {}
+            (Kind::Noise, reception::Verdict::Accept) => {
+                let said =
+                    packet.payload_type == noise::PAYLOAD_TYPE || plan.comfort_noise == Some(packet.payload_type);
+                self.incoming.noise(packet.timestamp, if said { packet.payload } else { &[] });
+            }
+            (Kind::Audio(_) | Kind::Noise, _) => {}
         }
     }
 
     fn event(&mut self, packet: &rtp::Packet<'_>, out: &mut impl Output) {
-        let Self { keys, bridge, received, jitter, .. } = self;
+        let Self { keys, bridge, received, incoming, .. } = self;
         keys.packet(packet.ssrc, packet.timestamp, packet.marker, packet.payload, |digit| {
             received.digits += 1;
             if let Some(bridge) = bridge {
-                bridge.give_digit(digit);
+                bridge.give(Carried::Digit(digit));
             }
             out.event(MediaEvent::Digit { digit });
         });
         // While a key is held there is no audio; what some gateways send nevertheless is the tone of the key.
         let length = packet.payload.chunks_exact(4).map(|event| u32::from(u16::from_be_bytes([event[2], event[3]])));
         if self.reception.ssrc() == Some(packet.ssrc) {
-            jitter.silence(packet.timestamp, length.sum());
+            incoming.silence(packet.timestamp, length.sum());
         }
     }
 
@@ -315,19 +301,18 @@ impl Stream {
     /// One packet time. `skipped` are packet times that the machine was too late for: they are heard but nothing is
     /// said in them, and the timestamp moves on. Returns the time since the packet before, where one was sent.
     pub(crate) fn tick(&mut self, now: Duration, skipped: u32, out: &mut impl Output) -> Option<Duration> {
-        let samples = usize::from(self.plan.as_ref()?.ptime_ms) * 8;
+        let plan = self.plan.as_ref()?;
+        let (samples, codec) = (usize::from(plan.ptime_ms) * 8, plan.codec);
         // What lies further back than the jitter buffer reaches is gone anyway.
         for _ in 0..skipped.min(50) {
-            self.hear(samples, &[0; MOST][..samples]);
+            self.hear(&[0; MOST][..samples], out);
         }
         if skipped > 0 {
-            self.sent.skipped += u64::from(skipped);
-            self.timestamp = self.timestamp.wrapping_add(skipped.wrapping_mul(samples as u32));
-            self.marker = true;
+            self.outgoing.skip(skipped, samples, codec);
         }
         let mut said = [0; MOST];
         let gap = self.say(now, &mut said[..samples], out);
-        self.hear(samples, &said[..samples]);
+        self.hear(&said[..samples], out);
         self.watch(now, out);
         self.report(now, false, out);
         gap
@@ -357,84 +342,53 @@ impl Stream {
         Some(self.latch.as_ref().map_or(plan.remote, Latch::target)).filter(|target| reachable(*target))
     }
 
-    /// Sends one packet and puts what it says into `said`.
     fn say(&mut self, now: Duration, said: &mut [i16], out: &mut impl Output) -> Option<Duration> {
+        let target = self.target();
+        let plan = self.plan.as_ref()?;
         if let Some(bridge) = &mut self.bridge {
-            let digits = &mut self.digits;
-            if !bridge.collect(|digit| digits.queue(std::iter::once(digit), false)) {
+            let (digits, events) = (&mut self.outgoing.digits, plan.dtmf.is_some());
+            let wide = plan.codec.sample_rate() > SAMPLE_RATE;
+            let there = bridge.collect(wide, |key| {
+                // A key that came as a tone is in the audio already, unless events are what is listened to here.
+                if let Key::Event(digit) | Key::Tone(digit) = key
+                    && (events || matches!(key, Key::Event(_)))
+                {
+                    digits.queue(std::iter::once(digit), false);
+                }
+            });
+            if !there {
                 self.bridge = None;
             }
         }
-        let samples = said.len();
-        let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(samples as u32);
-        let (Some(target), Some(plan)) = (self.target(), &self.plan) else {
-            self.marker = true;
-            self.last_sent = None;
-            return None;
+        let turn = Turn {
+            now,
+            plan,
+            target,
+            bridge: self.bridge.as_mut(),
+            recorded: self.recording.is_some(),
+            masked: self.masked,
         };
-        let codec = plan.codec.law().unwrap_or(Law::Mu);
-        let (header, payload) = self.packet.split_at_mut(HEADER);
-        let payload = &mut payload[..samples];
-        let step = self.digits.step(samples as u32, plan.dtmf.is_some(), || out.event(MediaEvent::DigitsSent));
-        let mut written = (plan.payload_type, self.marker, timestamp, samples);
-        let mut secret = false;
-        match step {
-            Step::Packet { event, first, offset } => {
-                payload[..4].copy_from_slice(&event.write());
-                written = (plan.dtmf.unwrap_or_default(), first, timestamp.wrapping_sub(offset), 4);
-            }
-            Step::Tone { code, at } => {
-                for (n, byte) in payload.iter_mut().enumerate() {
-                    *byte = codec.encode_sample(dtmf::tone(code, at + n as u32));
-                }
-                secret = self.masked;
-            }
-            Step::Silence => payload.fill(codec.silence()),
-            Step::Idle if self.playout.busy() => {
-                let starts = self.playout.starts();
-                let filled = self.playout.fill(codec, payload, |event| out.event(event));
-                written.1 |= starts && filled > 0;
-            }
-            Step::Idle => match &mut self.bridge {
-                Some(bridge) => {
-                    // `said` is free until the packet is decoded into it.
-                    bridge.say(said);
-                    codec.encode(said, payload);
-                }
-                None => payload.fill(codec.silence()),
-            },
-        }
-        let (payload_type, marker, timestamp, length) = written;
-        // Only audio begins a talk spurt of audio.
-        self.marker &= matches!(step, Step::Packet { .. });
-        if let Some(header) = header.first_chunk_mut() {
-            rtp::write_header(header, marker, payload_type, self.sequence, timestamp, self.identity.ssrc);
-        }
-        self.sequence = self.sequence.wrapping_add(1);
-        if out.rtp(target, &self.packet[..HEADER + length]) {
-            self.sent.packets += 1;
-            self.sent.bytes += length as u64;
-        } else {
-            self.sent.errors += 1;
-        }
-        let gap = self.last_sent.replace(now).map(|before| now.saturating_sub(before));
-        self.sent.max_gap = self.sent.max_gap.max(gap.unwrap_or_default());
-        if self.recording.is_some() && length == samples && !secret {
-            codec.decode(&self.packet[HEADER..HEADER + samples], said);
-        } else {
-            said.fill(0);
-        }
-        gap
+        self.outgoing.say(turn, said, out)
     }
 
-    /// Plays what was heard to whoever wants it, beside what was said.
-    fn hear(&mut self, samples: usize, said: &[i16]) {
-        let heard = &mut self.heard[..samples];
-        self.jitter.pop(heard);
+    /// Plays what was heard to whoever wants it, beside what was said in the same time.
+    fn hear(&mut self, said: &[i16], out: &mut impl Output) {
+        let (mut narrow, mut wide) = ([0; MOST], [0; 2 * MOST]);
+        let (heard, wide) = (&mut narrow[..said.len()], &mut wide[..2 * said.len()]);
+        let is_wide = self.incoming.pop(heard, wide);
+        if let Some(tones) = &mut self.tones {
+            tones.push(heard, |digit| {
+                self.received.digits += 1;
+                if let Some(bridge) = &self.bridge {
+                    bridge.give(Carried::Tone(digit));
+                }
+                out.event(MediaEvent::Digit { digit });
+            });
+        }
         if self.tap.is_some() || self.bridge.is_some() {
-            for sample in heard.iter() {
+            for (sample, pair) in heard.iter().zip(wide.chunks_exact(2)) {
                 self.frame[self.framed] = *sample;
+                self.wide[2 * self.framed..2 * self.framed + 2].copy_from_slice(pair);
                 self.framed += 1;
                 if self.framed < FRAME {
                     continue;
@@ -445,14 +399,15 @@ impl Stream {
                     self.tap = None;
                 }
                 self.frames += 1;
-                if self.bridge.as_ref().is_some_and(|bridge| !bridge.give(self.frame)) {
+                let frame = if is_wide { Carried::Wide(self.wide) } else { Carried::Narrow(self.frame) };
+                if self.bridge.as_ref().is_some_and(|bridge| !bridge.give(frame)) {
                     self.bridge = None;
                 }
             }
         }
         if let Some(recording) = &mut self.recording {
             if self.masked || self.mask_left > 0 {
-                self.mask_left = self.mask_left.saturating_sub(samples as u32);
+                self.mask_left = self.mask_left.saturating_sub(said.len() as u32);
                 heard.fill(0);
             }
             recording.push(heard, said);
@@ -474,10 +429,11 @@ impl Stream {
         if !bye && !self.reports.due(now) {
             return;
         }
-        let sender = (self.sent.packets > 0).then_some(crate::rtcp::SenderFigures {
-            rtp_timestamp: self.timestamp,
-            packets: self.sent.packets as u32,
-            bytes: self.sent.bytes as u32,
+        let sent = &self.outgoing.sent;
+        let sender = (sent.packets > 0).then_some(crate::rtcp::SenderFigures {
+            rtp_timestamp: self.outgoing.timestamp,
+            packets: sent.packets as u32,
+            bytes: sent.bytes as u32,
         });
         let mut packet = [0; crate::rtcp::MAX_REPORT];
         let length = self.reports.write(now, &self.identity, sender, &mut self.reception, bye, &mut packet);
@@ -491,18 +447,18 @@ impl Stream {
     /// The figures at this moment.
     #[must_use]
     pub(crate) fn stats(&self) -> MediaStats {
-        let jitter = self.jitter.stats();
+        let (jitter, sent) = (self.incoming.jitter().stats(), &self.outgoing.sent);
         let expected = self.reception.expected().max(1) as f32;
         let unheard = (self.reception.lost() + jitter.late) as f32 * 100.0 / expected;
         // Half the round trip, the buffer, and the packet itself.
-        let delay = self.reports.rtt_ms().unwrap_or_default() / 2.0 + self.jitter.held() as f32 / 8.0 + 20.0;
+        let delay = self.reports.rtt_ms().unwrap_or_default() / 2.0 + self.incoming.jitter().held_ms() + 20.0;
         MediaStats {
             codec: self.plan.as_ref().map(|plan| plan.codec),
             encryption: None,
             remote: self.latch.as_ref().and_then(Latch::locked),
-            packets_sent: self.sent.packets,
-            bytes_sent: self.sent.bytes,
-            send_errors: self.sent.errors,
+            packets_sent: sent.packets,
+            bytes_sent: sent.bytes,
+            send_errors: sent.errors,
             packets_received: self.received.packets,
             bytes_received: self.received.bytes,
             lost: self.reception.lost(),
@@ -517,29 +473,32 @@ impl Stream {
             remote_loss_pct: self.reports.remote_loss_pct(),
             rtt_ms: self.reports.rtt_ms(),
             mos: quality::mos(unheard, delay),
-            max_gap_ms: self.sent.max_gap.as_secs_f32() * 1_000.0,
-            skipped: self.sent.skipped,
+            max_gap_ms: sent.max_gap.as_secs_f32() * 1_000.0,
+            skipped: sent.skipped,
             events_dropped: 0,
         }
     }
 }
 
 /// What a packet carries, if it is one that was agreed on and of a sane size.
-fn kind(plan: &MediaPlan, payload_type: u8, length: usize) -> Option<Kind> {
-    if plan.dtmf == Some(payload_type) {
-        return (length >= Event { code: 0, end: false, volume: 0, duration: 0 }.write().len()).then_some(Kind::Event);
+fn kind(plan: &MediaPlan, payload_type: u8, payload: &[u8]) -> Option<Kind> {
+    if plan.dtmf == Some(payload_type) || plan.events.contains(&payload_type) {
+        return (payload.len() >= Event::LENGTH).then_some(Kind::Event);
     }
-    let codec = if payload_type == plan.payload_type {
-        plan.codec
-    } else {
-        match payload_type {
-            0 => Codec::Pcmu,
-            8 => Codec::Pcma,
-            COMFORT_NOISE => return (1..=LONGEST).contains(&length).then_some(Kind::Silence),
-            _ => return None,
+    let agreed = plan.formats.iter().find(|(number, _)| *number == payload_type).map(|(_, codec)| *codec);
+    let codec = match agreed {
+        Some(codec) => codec,
+        None if payload_type == plan.payload_type => plan.codec,
+        None if payload_type == noise::PAYLOAD_TYPE || plan.comfort_noise == Some(payload_type) => {
+            return (1..=LONGEST_NOISE).contains(&payload.len()).then_some(Kind::Noise);
         }
+        None => Codec::G711.into_iter().find(|codec| codec.static_payload_type() == Some(payload_type))?,
     };
-    (1..=LONGEST).contains(&length).then_some(Kind::Audio(codec))
+    if codec == Codec::G729 && payload.len() == 2 {
+        // A frame of annex B that only says how silence sounds.
+        return Some(Kind::Noise);
+    }
+    codec::length(codec, payload).map(|_| Kind::Audio(codec))
 }
 
 /// An address that packets can go to: not the 0.0.0.0 or port 0 of a hold.
@@ -547,5 +506,7 @@ const fn reachable(address: SocketAddr) -> bool {
     !address.ip().is_unspecified() && address.port() != 0
 }
 
+#[cfg(test)]
+mod codecs;
 #[cfg(test)]
 mod tests;

@@ -576,7 +576,7 @@ mod tests {
             number,
             call: "call".into(),
             pair: worker.common.ports.open().unwrap(),
-            stream: Stream::new(identity, Duration::from_secs(30), 0),
+            stream: Stream::new(identity, Duration::from_secs(30), 0, 0),
             last: events.clone().try_reserve_owned().unwrap(),
             events,
             link: Arc::default(),

@@ -1,7 +1,11 @@
 //! What goes over the wire: the names, clocks and rates of the codecs, and each codec in a file of its own.
 
+mod decode;
+mod encode;
 mod g711;
 
+pub(crate) use decode::{Decoders, MOST, length};
+pub(crate) use encode::{Encoder, MAX_PAYLOAD, OpusSettings, packet_time};
 pub use g711::Law;
 
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,10 @@
-//! Keys as telephone-events (RFC 4733), both ways, and as tones where no events were agreed.
+//! Keys as telephone-events (RFC 4733) and as tones in the audio, both ways.
 
+mod detect;
 mod receive;
 mod send;
 
+pub use detect::Detector;
 pub use receive::Receiver;
 pub use send::{Sender, Step};
 
@@ -25,6 +27,9 @@ pub struct Event {
 }
 
 impl Event {
+    /// Bytes of one.
+    pub const LENGTH: usize = 4;
+
     /// Reads four bytes.
     #[must_use]
     pub const fn read(bytes: [u8; 4]) -> Self {
@@ -63,11 +68,14 @@ pub fn sendable(digits: &str) -> bool {
     digits.chars().count() <= MAX_DIGITS && digits.chars().all(|digit| digit == ',' || code(digit).is_some())
 }
 
+/// The lower tones of the keys in a row (ITU-T Q.23), in hertz.
+const ROWS: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
+/// The upper tones of the keys in a column.
+const COLUMNS: [f32; 4] = [1_209.0, 1_336.0, 1_477.0, 1_633.0];
+
 /// One sample of a key's two tones (ITU-T Q.23), `at` samples after it began.
 #[must_use]
 pub fn tone(code: u8, at: u32) -> i16 {
-    const ROWS: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
-    const COLUMNS: [f32; 4] = [1_209.0, 1_336.0, 1_477.0, 1_633.0];
     let (row, column) = match code {
         0 => (3, 1),
         10 => (3, 0),

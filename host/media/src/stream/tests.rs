@@ -4,20 +4,24 @@
 
 use super::*;
 use crate::clip::Clip;
+use crate::codec::Law;
+use crate::rtp::HEADER;
 use crate::tap::Tap;
 use callbox_dialogue::PromptId;
 use std::sync::Arc;
 
-const HERE: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 1), 4_000));
-const THERE: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 2), 5_000));
+pub(super) const HERE: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 1), 4_000));
+pub(super) const THERE: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 2), 5_000));
 const PROMPT: PromptId = PromptId(1);
 
 /// What a stream put out.
 #[derive(Default)]
-struct Out {
-    rtp: Vec<(SocketAddr, Vec<u8>)>,
-    rtcp: Vec<(SocketAddr, Vec<u8>, bool)>,
-    events: Vec<MediaEvent>,
+pub(super) struct Out {
+    pub(super) rtp: Vec<(SocketAddr, Vec<u8>)>,
+    pub(super) rtcp: Vec<(SocketAddr, Vec<u8>, bool)>,
+    pub(super) events: Vec<MediaEvent>,
 }
 
 impl Output for Out {
@@ -36,12 +40,12 @@ impl Output for Out {
 }
 
 impl Out {
-    fn packets(&self) -> Vec<rtp::Packet<'_>> {
+    pub(super) fn packets(&self) -> Vec<rtp::Packet<'_>> {
         self.rtp.iter().map(|(_, packet)| rtp::parse(packet).unwrap()).collect()
     }
 }
 
-fn ms(ms: u64) -> Duration {
+pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -49,9 +53,9 @@ fn plan(remote: SocketAddr) -> MediaPlan {
     MediaPlan { dtmf: Some(101), ..MediaPlan::new(Codec::Pcmu, 0, remote) }
 }
 
-fn stream(ssrc: u32) -> Stream {
+pub(super) fn stream(ssrc: u32) -> Stream {
     let identity = Identity { ssrc, sequence: 65_530, timestamp: u32::MAX - 1_000, cname: "test".into() };
-    Stream::new(identity, Duration::from_secs(30), 1 << 60)
+    Stream::new(identity, Duration::from_secs(30), 0, 1 << 60)
 }
 
 /// A configured stream and what it puts out.
@@ -61,7 +65,7 @@ fn call(plan: MediaPlan) -> (Stream, Out) {
     (stream, out)
 }
 
-fn play(stream: &mut Stream, clip: &Arc<Clip>, out: &mut Out) {
+pub(super) fn play(stream: &mut Stream, clip: &Arc<Clip>, out: &mut Out) {
     stream.command(ms(0), MediaCommand::Append { prompt: PROMPT, clip: Arc::clone(clip) }, out);
     stream.command(ms(0), MediaCommand::Complete { prompt: PROMPT }, out);
     stream.command(ms(0), MediaCommand::Play { prompt: PROMPT }, out);
@@ -346,7 +350,7 @@ fn another_stream_of_the_same_far_end_is_followed() {
     }
     let stats = stream.stats();
     assert_eq!((stats.packets_received, stats.lost, stats.rejected), (50, 0, 0));
-    assert!(stream.jitter.held() > 0, "its audio is in the buffer");
+    assert!(stream.incoming.jitter().held() > 0, "its audio is in the buffer");
 }
 
 #[test]
