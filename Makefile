@@ -40,6 +40,10 @@ test: ## Install what is missing and run every test
 	@echo "== Tests"
 	cargo test --workspace --no-fail-fast
 
+.PHONY: torture
+torture: ## A million broken SIP messages at a host with a call up (half a minute after the build)
+	cargo test -p callbox-sip --test torture -- --include-ignored --nocapture
+
 .PHONY: lint
 lint: ## Format, clippy, licences
 	cargo fmt --all --check

@@ -103,6 +103,15 @@ pub enum Refusal {
     Rate,
 }
 
+/// The calls that are up, by what their limits count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// All of them.
+    pub all: usize,
+    /// Those that came by datagrams from addresses that may be forged, and have not been acknowledged.
+    pub unproven: usize,
+}
+
 /// Why a new request is not even answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
@@ -235,6 +244,8 @@ const SHARE: u32 = 4;
 const MAX_SOURCES: usize = 16_384;
 /// New sources per second that all others share once the table is full: then the addresses are forged, most likely.
 const CROWD: u32 = 500;
+/// The part of all calls that those may have that come from nobody, perhaps: each of them is there until the end of 64·T1.
+const UNPROVEN: usize = 4;
 /// How long a source is believed to be real.
 const REACHED: Duration = Duration::from_secs(600);
 /// What a call may need to be refused with over UDP: 100, and the refusal until its ACK or the end of 64·T1.
@@ -453,29 +464,42 @@ impl Admission {
             return None;
         }
         // Whoever was found to be real or hostile is remembered before those who only came by.
-        Some(self.sources.entry(address, |source| source.blocked(now) || source.reached(now)))
+        Some(self.sources.entry(now, address, |source| source.blocked(now) || source.reached(now)))
+    }
+
+    /// Whether messages from this address come from there: it is trusted, or has shown it.
+    pub fn proven(&self, now: Instant, address: IpAddr) -> bool {
+        self.known.trusts(address) || self.sources.get(address).is_some_and(|source| source.reached(now))
     }
 
     /// Whether one more inbound call may begin, `calls` being up and this INVITE having waited for `age`.
     ///
     /// Half of the burst is kept for addresses that stay below a quarter of the rate, so that a flood from one address
-    /// does not shut out the others; while nobody else calls, one address can have the whole rate.
+    /// does not shut out the others; half of that for those of them that are not forged, so that a flood from a thousand
+    /// addresses does not either. While nobody else calls, anybody can have the whole rate. `unproven` is how many calls
+    /// are up that may be from nobody: they get [a part](UNPROVEN) of the room.
     ///
     /// # Errors
     /// The reason for its 503.
-    pub fn invite(&mut self, now: Instant, age: Duration, calls: usize, source: IpAddr) -> Result<(), Refusal> {
+    pub fn invite(&mut self, now: Instant, age: Duration, calls: Calls, source: IpAddr) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::Draining);
         }
         if age > Duration::from_millis(self.limits.max_age_ms) {
             return Err(Refusal::Stale);
         }
-        if calls >= self.limits.max_calls {
+        let max = self.limits.max_calls;
+        let proven = self.proven(now, source);
+        if calls.all >= max || (!proven && calls.unproven >= (max / UNPROVEN).max(1)) {
             return Err(Refusal::Calls);
         }
         let rate = self.limits.invites_per_second;
         let modest = self.of(now, source).is_some_and(|source| source.calls.take(now, rate / SHARE));
-        let reserve = if modest { 0.0 } else { f64::from(rate) / 2.0 };
+        let reserve = match (modest, proven) {
+            (true, true) => 0.0,
+            (true, false) => f64::from(rate) / 4.0,
+            (false, _) => f64::from(rate) / 2.0,
+        };
         if self.calls.take_above(now, rate, reserve) { Ok(()) } else { Err(Refusal::Rate) }
     }
 
@@ -508,7 +532,7 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn served(admission: &mut Admission, now: Instant, source: IpAddr, tries: usize) -> usize {
-        (0..tries).filter(|_| admission.invite(now, Duration::ZERO, 0, source).is_ok()).count()
+        (0..tries).filter(|_| admission.invite(now, Duration::ZERO, Calls::default(), source).is_ok()).count()
     }
 
     #[test]
@@ -523,24 +547,39 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_calls_from_one_source_leaves_room_for_others() {
-        let (mut admission, now) = admission(SipLimits { invites_per_second: 100, ..SipLimits::default() });
-        let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    fn a_flood_of_calls_leaves_room_for_others() {
+        let (mut admission, mut now) = admission(SipLimits { invites_per_second: 100, ..SipLimits::default() });
+        let (loud, known, newcomer) = (STRANGER, IpAddr::from([192, 0, 2, 7]), IpAddr::from([192, 0, 2, 8]));
+        admission.reached(now, known);
+        // From one address: even somebody new gets through.
         for tick in 0..50_u64 {
-            let now = now + Duration::from_millis(tick * 100);
-            served(&mut admission, now, HERE, 1_000);
-            assert_eq!(served(&mut admission, now, other, 2), 2, "tick {tick}");
+            now += Duration::from_millis(100);
+            served(&mut admission, now, loud, 1_000);
+            assert_eq!(served(&mut admission, now, newcomer, 2), 2, "tick {tick}");
+        }
+        // From a thousand forged ones: at least those who are known do.
+        for tick in 0..50_u8 {
+            now += Duration::from_millis(100);
+            for n in 0..200 {
+                served(&mut admission, now, IpAddr::from([10, tick, n, 1]), 5);
+            }
+            assert_eq!(served(&mut admission, now, known, 2), 2, "tick {tick}");
         }
     }
 
     #[test]
     fn the_reason_is_named() {
         let (mut admission, now) = admission(SipLimits { max_calls: 3, ..SipLimits::default() });
-        assert_eq!(admission.invite(now, Duration::ZERO, 3, HERE), Err(Refusal::Calls));
-        assert_eq!(admission.invite(now, Duration::from_millis(201), 0, HERE), Err(Refusal::Stale));
-        assert_eq!(admission.invite(now, Duration::from_millis(200), 2, HERE), Ok(()));
+        let up = |all| Calls { all, unproven: 0 };
+        assert_eq!(admission.invite(now, Duration::ZERO, up(3), HERE), Err(Refusal::Calls));
+        assert_eq!(admission.invite(now, Duration::from_millis(201), up(0), HERE), Err(Refusal::Stale));
+        assert_eq!(admission.invite(now, Duration::from_millis(200), up(2), HERE), Ok(()));
+        // Calls from nobody have only a part of the room, and leave the rest to those who are somebody.
+        let forged = Calls { all: 1, unproven: 1 };
+        assert_eq!(admission.invite(now, Duration::ZERO, forged, [192, 0, 2, 66].into()), Err(Refusal::Calls));
+        assert_eq!(admission.invite(now, Duration::ZERO, forged, HERE), Ok(()));
         admission.drain(true);
-        assert_eq!(admission.invite(now, Duration::ZERO, 0, HERE), Err(Refusal::Draining));
+        assert_eq!(admission.invite(now, Duration::ZERO, up(0), HERE), Err(Refusal::Draining));
     }
 
     const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 66));

@@ -1,13 +1,18 @@
-//! The torture test messages of RFC 4475, byte for byte, each with what this user agent must make of it.
+//! The torture test messages of RFC 4475, byte for byte, each with what this user agent must make of it: what it
+//! answers on the wire stands in `docs/rfc4475.md`, which is read and checked here, and what each layer makes of it below.
 //!
 //! Where the RFC leaves a choice (a generous reader may take what a strict one refuses), the comment says which we
 //! took. The files are those of the RFC's own archive; `test.dat` is an extra of the same collection.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use bytes::BytesMut;
+mod lab;
+
+use bytes::{Bytes, BytesMut};
 use callbox_sip::sdp::{self, LocalMedia, SessionIds};
+use callbox_sip::ua::Incoming;
 use callbox_sip::wire::{self, Field, Frame, Message, Method, Scheme, Support};
+use std::time::Duration;
 
 /// What must become of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +99,30 @@ const CASES: &[Case] = &[
     // Not in the RFC: a request line without version, no Via to answer to.
     (message!("test"), Silence),
 ];
+
+/// The table for people: message, section, what it is, answer, why.
+const TABLE: &str = include_str!("../../../docs/rfc4475.md");
+
+#[test]
+fn the_table_says_what_happens_on_the_wire() {
+    let mut rows = 0;
+    for row in TABLE.lines().filter(|line| line.starts_with('|')).skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, _section, _what, answer, _why] = cells[..] else { panic!("five columns: {row}") };
+        let ((_, bytes), _) = CASES.iter().find(|((found, _), _)| *found == name).unwrap();
+        rows += 1;
+        let mut bench = lab::Bench::new();
+        let (now, flow) = (bench.now, bench.way);
+        bench.act(|end, _| end.receive(now, Incoming { bytes: Bytes::from_static(bytes), flow, age: Duration::ZERO }));
+        let statuses: Vec<String> = bench.names().iter().map(|name| name[..3].to_owned()).collect();
+        let wanted: &[&str] = if answer == "silence" { &[] } else { &[answer] };
+        assert_eq!(statuses, wanted, "{name}");
+        // Nothing of it stays, whatever it was.
+        bench.run(Duration::from_secs(200));
+        bench.must_be_clean();
+    }
+    assert_eq!(rows, CASES.len());
+}
 
 fn verdict(bytes: &[u8]) -> Verdict {
     let rejection = match wire::parse(bytes) {

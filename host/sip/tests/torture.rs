@@ -6,7 +6,7 @@ mod lab;
 use bytes::Bytes;
 use callbox_sip::SipLimits;
 use callbox_sip::ua::{Incoming, fuzz};
-use lab::{ANSWER, Bench, Dice, LIFE, SDP, request, to_tag};
+use lab::{ANSWER, Bench, Dice, LIFE, SDP, request, to_tag, trusting};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,78 +27,6 @@ fn put(bench: &mut Bench, bytes: &[u8]) -> Vec<String> {
     let (now, flow) = (bench.now, bench.way);
     bench.act(|end, _| end.receive(now, Incoming { bytes: Bytes::copy_from_slice(bytes), flow, age: Duration::ZERO }));
     bench.names()
-}
-
-/// What each message is answered, as RFC 4475 wants it or allows it; nothing for responses.
-const ANSWERS: [(&str, &str); 50] = [
-    ("badaspec", "200"),
-    ("badbranch", "200"),
-    ("baddate", "100"),
-    ("baddn", "400"),
-    ("badinv01", "400"),
-    ("badvers", "505"),
-    ("bcast", ""),
-    ("bext01", "420"),
-    ("bigcode", ""),
-    ("clerr", "400"),
-    ("cparam01", "405"),
-    ("cparam02", "405"),
-    ("dblreq", "405"),
-    ("esc01", "100"),
-    ("esc02", "501"),
-    ("escnull", "405"),
-    ("escruri", "400"),
-    ("insuf", "400"),
-    ("intmeth", "501"),
-    ("inv2543", "100"),
-    ("invut", "415"),
-    ("longreq", "100"),
-    ("ltgtruri", "400"),
-    ("lwsdisp", "200"),
-    ("lwsruri", "400"),
-    ("lwsstart", "400"),
-    ("mcl01", "400"),
-    ("mismatch01", "400"),
-    ("mismatch02", "501"),
-    ("mpart01", "405"),
-    ("multi01", "400"),
-    ("ncl", "400"),
-    ("noreason", ""),
-    ("novelsc", "416"),
-    ("quotbal", "400"),
-    ("regaut01", "405"),
-    ("regbadct", "400"),
-    ("regescrt", "405"),
-    ("scalar02", "400"),
-    ("scalarlg", ""),
-    ("sdp01", "406"),
-    ("semiuri", "200"),
-    ("test", ""),
-    ("transports", "200"),
-    ("trws", "200"),
-    ("unkscm", "416"),
-    ("unksm2", "405"),
-    ("unreason", ""),
-    // In a dialog that we do not know.
-    ("wsinv", "481"),
-    // An endpoint serves it; only a proxy would answer 483 (RFC 4475 §3.3.11).
-    ("zeromf", "200"),
-];
-
-#[test]
-fn each_message_gets_its_answer() {
-    let corpus = corpus();
-    assert_eq!(corpus.len(), ANSWERS.len());
-    for ((name, bytes), (expected, answer)) in corpus.iter().zip(ANSWERS) {
-        assert_eq!(name, expected);
-        let mut bench = Bench::new();
-        let answers = put(&mut bench, bytes);
-        let statuses: Vec<&str> = answers.iter().map(|answer| &answer[..3]).collect();
-        let wanted: &[&str] = if answer.is_empty() { &[] } else { &[answer] };
-        assert_eq!(statuses, wanted, "{name}");
-        bench.run(Duration::from_secs(200));
-        bench.must_be_clean();
-    }
 }
 
 /// Changes a few bytes of a message, or cuts, doubles and mixes its lines.
@@ -133,9 +61,22 @@ fn mutate(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn a_call_survives_a_hail_of_broken_messages() {
+    hail(40_000);
+}
+
+/// A million of them: about half a minute. `make torture`.
+#[test]
+#[ignore = "takes half a minute, and finds what the first of them do not only once in a while: make torture"]
+fn a_call_survives_a_million_broken_messages() {
+    hail(1_000_000);
+}
+
+fn hail(rounds: u64) {
     let limits =
         SipLimits { requests_per_source: 0, invites_per_second: 1_000, max_calls: 200, ..SipLimits::default() };
     let mut bench = Bench::with(limits);
+    // Whoever sends so much rubbish is blocked soon; this is about what happens until then.
+    bench.act(|end, _| end.set_sources(&trusting("10.0.0.0/8")));
     bench.put(&request("INVITE", 1, "inv", None, SDP, "v=0\n"));
     let leg = bench.calls[0].0;
     bench.act(|end, now| end.answer(now, leg, Bytes::from_static(ANSWER))).unwrap();
@@ -151,7 +92,6 @@ fn a_call_survives_a_hail_of_broken_messages() {
         seeds.push(other(request(method, 5, method, None, SDP, "v=0\n")));
     }
     let mut dice = Dice::new(7);
-    let rounds = 40_000_u64;
     for round in 0..rounds {
         let bytes = mutate(&mut dice, &seeds);
         let start = bytes.iter().position(|b| !b"\r\n".contains(b)).unwrap_or_default();

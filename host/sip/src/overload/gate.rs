@@ -77,7 +77,7 @@ impl Gate {
 
     /// From now on new requests of this address are dropped.
     pub(crate) fn block(&mut self, now: Instant, address: IpAddr, until: Instant) {
-        self.senders.entry(address, |sender| sender.blocked(now)).blocked_until = Some(until);
+        self.senders.entry(now, address, |sender| sender.blocked(now)).blocked_until = Some(until);
     }
 
     /// Whether a message goes on; `new` when it asks for something new.
@@ -127,7 +127,7 @@ impl Gate {
         if self.senders.full() && self.senders.get(address).is_none() && !self.crowd.take(now, CROWD) {
             return None;
         }
-        Some(self.senders.entry(address, |sender| sender.blocked(now)))
+        Some(self.senders.entry(now, address, |sender| sender.blocked(now)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Instant;
 
 /// One subscriber: an IPv4 address, or the /64 that one subscriber has of IPv6 addresses.
 pub(crate) fn prefix(address: IpAddr) -> IpAddr {
@@ -14,8 +15,9 @@ pub(crate) fn prefix(address: IpAddr) -> IpAddr {
 /// Places looked at for one to give away.
 const LOOKS: usize = 64;
 
-/// What is known of each source. Its places are given away like pages of memory ("clock"): who came again since the
-/// hand passed keeps his, so that a flood from forged addresses, each seen once, does not push honest ones out.
+/// What is known of each source. Its places are given away like pages of memory ("clock"): who came again, at another
+/// moment, since the hand passed keeps his, so that a flood from forged addresses, each seen once, does not push honest
+/// ones out.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     index: HashMap<IpAddr, usize>,
@@ -27,6 +29,7 @@ pub(crate) struct Table<T> {
 #[derive(Debug)]
 struct Place<T> {
     key: IpAddr,
+    since: Instant,
     /// Came again since the hand passed.
     again: bool,
     value: T,
@@ -47,22 +50,20 @@ impl<T: Default> Table<T> {
     }
 
     /// What is known of an address.
-    pub(crate) fn get(&mut self, address: IpAddr) -> Option<&mut T> {
-        let place = &mut self.places[*self.index.get(&prefix(address))?];
-        place.again = true;
-        Some(&mut place.value)
+    pub(crate) fn get(&self, address: IpAddr) -> Option<&T> {
+        Some(&self.places[*self.index.get(&prefix(address))?].value)
     }
 
     /// What is known of an address, from now on. Whom `keep` says yes for is not pushed out while others are there.
-    pub(crate) fn entry(&mut self, address: IpAddr, keep: impl Fn(&T) -> bool) -> &mut T {
+    pub(crate) fn entry(&mut self, now: Instant, address: IpAddr, keep: impl Fn(&T) -> bool) -> &mut T {
         let key = prefix(address);
         let at = match self.index.get(&key) {
             Some(&at) => {
-                self.places[at].again = true;
+                self.places[at].again |= self.places[at].since < now;
                 at
             }
             None => {
-                let place = Place { key, again: false, value: T::default() };
+                let place = Place { key, since: now, again: false, value: T::default() };
                 let at = if self.full() {
                     let at = self.vacate(keep);
                     self.index.remove(&self.places[at].key);
@@ -80,34 +81,46 @@ impl<T: Default> Table<T> {
     }
 
     fn vacate(&mut self, keep: impl Fn(&T) -> bool) -> usize {
+        let mut found = None;
         for _ in 0..LOOKS {
             let at = self.hand % self.places.len();
             self.hand = at + 1;
             let place = &mut self.places[at];
-            if !std::mem::take(&mut place.again) && !keep(&place.value) {
+            let again = std::mem::take(&mut place.again);
+            if keep(&place.value) {
+                continue;
+            }
+            if !again {
                 return at;
             }
+            found.get_or_insert(at);
         }
-        // All of them worth keeping: the table's bound counts more.
-        self.hand % self.places.len()
+        // All of them came again, or are worth keeping: the table's bound counts more.
+        found.unwrap_or(self.hand % self.places.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test needs some first moment")]
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn who_comes_again_stays_and_who_came_once_goes() {
         let mut table: Table<u32> = Table::new(100);
+        let start = Instant::now();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         for n in 0..50 {
-            *table.entry(address(n), |_| false) = n + 1;
+            *table.entry(start, address(n), |_| false) = n + 1;
         }
         for n in 1_000..5_000 {
-            table.entry(address(n), |_| false);
+            let now = start + Duration::from_millis(n.into());
+            // Several times within one moment is still once.
+            table.entry(now, address(n), |_| false);
+            table.entry(now, address(n), |_| false);
             // The honest ones come, too.
-            assert_eq!(table.get(address(n % 50)).copied(), Some(n % 50 + 1), "{n}");
+            assert_eq!(*table.entry(now, address(n % 50), |_| false), n % 50 + 1, "{n}");
         }
         assert_eq!((table.len(), table.index.len()), (100, 100));
     }
@@ -115,16 +128,17 @@ mod tests {
     #[test]
     fn what_is_kept_stays_until_there_is_nothing_else() {
         let mut table: Table<bool> = Table::new(10);
+        let now = Instant::now();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         for n in 0..5 {
-            *table.entry(address(n), |kept| *kept) = true;
+            *table.entry(now, address(n), |kept| *kept) = true;
         }
         for n in 100..1_000 {
-            table.entry(address(n), |kept| *kept);
+            table.entry(now, address(n), |kept| *kept);
         }
         assert!((0..5).all(|n| table.get(address(n)).is_some()));
         for n in 2_000..3_000 {
-            *table.entry(address(n), |kept| *kept) = true;
+            *table.entry(now, address(n), |kept| *kept) = true;
         }
         assert_eq!(table.len(), 10);
     }

@@ -44,7 +44,7 @@ pub use uac::Invite;
 
 use self::core::Core;
 use crate::dialog::DialogState;
-use crate::overload::{Offence, Refusal, Silence, SourcePolicy};
+use crate::overload::{Calls, Offence, Refusal, Silence, SourcePolicy};
 use crate::wire::{self, Body, Field, HeaderName, Message, Method, Support, Uri};
 use bytes::Bytes;
 use clients::{Outcome, Owner, Purpose};
@@ -53,7 +53,7 @@ pub(crate) use reply::put;
 use reply::{Reply, serialise, server_key};
 use schedule::Due;
 use servers::Request;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -78,13 +78,23 @@ pub struct Endpoint {
     last_leg: u64,
     /// Legs whose user has not been told of an end.
     active: usize,
+    /// Those of them whose INVITE may have a forged source: it came by a datagram from somebody unknown, and nothing
+    /// that we sent was acknowledged yet.
+    unproven: HashSet<LegId>,
 }
 
 impl Endpoint {
     /// An endpoint without calls.
     #[must_use]
     pub fn new(config: EndpointConfig) -> Self {
-        Self { core: Core::new(config), legs: HashMap::new(), dialogs: HashMap::new(), last_leg: 0, active: 0 }
+        Self {
+            core: Core::new(config),
+            legs: HashMap::new(),
+            dialogs: HashMap::new(),
+            last_leg: 0,
+            active: 0,
+            unproven: HashSet::new(),
+        }
     }
 
     /// What it wants done next. To be drained after every call of another function.
@@ -446,6 +456,7 @@ impl Endpoint {
         match self.leg_of(ack) {
             Some(leg) => {
                 self.core.admission.reached(now, source);
+                self.unproven.remove(&leg);
                 if self.legs.get(&leg).is_some_and(|leg| leg.accepted.is_some()) {
                     self.core.admission.good_call(now, source);
                 }
@@ -503,7 +514,7 @@ impl Endpoint {
         if self.core.servers.is_merged(&merged) {
             return self.reply_stateless(invite, Reply::new(482), request.flow);
         }
-        if let Err(refusal) = self.core.admission.invite(now, age, self.active, flow.remote.ip()) {
+        if let Err(refusal) = self.core.admission.invite(now, age, self.calls_for(&flow), flow.remote.ip()) {
             let counter = match refusal {
                 Refusal::Draining => &mut self.core.stats.shed_draining,
                 Refusal::Stale => &mut self.core.stats.shed_stale,
@@ -546,6 +557,9 @@ impl Endpoint {
         let transaction = self.core.serve(request, Some(id), Some(tag));
         self.core.respond(now, transaction, Reply::new(100));
         self.core.stats.calls_in += 1;
+        if !flow.transport.reliable() && !self.core.admission.proven(now, flow.remote.ip()) {
+            self.unproven.insert(id);
+        }
         let mut leg = Leg::incoming(&self.core, now, id, invite, dialog, offer.clone(), transaction);
         leg.grant = grant;
         tracing::debug!(sip_call = %leg.name(), source = %flow.remote, "a call came in");
@@ -558,6 +572,13 @@ impl Endpoint {
     fn support(&self) -> Support<'static> {
         let extensions = reply::extensions(self.core.config.policy.reliable);
         Support { methods: METHODS, extensions, session: reply::ACCEPT }
+    }
+
+    /// The calls that are up, as those count them who would admit one more of this path.
+    fn calls_for(&self, flow: &Flow) -> Calls {
+        // Nobody forges a connection.
+        let unproven = if flow.transport.reliable() { 0 } else { self.unproven.len() };
+        Calls { all: self.active, unproven }
     }
 
     /// 503 with a time to come again, the same for each repetition of one request.
@@ -679,6 +700,7 @@ impl Endpoint {
         leg.arm(&mut self.core);
         if was_active && leg.ended {
             self.active -= 1;
+            self.unproven.remove(&id);
         }
         if leg.done() {
             let key = (leg.call_id.clone(), leg.local_tag.clone());

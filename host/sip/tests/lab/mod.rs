@@ -415,3 +415,8 @@ pub fn response(request: &str, status: &str, tag: &str, extra: &str, body: &str)
 }
 
 pub const SDP: &str = "Content-Type: application/sdp\n";
+
+/// A policy that trusts this network.
+pub fn trusting(network: &str) -> callbox_sip::SourcePolicy {
+    callbox_sip::SourcePolicy { trusted: vec![network.parse().unwrap()], ..callbox_sip::SourcePolicy::default() }
+}
