@@ -268,6 +268,12 @@ pub struct MediaStats {
     pub duplicates: u64,
     /// Packets that were not RTP, not of the agreed payload types, or not from the far end.
     pub rejected: u64,
+    /// Packets that were not protected with the agreed key: in the clear, forged, or a stranger's.
+    #[serde(default)]
+    pub unauthentic: u64,
+    /// Protected packets that came again.
+    #[serde(default)]
+    pub replayed: u64,
     /// Times the jitter buffer started anew: another stream, a jump in time, a stall.
     pub resyncs: u64,
     /// Milliseconds of audio made up for what was missing.

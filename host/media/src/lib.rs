@@ -20,6 +20,7 @@
 //! source did not give, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
 
 pub mod bridge;
+mod capture;
 pub mod clip;
 pub mod codec;
 pub mod command;
@@ -47,6 +48,7 @@ pub mod resample;
 pub mod rtcp;
 pub mod rtp;
 pub mod security;
+mod shield;
 pub mod srtp;
 mod stream;
 pub mod tap;

@@ -1,6 +1,7 @@
 //! The handle to the worker threads, and the handle of a session.
 
 use crate::bridge::Bridge;
+use crate::capture::Captures;
 use crate::clip::Clip;
 use crate::codec::Law;
 use crate::command::{MediaCommand, MediaEvent, SessionId};
@@ -113,6 +114,7 @@ struct Inner {
     workers: Arc<[Handle]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recorder: Mutex<Option<(Recorder, JoinHandle<()>)>>,
+    captures: Mutex<Option<(Captures, JoinHandle<()>)>>,
     next_session: AtomicU64,
     stopped: AtomicBool,
 }
@@ -157,17 +159,21 @@ impl MediaPlane {
         ports.check_address()?;
         check_room(&config, ports.count().0);
         let (recorder, recorder_thread) = Recorder::start().map_err(failed("the recorder's thread"))?;
+        let (captures, captures_thread) = Captures::start().map_err(failed("the capture's thread"))?;
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start = Instant::now();
         let common = Arc::new(Common {
             ports,
             quarantine: config.quarantine,
             media_timeout: config.media_timeout,
-            start: Instant::now(),
+            start,
             ntp_start: crate::rtcp::ntp_span(since_1970 + Duration::from_secs(NTP_UNIX)),
             sessions: AtomicUsize::new(0),
-            recordings: AtomicU64::new(0),
+            files: AtomicU64::new(0),
             recorder: recorder.clone(),
-            credentials: Credentials::generate()?,
+            captures: captures.clone(),
+            unix_start: since_1970,
+            credentials: Credentials::generate(start)?,
         });
         let count = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -193,6 +199,7 @@ impl MediaPlane {
             workers: workers.into(),
             threads: Mutex::new(threads),
             recorder: Mutex::new(Some((recorder, recorder_thread))),
+            captures: Mutex::new(Some((captures, captures_thread))),
             next_session: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
         };
@@ -225,8 +232,8 @@ impl MediaPlane {
     fn open_counted(&self, call: &CallId) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
         let inner = &*self.inner;
         let identity = identity()?;
-        // Two more places than asked for: for the end of a recording and for the last event.
-        let (events, receiver) = mpsc::channel(inner.config.event_queue + 2);
+        // Three more places than asked for: for the ends of a recording and of a capture, and for the last event.
+        let (events, receiver) = mpsc::channel(inner.config.event_queue + 3);
         let Ok(last) = events.clone().try_reserve_owned() else { return Err(MediaError::Busy) };
         let (at, worker) = inner
             .workers
@@ -241,7 +248,9 @@ impl MediaPlane {
         let stream =
             Stream::new(identity, inner.common.media_timeout, inner.config.opus_complexity, inner.common.ntp_start);
         let call = call.0.clone();
-        let opening = Opening { number: id.number, call, pair, stream, events, last, link: Arc::clone(&link) };
+        let host = if inner.config.bind.is_unspecified() { inner.config.advertise } else { inner.config.bind };
+        let local = [port, port + 1].map(|port| SocketAddr::new(host, port));
+        let opening = Opening { number: id.number, call, pair, stream, local, events, last, link: Arc::clone(&link) };
         worker.gauges.sessions.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = worker.order(Order::Open(Box::new(opening))) {
             worker.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -305,6 +314,13 @@ impl Inner {
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a media thread had panicked");
+            }
+        }
+        // Captures first: the last words of a session may wait for its capture, and then for its recording.
+        if let Some((captures, thread)) = self.captures.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            captures.shutdown();
+            if thread.join().is_err() {
+                tracing::error!("the thread of captures had panicked");
             }
         }
         // Only now: the sessions that were just closed have given the recorder their last words.

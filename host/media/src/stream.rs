@@ -48,6 +48,24 @@ pub(crate) struct Identity {
     pub(crate) cname: String,
 }
 
+/// What remains of a stream that is closed: its figures, to which those of the edge may be added, and its last words.
+pub(crate) struct Farewell {
+    /// The figures of the whole call.
+    pub(crate) stats: MediaStats,
+    recording: Option<Recording>,
+    last: OwnedPermit<MediaEvent>,
+}
+
+impl Farewell {
+    /// Reports the end. Where there is a recording, the recorder reports its own first.
+    pub(crate) fn say(self) {
+        match self.recording {
+            Some(recording) => recording.end(Some((self.last, self.stats))),
+            None => drop(self.last.send(MediaEvent::Closed(self.stats))),
+        }
+    }
+}
+
 /// What is counted on the receiving side beside [`Reception`].
 #[derive(Debug, Default)]
 struct Received {
@@ -62,6 +80,8 @@ pub(crate) struct Stream {
     identity: Identity,
     plan: Option<MediaPlan>,
     latch: Option<Latch>,
+    /// There are no keys yet: nothing may be sent.
+    withheld: bool,
     reports: Reports,
 
     outgoing: Outgoing,
@@ -109,6 +129,7 @@ impl Stream {
             identity,
             plan: None,
             latch: None,
+            withheld: false,
             reception: Reception::default(),
             incoming: Incoming::default(),
             keys: dtmf::Receiver::default(),
@@ -172,6 +193,16 @@ impl Stream {
             | MediaCommand::Capture { .. }
             | MediaCommand::StopCapture => {}
         }
+    }
+
+    /// Whether to hold back everything that would be sent: prompts wait, as they do while the far end holds us.
+    pub(crate) const fn withhold(&mut self, withheld: bool) {
+        self.withheld = withheld;
+    }
+
+    /// Where the far end's audio comes from, once it is known.
+    pub(crate) fn heard_from(&self) -> Option<SocketAddr> {
+        self.latch.as_ref().and_then(Latch::locked)
     }
 
     /// Records from now on; a recording under way is finished.
@@ -318,27 +349,15 @@ impl Stream {
         gap
     }
 
-    /// Says BYE and ends. Where there is a recording, the recorder reports its end and then `last`.
-    pub(crate) fn close(
-        mut self,
-        now: Duration,
-        out: &mut impl Output,
-        last: OwnedPermit<MediaEvent>,
-        events_dropped: u64,
-    ) {
+    /// Says BYE and ends. What remains to be told is told by the [`Farewell`].
+    pub(crate) fn close(mut self, now: Duration, out: &mut impl Output, last: OwnedPermit<MediaEvent>) -> Farewell {
         self.report(now, true, out);
-        let stats = MediaStats { events_dropped, ..self.stats() };
-        match self.recording.take() {
-            Some(recording) => recording.end(Some((last, stats))),
-            None => {
-                last.send(MediaEvent::Closed(stats));
-            }
-        }
+        Farewell { stats: self.stats(), recording: self.recording.take(), last }
     }
 
     /// Where to send; none while held, or where the far end gave no address.
     fn target(&self) -> Option<SocketAddr> {
-        let plan = self.plan.as_ref().filter(|plan| plan.send && reachable(plan.remote))?;
+        let plan = self.plan.as_ref().filter(|plan| plan.send && !self.withheld && reachable(plan.remote))?;
         Some(self.latch.as_ref().map_or(plan.remote, Latch::target)).filter(|target| reachable(*target))
     }
 
@@ -439,7 +458,7 @@ impl Stream {
         let length = self.reports.write(now, &self.identity, sender, &mut self.reception, bye, &mut packet);
         let multiplexed = plan.remote == plan.remote_rtcp;
         let target = if multiplexed { latch.target() } else { self.reports.target(plan, latch) };
-        if reachable(target) && reachable(plan.remote) {
+        if reachable(target) && reachable(plan.remote) && !self.withheld {
             out.rtcp(target, &packet[..length], multiplexed);
         }
     }
@@ -455,6 +474,8 @@ impl Stream {
         MediaStats {
             codec: self.plan.as_ref().map(|plan| plan.codec),
             encryption: None,
+            unauthentic: 0,
+            replayed: 0,
             remote: self.latch.as_ref().and_then(Latch::locked),
             packets_sent: sent.packets,
             bytes_sent: sent.bytes,

@@ -5,11 +5,13 @@
 //! arrived before a slot are carried out before its packets leave.
 
 use crate::bridge::Bridge;
+use crate::capture::{Capture, Captures};
 use crate::command::{MediaCommand, MediaEvent};
 use crate::dtls::Credentials;
 use crate::histogram::Histogram;
 use crate::ports::{Pair, Ports};
 use crate::recorder::Recorder;
+use crate::shield::{self, Inbound, Path, Refused, Shield};
 use crate::stream::{Output, Stream};
 use crate::wheel::{self, Wheel};
 use crossbeam_channel::Receiver;
@@ -59,6 +61,8 @@ pub(crate) struct Opening {
     pub(crate) call: String,
     pub(crate) pair: Pair,
     pub(crate) stream: Stream,
+    /// Our address, as the far end sees it: for captures.
+    pub(crate) local: [SocketAddr; 2],
     pub(crate) events: Sender<MediaEvent>,
     /// The place of the last event.
     pub(crate) last: OwnedPermit<MediaEvent>,
@@ -98,9 +102,13 @@ pub(crate) struct Common {
     pub(crate) ntp_start: u64,
     /// Sessions that count against the limit.
     pub(crate) sessions: AtomicUsize,
-    pub(crate) recordings: AtomicU64,
+    /// Files begun: recordings and captures.
+    pub(crate) files: AtomicU64,
     pub(crate) recorder: Recorder,
+    pub(crate) captures: Captures,
     pub(crate) credentials: Credentials,
+    /// Unix time at `start`.
+    pub(crate) unix_start: Duration,
 }
 
 impl Common {
@@ -124,6 +132,10 @@ struct Call {
     number: u64,
     name: String,
     stream: Stream,
+    shield: Shield,
+    capture: Option<Capture>,
+    local: [SocketAddr; 2],
+    masked: bool,
     events: EventQueue,
     last: OwnedPermit<MediaEvent>,
     link: Arc<Link>,
@@ -188,29 +200,87 @@ impl EventQueue {
     }
 }
 
-/// A session's output: its sockets, its events, and the worker's figures.
-struct Wire<'a> {
+/// A session's sockets and events, the worker's figures, and the capture of what passes.
+struct Line<'a> {
     sockets: &'a Sockets,
     events: &'a mut EventQueue,
     gauges: &'a Gauges,
+    capture: &'a mut Option<Capture>,
+    now: Duration,
+    /// The same since 1970.
+    unix: Duration,
+}
+
+impl Line<'_> {
+    /// Sends what is `plain` as it is `sealed`; false where the system did not take it.
+    fn send(&mut self, which: usize, to: SocketAddr, plain: &[u8], sealed: &[u8]) -> bool {
+        let socket = if which == shield::RTP { &self.sockets.rtp } else { &self.sockets.rtcp };
+        let taken = socket.send_to(sealed, to).is_ok();
+        if let Some(capture) = self.capture.as_mut().filter(|_| taken) {
+            let shown = if capture.is_decrypted() { plain } else { sealed };
+            capture.sent(self.now, self.unix, which, to, shown);
+        }
+        taken
+    }
+
+    /// Notes what came.
+    fn received(&mut self, which: usize, from: SocketAddr, datagram: &[u8]) {
+        if let Some(capture) = self.capture {
+            capture.received(self.now, self.unix, which, from, datagram);
+        }
+    }
+
+    fn captures_decrypted(&self) -> Option<bool> {
+        self.capture.as_ref().map(Capture::is_decrypted)
+    }
+}
+
+impl Path for Line<'_> {
+    fn datagram(&mut self, component: usize, to: SocketAddr, datagram: &[u8]) {
+        // What is lost of a handshake is sent again.
+        self.send(component, to, datagram, datagram);
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        self.events.push(event);
+    }
+}
+
+/// Where a stream's packets and events go: through the shield onto the line.
+struct Wire<'a> {
+    line: Line<'a>,
+    shield: &'a mut Shield,
+    /// Room for a sealed packet.
+    scratch: &'a mut [u8],
+}
+
+impl Wire<'_> {
+    fn send(&mut self, which: usize, rtcp: bool, to: SocketAddr, packet: &[u8]) -> bool {
+        if self.shield.is_open() {
+            return self.line.send(which, to, packet, packet);
+        }
+        let sealed = self.shield.seal(which, rtcp, packet, self.scratch);
+        sealed.is_some_and(|sealed| self.line.send(which, to, packet, sealed))
+    }
 }
 
 impl Output for Wire<'_> {
     fn rtp(&mut self, to: SocketAddr, packet: &[u8]) -> bool {
-        let taken = self.sockets.rtp.send_to(packet, to).is_ok();
-        let counter = if taken { &self.gauges.packets_out } else { &self.gauges.send_errors };
+        let taken = self.send(shield::RTP, false, to, packet);
+        let gauges = self.line.gauges;
+        let counter = if taken { &gauges.packets_out } else { &gauges.send_errors };
         counter.fetch_add(1, Ordering::Relaxed);
         taken
     }
 
     fn rtcp(&mut self, to: SocketAddr, packet: &[u8], from_rtp_port: bool) {
-        let socket = if from_rtp_port { &self.sockets.rtp } else { &self.sockets.rtcp };
+        let which = if from_rtp_port { shield::RTP } else { shield::RTCP };
         // A lost report is followed by another.
-        let _ = socket.send_to(packet, to);
+        self.send(which, true, to, packet);
     }
 
     fn event(&mut self, event: MediaEvent) {
-        self.events.push(event);
+        self.line.events.push(event);
     }
 }
 
@@ -228,6 +298,7 @@ pub(crate) struct Worker {
     due: Vec<usize>,
     swept: Duration,
     buffer: Box<[u8; DATAGRAM]>,
+    scratch: Box<[u8; DATAGRAM]>,
 }
 
 impl Worker {
@@ -244,6 +315,7 @@ impl Worker {
             due: Vec::with_capacity(256),
             swept: Duration::ZERO,
             buffer: Box::new([0; DATAGRAM]),
+            scratch: Box::new([0; DATAGRAM]),
         }
     }
 
@@ -324,7 +396,7 @@ impl Worker {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { number, call: name, pair, stream, events, last, link } = opening;
+        let Opening { number, call: name, pair, stream, local, events, last, link } = opening;
         let mut sockets = Sockets {
             port: pair.port,
             rtp: UdpSocket::from_std(pair.rtp),
@@ -343,8 +415,20 @@ impl Worker {
         }
         tracing::debug!(call = name, port = sockets.port, "media session opened");
         let events = EventQueue { sender: events, backlog: VecDeque::new(), dropped: 0 };
-        let call = Box::new(Call { number, name, stream, events, last, link, turning: false });
-        entry.insert(Place { sockets, using: Use::Call(call) });
+        let call = Call {
+            number,
+            name,
+            stream,
+            shield: Shield::default(),
+            capture: None,
+            local,
+            masked: false,
+            events,
+            last,
+            link,
+            turning: false,
+        };
+        entry.insert(Place { sockets, using: Use::Call(Box::new(call)) });
         self.keys.insert(number, key);
     }
 
@@ -353,12 +437,19 @@ impl Worker {
         let Some(key) = self.keys.get(&number).copied() else { return };
         let Some((sockets, call)) = self.places.get_mut(key).and_then(Place::call) else { return };
         call.link.pending.fetch_sub(1, Ordering::Relaxed);
-        if let MediaCommand::Record { path } = command {
-            call.record(path, &self.common);
-            return;
+        match command {
+            MediaCommand::Record { path } => return call.record(path, &self.common),
+            MediaCommand::Capture { path, decrypted } => return call.capture(path, decrypted, &self.common),
+            MediaCommand::StopCapture => return call.stop_capture(),
+            MediaCommand::Mask(masked) => call.mask(masked),
+            _ => {}
         }
-        let mut wire = Wire { sockets, events: &mut call.events, gauges: &self.gauges };
-        call.stream.command(now, command, &mut wire);
+        let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, &self.common);
+        if let MediaCommand::Configure(plan) = &command {
+            wire.shield.configure(now, plan, &self.common.credentials, &mut wire.line);
+            stream.withhold(!wire.shield.is_ready());
+        }
+        stream.command(now, command, &mut wire);
         if !call.turning && call.stream.period().is_some() {
             call.turning = true;
             self.wheel.join(key, now);
@@ -401,15 +492,13 @@ impl Worker {
             match &mut place.using {
                 Use::Rest { heard, .. } => *heard = now,
                 Use::Call(call) => {
-                    let rejected = call.stream.rejected();
-                    let datagram = &self.buffer[..length];
-                    if which == 0 {
-                        let mut wire = Wire { sockets, events: &mut call.events, gauges: &self.gauges };
-                        call.stream.rtp(now, source, datagram, &mut wire);
-                    } else {
-                        call.stream.rtcp(now, source, datagram);
-                    }
-                    self.gauges.rejected.fetch_add(call.stream.rejected() - rejected, Ordering::Relaxed);
+                    let common = &self.common;
+                    let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, common);
+                    let rejected = stream.rejected() + wire.shield.refused().sum();
+                    let datagram = &mut self.buffer[..length];
+                    hear(stream, &mut wire, which, source, datagram);
+                    let rejected = stream.rejected() + wire.shield.refused().sum() - rejected;
+                    self.gauges.rejected.fetch_add(rejected, Ordering::Relaxed);
                 }
             }
         }
@@ -440,8 +529,13 @@ impl Worker {
         // One packet is caught up with at once; of more than that the far end could make no use.
         let missed = u32::try_from(late.as_micros() / period.as_micros()).unwrap_or(u32::MAX);
         let skipped = missed.saturating_sub(1);
-        let mut wire = Wire { sockets, events: &mut call.events, gauges: &self.gauges };
-        let gap = call.stream.tick(now, skipped, &mut wire);
+        let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, &self.common);
+        wire.shield.tick(now, &mut wire.line);
+        stream.withhold(!wire.shield.is_ready());
+        let gap = stream.tick(now, skipped, &mut wire);
+        if let Some(capture) = wire.line.capture {
+            capture.tick(now);
+        }
         call.events.flush();
         self.gauges.lateness.record(late);
         if let Some(gap) = gap {
@@ -473,11 +567,28 @@ impl Worker {
         };
         self.wheel.leave(key);
         self.keys.remove(&call.number);
-        let Call { name, stream, mut events, last, .. } = *call;
+        let Call { name, stream, mut shield, mut capture, mut events, last, .. } = *call;
         events.flush();
-        let dropped = events.dropped + events.backlog.len() as u64;
-        let mut wire = Wire { sockets: &place.sockets, events: &mut events, gauges: &self.gauges };
-        stream.close(now, &mut wire, last, dropped);
+        let line = Line {
+            sockets: &place.sockets,
+            events: &mut events,
+            gauges: &self.gauges,
+            capture: &mut capture,
+            now,
+            unix: self.common.unix_start + now,
+        };
+        let mut wire = Wire { line, shield: &mut shield, scratch: &mut self.scratch[..] };
+        let mut farewell = stream.close(now, &mut wire, last);
+        wire.shield.close(&mut wire.line);
+        let Refused { unauthentic, replayed } = shield.refused();
+        farewell.stats.encryption = shield.suite();
+        farewell.stats.unauthentic = unauthentic;
+        farewell.stats.replayed = replayed;
+        farewell.stats.events_dropped = events.dropped + events.backlog.len() as u64;
+        match capture {
+            Some(capture) => capture.end(Some(Box::new(|| farewell.say()))),
+            None => farewell.say(),
+        }
         self.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
         self.common.sessions.fetch_sub(1, Ordering::Relaxed);
         tracing::debug!(call = name, port = place.sockets.port, "media session closed");
@@ -524,9 +635,78 @@ impl Worker {
     }
 }
 
+/// Hands a datagram to the stream, if the shield lets it through.
+fn hear(stream: &mut Stream, wire: &mut Wire<'_>, which: usize, source: SocketAddr, datagram: &mut [u8]) {
+    let now = wire.line.now;
+    let decrypted = wire.line.captures_decrypted();
+    if decrypted == Some(false) {
+        wire.line.received(which, source, datagram);
+    }
+    let inbound = wire.shield.take(now, which, source, stream.heard_from(), datagram, &mut wire.line);
+    let length = match inbound {
+        Inbound::Media(length) => length,
+        Inbound::Nothing => datagram.len(),
+    };
+    let datagram = &datagram[..length];
+    if decrypted == Some(true) {
+        wire.line.received(which, source, datagram);
+    }
+    match inbound {
+        Inbound::Media(_) if which == shield::RTP => stream.rtp(now, source, datagram, wire),
+        Inbound::Media(_) => stream.rtcp(now, source, datagram),
+        // It may have been what was missing.
+        Inbound::Nothing => stream.withhold(!wire.shield.is_ready()),
+    }
+}
+
 impl Call {
+    /// The stream, and what it needs to reach the far end.
+    fn wired<'a>(
+        &'a mut self,
+        sockets: &'a Sockets,
+        gauges: &'a Gauges,
+        scratch: &'a mut [u8],
+        now: Duration,
+        common: &Common,
+    ) -> (&'a mut Stream, Wire<'a>) {
+        let Self { stream, shield, capture, events, .. } = self;
+        let line = Line { sockets, events, gauges, capture, now, unix: common.unix_start + now };
+        (stream, Wire { line, shield, scratch })
+    }
+
+    fn capture(&mut self, path: PathBuf, decrypted: bool, common: &Common) {
+        self.stop_capture();
+        let id = common.files.fetch_add(1, Ordering::Relaxed);
+        let error = match self.events.sender.clone().try_reserve_owned() {
+            Ok(done) => match common.captures.begin(id, path.clone(), decrypted, self.local, done) {
+                Ok(mut capture) => {
+                    capture.mask(self.masked);
+                    self.capture = Some(capture);
+                    return;
+                }
+                Err(_) => "the disk does not keep up",
+            },
+            Err(_) => "nobody reads the events of this session",
+        };
+        tracing::error!(call = self.name, path = %path.display(), error, "a capture cannot be begun");
+        self.events.push(MediaEvent::CaptureFailed { path, error: error.into() });
+    }
+
+    fn stop_capture(&mut self) {
+        if let Some(capture) = self.capture.take() {
+            capture.end(None);
+        }
+    }
+
+    fn mask(&mut self, masked: bool) {
+        self.masked = masked;
+        if let Some(capture) = &mut self.capture {
+            capture.mask(masked);
+        }
+    }
+
     fn record(&mut self, path: PathBuf, common: &Common) {
-        let id = common.recordings.fetch_add(1, Ordering::Relaxed);
+        let id = common.files.fetch_add(1, Ordering::Relaxed);
         let error = match self.events.sender.clone().try_reserve_owned() {
             Ok(done) => match common.recorder.begin(id, path.clone(), done) {
                 Ok(recording) => {
@@ -577,6 +757,7 @@ mod tests {
             call: "call".into(),
             pair: worker.common.ports.open().unwrap(),
             stream: Stream::new(identity, Duration::from_secs(30), 0, 0),
+            local: [SocketAddr::from(([127, 0, 0, 1], 2)); 2],
             last: events.clone().try_reserve_owned().unwrap(),
             events,
             link: Arc::default(),
@@ -595,9 +776,11 @@ mod tests {
             start: Instant::now(),
             ntp_start: 0,
             sessions: AtomicUsize::new(2),
-            recordings: AtomicU64::new(0),
+            files: AtomicU64::new(0),
             recorder,
-            credentials: Credentials::generate().unwrap(),
+            captures: Captures::start().unwrap().0,
+            unix_start: Duration::ZERO,
+            credentials: Credentials::generate(Instant::now()).unwrap(),
         };
         let (_orders, inbox) = crossbeam_channel::bounded(1);
         let mut worker = Worker::new(Poll::new().unwrap(), inbox, Arc::default(), Arc::new(common));

@@ -111,6 +111,12 @@ pub enum SrtpKeyError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SrtpKeys {
     suite: SrtpSuite,
+    /// Away from the plans that are copied about: one place to clear.
+    secret: Box<Secret>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Secret {
     /// Key, then salt; zeros behind.
     material: [u8; MOST],
     /// The identifier that each packet carries, and how many bytes of it; none where the length is 0.
@@ -124,7 +130,7 @@ impl fmt::Debug for SrtpKeys {
     }
 }
 
-impl Drop for SrtpKeys {
+impl Drop for Secret {
     fn drop(&mut self) {
         self.material.zeroize();
     }
@@ -140,20 +146,25 @@ impl SrtpKeys {
     /// [`SrtpKeyError::Length`].
     pub fn new(suite: SrtpSuite, key_and_salt: &[u8]) -> Result<Self, SrtpKeyError> {
         let expected = suite.key_length() + suite.salt_length();
-        let mut material = [0; MOST];
-        match material.get_mut(..expected) {
+        let mut keys = Self::empty(suite);
+        match keys.secret.material.get_mut(..expected) {
             Some(place) if key_and_salt.len() == expected => place.copy_from_slice(key_and_salt),
             _ => return Err(SrtpKeyError::Length { suite, expected, actual: key_and_salt.len() }),
         }
-        Ok(Self { suite, material, mki: [0; MOST_MKI], mki_length: 0 })
+        Ok(keys)
     }
 
     /// A key of ours, from randomness that is used for nothing else.
     #[must_use]
     pub fn random(suite: SrtpSuite, random: &[u8; Self::RANDOM]) -> Self {
-        let mut material = *random;
-        material[suite.key_length() + suite.salt_length()..].fill(0);
-        Self { suite, material, mki: [0; MOST_MKI], mki_length: 0 }
+        let mut keys = Self::empty(suite);
+        let length = suite.key_length() + suite.salt_length();
+        keys.secret.material[..length].copy_from_slice(&random[..length]);
+        keys
+    }
+
+    fn empty(suite: SrtpSuite) -> Self {
+        Self { suite, secret: Box::new(Secret { material: [0; MOST], mki: [0; MOST_MKI], mki_length: 0 }) }
     }
 
     /// Reads the key parameter of an `a=crypto` line: `inline:KEY[|LIFETIME][|MKI:LENGTH]`. The lifetime is checked and
@@ -184,7 +195,7 @@ impl SrtpKeys {
         };
         lifetime.map_or(Ok(()), check_lifetime)?;
         if let Some(mki) = mki {
-            (keys.mki, keys.mki_length) = parse_mki(mki).ok_or(SrtpKeyError::Mki)?;
+            (keys.secret.mki, keys.secret.mki_length) = parse_mki(mki).ok_or(SrtpKeyError::Mki)?;
         }
         Ok(keys)
     }
@@ -193,12 +204,12 @@ impl SrtpKeys {
     #[must_use]
     pub fn to_inline(&self) -> String {
         let length = self.suite.key_length() + self.suite.salt_length();
-        let mut text = format!("inline:{}", STANDARD.encode(&self.material[..length]));
-        if self.mki_length > 0 {
+        let mut text = format!("inline:{}", STANDARD.encode(&self.secret.material[..length]));
+        if self.secret.mki_length > 0 {
             // What is longer than a number of 128 bits is not taken in the first place.
             let value = self.mki().iter().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
             // Writing to a string does not fail.
-            let _ = write!(text, "|{value}:{}", self.mki_length);
+            let _ = write!(text, "|{value}:{}", self.secret.mki_length);
         }
         text
     }
@@ -211,17 +222,17 @@ impl SrtpKeys {
 
     /// The master key.
     pub(crate) fn key(&self) -> &[u8] {
-        &self.material[..self.suite.key_length()]
+        &self.secret.material[..self.suite.key_length()]
     }
 
     /// The master salt.
     pub(crate) fn salt(&self) -> &[u8] {
-        &self.material[self.suite.key_length()..][..self.suite.salt_length()]
+        &self.secret.material[self.suite.key_length()..][..self.suite.salt_length()]
     }
 
     /// The identifier in each packet; mostly empty.
     pub(crate) fn mki(&self) -> &[u8] {
-        &self.mki[..usize::from(self.mki_length)]
+        &self.secret.mki[..usize::from(self.secret.mki_length)]
     }
 }
 

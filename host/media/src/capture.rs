@@ -1,0 +1,444 @@
+//! What a session's sockets send and receive, as a pcap file.
+//!
+//! A session writes records into a block of its own and hands full blocks to a thread by a bounded queue; it never
+//! waits. A block that finds no place is dropped and counted, and so is what comes when a file has reached its limit.
+//! Files are classic pcap of raw IP packets: addresses and ports are in headers that are made here.
+
+use crate::command::MediaEvent;
+use crate::rtp;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::OwnedPermit;
+
+/// Bytes of records in a block.
+const BLOCK: usize = 16 * 1_024;
+/// The longest that a record waits in a block of its session.
+const HELD: Duration = Duration::from_secs(1);
+/// Blocks and orders that may wait for the thread.
+const QUEUE: usize = 1_024;
+/// Of these, places that blocks leave to beginnings and ends.
+const RESERVE: usize = QUEUE / 4;
+/// Empty blocks kept for the next ones.
+const POOL: usize = 256;
+/// The longest file: six hours of G.711 both ways.
+const LIMIT: u64 = 1 << 30;
+/// Records begin with a time and two lengths.
+const RECORD: usize = 16;
+/// The longest headers: IPv6 and UDP.
+const HEADERS: usize = 48;
+/// The protocol number of UDP.
+const UDP: u8 = 17;
+
+/// What is still to be said when a session's capture is complete.
+pub(crate) type Afterwards = Box<dyn FnOnce() + Send>;
+
+enum Message {
+    Begin { capture: u64, path: PathBuf, done: OwnedPermit<MediaEvent> },
+    Block { capture: u64, bytes: Vec<u8>, packets: u64 },
+    End { capture: u64, bytes: Vec<u8>, packets: u64, dropped: u64, afterwards: Option<Afterwards> },
+    Shutdown,
+}
+
+/// The way to the thread that writes.
+#[derive(Clone)]
+pub(crate) struct Captures {
+    messages: Sender<Message>,
+    empty: Receiver<Vec<u8>>,
+}
+
+/// One session's capture under way.
+pub(crate) struct Capture {
+    captures: Captures,
+    capture: u64,
+    decrypted: bool,
+    /// Our address: the host and both ports.
+    local: [SocketAddr; 2],
+    /// Payload is not for anybody's ears now.
+    masked: bool,
+    bytes: Vec<u8>,
+    packets: u64,
+    dropped: u64,
+    /// When the first record of the block was written.
+    since: Duration,
+    identification: u16,
+}
+
+impl Captures {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn start() -> io::Result<(Self, JoinHandle<()>)> {
+        let (messages, inbox) = bounded(QUEUE);
+        let (pool, empty) = bounded(POOL);
+        let thread = std::thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || Files { pool, open: HashMap::new() }.run(&inbox))?;
+        Ok((Self { messages, empty }, thread))
+    }
+
+    /// Ends the thread once it has written what is waiting.
+    pub(crate) fn shutdown(&self) {
+        let _ = self.messages.send(Message::Shutdown);
+    }
+
+    /// Begins a file. `capture` is unique; `done` is where its end is reported.
+    ///
+    /// # Errors
+    /// Gives the permit back when the thread does not keep up.
+    pub(crate) fn begin(
+        &self,
+        capture: u64,
+        path: PathBuf,
+        decrypted: bool,
+        local: [SocketAddr; 2],
+        done: OwnedPermit<MediaEvent>,
+    ) -> Result<Capture, OwnedPermit<MediaEvent>> {
+        match self.messages.try_send(Message::Begin { capture, path, done }).map_err(|error| error.into_inner()) {
+            Err(Message::Begin { done, .. }) => Err(done),
+            _ => Ok(Capture {
+                captures: self.clone(),
+                capture,
+                decrypted,
+                local,
+                masked: false,
+                bytes: self.block(),
+                packets: 0,
+                dropped: 0,
+                since: Duration::ZERO,
+                identification: 0,
+            }),
+        }
+    }
+
+    fn block(&self) -> Vec<u8> {
+        self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK))
+    }
+}
+
+impl Capture {
+    /// It wants what was protected as it is in the clear.
+    pub(crate) const fn is_decrypted(&self) -> bool {
+        self.decrypted
+    }
+
+    /// What is said from now on is secret, or no longer.
+    pub(crate) const fn mask(&mut self, masked: bool) {
+        self.masked = masked;
+    }
+
+    /// A datagram that came to a component's port. `now` is the plane's time, `unix` the same since 1970.
+    pub(crate) fn received(&mut self, now: Duration, unix: Duration, which: usize, from: SocketAddr, datagram: &[u8]) {
+        self.record(now, unix, from, self.local[which], datagram);
+    }
+
+    /// A datagram that left from it.
+    pub(crate) fn sent(&mut self, now: Duration, unix: Duration, which: usize, to: SocketAddr, datagram: &[u8]) {
+        self.record(now, unix, self.local[which], to, datagram);
+    }
+
+    /// Hands over what has waited for long.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        if self.packets > 0 && now.saturating_sub(self.since) >= HELD {
+            self.hand_over();
+        }
+    }
+
+    /// Completes the file; then says what is still to be said, or at once where the thread does not keep up.
+    pub(crate) fn end(self, afterwards: Option<Afterwards>) {
+        let Self { captures, capture, bytes, packets, dropped, .. } = self;
+        let message = Message::End { capture, bytes, packets, dropped, afterwards };
+        if let Err(lost) = captures.messages.try_send(message)
+            && let Message::End { afterwards: Some(afterwards), .. } = lost.into_inner()
+        {
+            tracing::error!("the disk does not keep up: the end of a capture is lost");
+            afterwards();
+        }
+    }
+
+    fn record(&mut self, now: Duration, unix: Duration, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        if self.bytes.len() + RECORD + HEADERS + datagram.len() > BLOCK {
+            self.hand_over();
+        }
+        if self.packets == 0 {
+            self.since = now;
+        }
+        self.packets += 1;
+        self.identification = self.identification.wrapping_add(1);
+        let headers = if from.is_ipv4() { 28 } else { HEADERS };
+        let length = (headers + datagram.len()) as u32;
+        self.bytes.extend((unix.as_secs() as u32).to_le_bytes());
+        self.bytes.extend(unix.subsec_micros().to_le_bytes());
+        self.bytes.extend(length.to_le_bytes());
+        self.bytes.extend(length.to_le_bytes());
+        let secret = self.masked && is_media(datagram);
+        // What a header says stays; what is said does not.
+        let (shown, hidden) = datagram.split_at(if secret { rtp::HEADER.min(datagram.len()) } else { datagram.len() });
+        let at = self.bytes.len();
+        ip_header(&mut self.bytes, from, to, datagram.len(), self.identification);
+        self.bytes.extend_from_slice(shown);
+        self.bytes.extend(hidden.iter().map(|_| 0));
+        if from.is_ipv6() {
+            checksum_udp(&mut self.bytes[at..]);
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let packets = std::mem::take(&mut self.packets);
+        if self.captures.messages.len() < QUEUE - RESERVE {
+            let bytes = std::mem::replace(&mut self.bytes, self.captures.block());
+            let block = Message::Block { capture: self.capture, bytes, packets };
+            if self.captures.messages.try_send(block).is_err() {
+                self.dropped += packets;
+            }
+        } else {
+            self.bytes.clear();
+            self.dropped += packets;
+        }
+    }
+}
+
+/// RTP, in the clear or protected; not RTCP, whose figures tell nothing.
+fn is_media(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| (128..192).contains(first)) && !rtp::is_rtcp(datagram)
+}
+
+/// Writes the headers of IP and UDP as they will have been on the wire.
+fn ip_header(out: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, payload: usize, identification: u16) {
+    let udp = (payload + 8) as u16;
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let at = out.len();
+            out.extend([0x45, 46 << 2]);
+            out.extend((udp + 20).to_be_bytes());
+            out.extend(identification.to_be_bytes());
+            // May not be cut, 64 hops; the checksum follows.
+            out.extend([0x40, 0, 64, UDP, 0, 0]);
+            out.extend(source.octets());
+            out.extend(destination.octets());
+            let sum = checksum(0, &out[at..]);
+            out[at + 10..at + 12].copy_from_slice(&sum.to_be_bytes());
+        }
+        (source, destination) => {
+            let [source, destination] = [source, destination].map(|ip| match ip {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            });
+            out.extend([0x60, 0, 0, 0]);
+            out.extend(udp.to_be_bytes());
+            out.extend([UDP, 64]);
+            out.extend(source.octets());
+            out.extend(destination.octets());
+        }
+    }
+    out.extend(from.port().to_be_bytes());
+    out.extend(to.port().to_be_bytes());
+    out.extend(udp.to_be_bytes());
+    // None over IPv4, where none is needed.
+    out.extend([0, 0]);
+}
+
+/// Puts the checksum into a UDP packet over IPv6, where one is needed (RFC 8200 §8.1).
+fn checksum_udp(packet: &mut [u8]) {
+    let length = (packet.len() - 40) as u64;
+    let sum = checksum(length + u64::from(UDP), &packet[8..]);
+    let sum = if sum == 0 { 0xFFFF } else { sum };
+    packet[46..48].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The checksum of the Internet (RFC 1071), over `before` too.
+fn checksum(before: u64, bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)));
+    let mut sum = before + words.sum::<u64>();
+    while sum > 0xFFFF {
+        sum = (sum & 0xFFFF) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// The head of a file: microseconds, packets of IP (LINKTYPE_RAW).
+fn file_header() -> [u8; 24] {
+    let mut header = [0; 24];
+    header[..4].copy_from_slice(&0xA1B2_C3D4_u32.to_le_bytes());
+    header[4..6].copy_from_slice(&2_u16.to_le_bytes());
+    header[6..8].copy_from_slice(&4_u16.to_le_bytes());
+    header[16..20].copy_from_slice(&65_535_u32.to_le_bytes());
+    header[20..].copy_from_slice(&101_u32.to_le_bytes());
+    header
+}
+
+/// A file that is being written.
+struct Open {
+    path: PathBuf,
+    file: io::Result<File>,
+    done: OwnedPermit<MediaEvent>,
+    written: u64,
+    packets: u64,
+    dropped: u64,
+}
+
+impl Open {
+    fn take(&mut self, bytes: &[u8], packets: u64) {
+        let Ok(file) = &mut self.file else { return };
+        if self.written + bytes.len() as u64 > LIMIT {
+            self.dropped += packets;
+        } else if let Err(error) = file.write_all(bytes) {
+            self.file = Err(error);
+        } else {
+            self.written += bytes.len() as u64;
+            self.packets += packets;
+        }
+    }
+
+    fn end(self, dropped: u64) {
+        let Self { path, file, done, packets, .. } = self;
+        done.send(match file {
+            Ok(_) => MediaEvent::CaptureDone { path, packets, dropped: self.dropped + dropped },
+            Err(error) => MediaEvent::CaptureFailed { path, error: error.to_string() },
+        });
+    }
+}
+
+/// The thread's files.
+struct Files {
+    pool: Sender<Vec<u8>>,
+    open: HashMap<u64, Open>,
+}
+
+impl Files {
+    fn run(mut self, inbox: &Receiver<Message>) {
+        while let Ok(message) = inbox.recv() {
+            match message {
+                Message::Begin { capture, path, done } => {
+                    let file = File::create(&path).and_then(|mut file| {
+                        file.write_all(&file_header())?;
+                        Ok(file)
+                    });
+                    let open = Open { path, file, done, written: 24, packets: 0, dropped: 0 };
+                    self.open.insert(capture, open);
+                }
+                Message::Block { capture, bytes, packets } => self.take(capture, bytes, packets),
+                Message::End { capture, bytes, packets, dropped, afterwards } => {
+                    self.take(capture, bytes, packets);
+                    if let Some(open) = self.open.remove(&capture) {
+                        open.end(dropped);
+                    }
+                    if let Some(afterwards) = afterwards {
+                        afterwards();
+                    }
+                }
+                Message::Shutdown => break,
+            }
+        }
+        for (_, open) in self.open {
+            open.end(0);
+        }
+    }
+
+    fn take(&mut self, capture: u64, mut bytes: Vec<u8>, packets: u64) {
+        if let Some(open) = self.open.get_mut(&capture) {
+            open.take(&bytes, packets);
+        }
+        bytes.clear();
+        // Where the pool is full it has served.
+        let _ = self.pool.try_send(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use tokio::sync::mpsc;
+
+    /// Records of a file: seconds, microseconds, packet.
+    fn records(file: &[u8]) -> Vec<(u32, u32, Vec<u8>)> {
+        assert_eq!(file[..24], file_header());
+        let mut rest = &file[24..];
+        let mut records = Vec::new();
+        while !rest.is_empty() {
+            let word = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap());
+            let length = word(8) as usize;
+            assert_eq!(word(12) as usize, length);
+            records.push((word(0), word(4), rest[16..16 + length].to_vec()));
+            rest = &rest[16 + length..];
+        }
+        records
+    }
+
+    #[test]
+    fn files_hold_what_was_sent_and_received() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call.pcap");
+        let (captures, thread) = Captures::start().unwrap();
+        let (events, mut reader) = mpsc::channel(4);
+        let local = [SocketAddr::from(([10, 0, 0, 1], 4_000)), SocketAddr::from(([10, 0, 0, 1], 4_001))];
+        let far = SocketAddr::from(([10, 0, 0, 2], 5_000));
+        let done = events.clone().try_reserve_owned().unwrap();
+        let mut capture = captures.begin(1, path.clone(), false, local, done).unwrap_or_else(|_| panic!("a place"));
+        let unix = Duration::new(1_795_000_000, 123_456_000);
+        let packet = [&[0x80, 0][..], &[9; 170]].concat();
+        capture.received(Duration::ZERO, unix, 0, far, &packet);
+        capture.mask(true);
+        capture.sent(Duration::ZERO, unix, 0, far, &packet);
+        capture.sent(Duration::ZERO, unix, 1, far, &[0x80, 200, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+        capture.mask(false);
+        for n in 0..1_000_u64 {
+            capture.sent(Duration::from_millis(n * 20), unix, 0, far, &packet);
+            capture.tick(Duration::from_millis(n * 20));
+        }
+        let last = events.try_reserve_owned().unwrap();
+        capture.end(Some(Box::new(move || drop(last.send(MediaEvent::DigitsSent)))));
+        assert_eq!(
+            reader.blocking_recv(),
+            Some(MediaEvent::CaptureDone { path: path.clone(), packets: 1_003, dropped: 0 })
+        );
+        assert_eq!(reader.blocking_recv(), Some(MediaEvent::DigitsSent));
+        let records = records(&std::fs::read(path).unwrap());
+        assert_eq!(records.len(), 1_003);
+        let (seconds, micros, first) = &records[0];
+        assert_eq!((*seconds, *micros), (1_795_000_000, 123_456));
+        assert_eq!(first[12..24], [10, 0, 0, 2, 10, 0, 0, 1, 0x13, 0x88, 0x0F, 0xA0]);
+        assert_eq!(checksum(0, &first[..20]), 0);
+        assert_eq!(first[28..], packet);
+        assert_eq!(records[1].2[28..40], packet[..12]);
+        assert!(records[1].2[40..].iter().all(|byte| *byte == 0), "secret");
+        assert_eq!(records[2].2[30..], [7; 12]);
+        captures.shutdown();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told() {
+        let (captures, thread) = Captures::start().unwrap();
+        let (events, mut reader) = mpsc::channel(1);
+        let local = [SocketAddr::from(([0; 16], 2)); 2];
+        let path = PathBuf::from("/nowhere/at/all.pcap");
+        let done = events.try_reserve_owned().unwrap();
+        let mut capture = captures.begin(1, path, false, local, done).unwrap_or_else(|_| panic!("a place"));
+        capture.received(Duration::ZERO, Duration::ZERO, 0, local[0], b"x");
+        capture.end(None);
+        assert!(matches!(reader.blocking_recv(), Some(MediaEvent::CaptureFailed { .. })));
+        captures.shutdown();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn headers_of_both_families_add_up() {
+        let six = [SocketAddr::from(([0x20; 16], 7)), SocketAddr::from(([0xFE; 16], 9))];
+        for length in 0..40 {
+            let mut packet = Vec::new();
+            ip_header(&mut packet, six[0], six[1], length, 1);
+            packet.extend((0..length).map(|n| (n * 7) as u8));
+            assert_eq!(packet.len(), 48 + length);
+            checksum_udp(&mut packet);
+            assert_eq!(checksum((length + 8) as u64 + 17, &packet[8..]), 0);
+        }
+    }
+}
