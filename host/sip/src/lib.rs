@@ -27,5 +27,5 @@ pub use transport::{
 };
 pub use ua::{
     Credentials, DialogEvent, DialogPolicy, Flow, Identity, InviteInfo, NextHop, NextHopError, Redirects, Reliable,
-    SipError, Transport,
+    SipError, Transport, cause_for_status, status_for_cause,
 };

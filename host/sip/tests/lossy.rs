@@ -7,7 +7,8 @@ mod lab;
 use bytes::Bytes;
 use callbox_sip::ua::{DialogEvent, LegId};
 use callbox_sip::wire::Uri;
-use lab::{ANSWER, LIFE, OFFER, Pair, invite};
+use callbox_sip::{DialogPolicy, Reliable};
+use lab::{ANSWER, HOLD, LIFE, OFFER, Pair, invite};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::time::Duration;
@@ -21,24 +22,33 @@ enum Move {
     Reject,
     HangUp,
     Reinvite,
+    Update,
     AnswerReinvite,
+    RefuseReinvite,
     Info,
     Refer,
     Ack,
 }
 
-const MOVES: [Move; 10] = [
+const MOVES: [Move; 12] = [
     Move::Ring,
     Move::Progress,
     Move::Answer,
     Move::Reject,
     Move::HangUp,
     Move::Reinvite,
+    Move::Update,
     Move::AnswerReinvite,
+    Move::RefuseReinvite,
     Move::Info,
     Move::Refer,
     Move::Ack,
 ];
+
+/// Another offer than the first, so that it is more than a refresh.
+fn changed(end: usize) -> Bytes {
+    Bytes::from_static(if end == 0 { HOLD } else { OFFER })
+}
 
 fn make(pair: &mut Pair, end: usize, leg: LegId, play: Move) {
     let (now, sdp) = (pair.now, Bytes::from_static(if end == 0 { OFFER } else { ANSWER }));
@@ -51,8 +61,10 @@ fn make(pair: &mut Pair, end: usize, leg: LegId, play: Move) {
         Move::Answer => side.answer(now, leg, sdp),
         Move::Reject => side.reject(now, leg, 486, None, Vec::new()),
         Move::HangUp => side.hang_up(now, leg, None),
-        Move::Reinvite => side.reinvite(now, leg, sdp),
+        Move::Reinvite => side.reinvite(now, leg, changed(end)),
+        Move::Update => side.update(now, leg, changed(end)),
         Move::AnswerReinvite => side.answer_reinvite(now, leg, Ok(sdp)),
+        Move::RefuseReinvite => side.answer_reinvite(now, leg, Err(488)),
         Move::Info => side.info_digit(now, leg, '5', 100),
         Move::Refer => side.refer(now, leg, &target, Vec::new()),
         Move::Ack => side.ack(now, leg, sdp),
@@ -69,8 +81,8 @@ fn check_story(events: &[DialogEvent]) {
     assert!(answers <= 1, "{events:?}");
 }
 
-fn story(seed: u64, loss: u64, late_offer: bool, moves: &[(u16, bool, u8)]) {
-    let mut pair = Pair::new(seed);
+fn story(seed: u64, policies: [DialogPolicy; 2], loss: u64, late_offer: bool, moves: &[(u16, bool, u8)]) {
+    let mut pair = Pair::with_policies(seed, policies);
     pair.loss = loss;
     pair.doubled = 10;
     pair.delay = (1, 300);
@@ -103,17 +115,30 @@ fn story(seed: u64, loss: u64, late_offer: bool, moves: &[(u16, bool, u8)]) {
     }
 }
 
+/// With or without each extension; session timers short enough to run out within a story.
+fn policy() -> impl Strategy<Value = DialogPolicy> {
+    let reliable = prop_oneof![1 => Just(Reliable::Off), 3 => Just(Reliable::Supported), 1 => Just(Reliable::Required)];
+    let timer = prop_oneof![Just((0, 5)), Just((10, 5)), Just((30, 20)), Just((1_800, 90))];
+    (reliable, timer).prop_map(|(reliable, (session_expires_s, min_se_s))| DialogPolicy {
+        reliable,
+        session_expires_s,
+        min_se_s,
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1024, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn each_call_comes_to_an_end(
         seed in any::<u64>(),
+        caller in policy(),
+        callee in policy(),
         loss in 0_u64..=20,
         late_offer in any::<bool>(),
         moves in proptest::collection::vec((0_u16..3_000, any::<bool>(), any::<u8>()), 0..16),
     ) {
-        story(seed, loss, late_offer, &moves);
+        story(seed, [caller, callee], loss, late_offer, &moves);
     }
 }
 

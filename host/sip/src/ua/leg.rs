@@ -307,7 +307,7 @@ impl Leg {
         let header = reason.as_ref().map(|(cause, text)| reason::q850(*cause, text));
         match &self.phase {
             Phase::Ringing(_) => {
-                let status = reason.as_ref().map_or(480, |(cause, _)| reason::status_for(*cause));
+                let status = reason.as_ref().map_or(480, |(cause, _)| reason::status_for_cause(*cause));
                 let mut reply = Reply::new(status);
                 if let Some(header) = header {
                     reply = reply.header(Field::Reason, header);

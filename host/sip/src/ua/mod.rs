@@ -40,6 +40,7 @@ pub(crate) use flow::host_of;
 pub use flow::{ConnectionId, Flow, LegId, PeerName, TransactionId, Transmit, Transport};
 pub use next_hop::{NextHop, NextHopError};
 pub use policy::{DialogPolicy, Redirects, Reliable};
+pub use reason::{cause_for_status, status_for_cause};
 pub use uac::Invite;
 
 use self::core::Core;

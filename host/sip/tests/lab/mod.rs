@@ -135,8 +135,12 @@ impl Pair {
     }
 
     pub fn with(seed: u64, policy: DialogPolicy) -> Self {
+        Self::with_policies(seed, [policy; 2])
+    }
+
+    pub fn with_policies(seed: u64, policies: [DialogPolicy; 2]) -> Self {
         let now = Instant::now();
-        let end = |n| endpoint_with(n, seed, SipLimits::default(), policy);
+        let end = |n: usize| endpoint_with(n, seed, SipLimits::default(), policies[n]);
         Self {
             ends: [end(0), end(1)],
             now,
@@ -389,6 +393,7 @@ pub fn to_tag(message: &str) -> Option<String> {
 /// A request of the scripted peer. `branch` names its transaction, `to_tag` its dialog.
 pub fn request(method: &str, cseq: u32, branch: &str, to_tag: Option<&str>, extra: &str, body: &str) -> String {
     let to_tag = to_tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
+    let body = body.replace("\r\n", "\n");
     format!(
         "{method} sip:robot@10.0.0.2 SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK{branch}\n\
          Max-Forwards: 70\nFrom: \"A\" <sip:alice@10.0.0.1>;tag=peer\nTo: <sip:robot@10.0.0.2>{to_tag}\n\
