@@ -227,7 +227,10 @@ impl Leg {
                 }
                 (news || !refresh).then(|| DialogEvent::ReinviteAnswered { sdp: answer.map(|sdp| sdp.to_vec()) })
             }
-            _ if refresh => None,
+            _ if refresh => {
+                self.refresh_failed(now);
+                None
+            }
             Ok((response, status)) => Some(DialogEvent::ReinviteFailed { status, reason: phrase(response) }),
             Err(status) => Some(DialogEvent::ReinviteFailed { status, reason: String::new() }),
         };

@@ -197,10 +197,17 @@ impl Leg {
         if timer.refresh.is_none_or(|at| at > now) {
             return;
         }
-        // Should this one fail, there is half of the time that is left for the next.
-        let left = timer.expires - now;
-        timer.refresh = Some(now + (left / 2).max(BUSY));
+        // One at a time: the next is for its outcome to decide.
+        timer.refresh = Some(timer.expires);
         self.refresh_session(core, now);
+    }
+
+    /// A refresh came to nothing: there is half of the time that is left for the next.
+    pub(crate) fn refresh_failed(&mut self, now: Instant) {
+        if let Some(timer) = self.timer.as_mut().filter(|timer| timer.ours()) {
+            let left = timer.expires.saturating_duration_since(now);
+            timer.refresh = Some(now + (left / 2).max(BUSY));
+        }
     }
 
     /// By UPDATE where the peer takes it, since that touches no description; else by a re-INVITE with the same.
@@ -234,7 +241,7 @@ impl Leg {
                 self.peer_updates = false;
                 self.refresh_session(core, now);
             }
-            _ => {}
+            _ => self.refresh_failed(now),
         }
     }
 
