@@ -24,6 +24,7 @@ pub(crate) const CHANGEABLE: &[&str] = &[
     "language",
     "max_concurrent",
     "recording",
+    "capture",
     "trunk_id",
     "enabled",
 ];

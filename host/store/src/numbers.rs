@@ -42,6 +42,8 @@ pub struct Number {
     pub max_concurrent: Option<u32>,
     /// Whether calls are recorded.
     pub recording: Recording,
+    /// Whether their packets are captured, to look at with Wireshark.
+    pub capture: bool,
     /// By which trunk its calls go out; none for the tenant's trunks in their order.
     pub trunk_id: Option<String>,
     /// Whether it answers at all.
@@ -85,6 +87,9 @@ pub struct NewNumber {
     /// Whether calls are recorded.
     #[serde(default)]
     pub recording: Recording,
+    /// Whether the packets of its calls are captured, to look at with Wireshark. They hold what was said.
+    #[serde(default)]
+    pub capture: bool,
     /// By which trunk its calls go out, `trk_…`; none for the tenant's trunks in their order.
     #[serde(default)]
     pub trunk_id: Option<String>,
@@ -181,6 +186,7 @@ struct Row {
     language: Option<String>,
     max_concurrent: Option<i64>,
     recording: String,
+    capture: i64,
     trunk_id: Option<String>,
     enabled: i64,
     created_at: UnixMs,
@@ -199,6 +205,7 @@ impl Row {
             language: self.language,
             max_concurrent: self.max_concurrent.map(columns::count32),
             recording: columns::word("numbers.recording", &self.recording)?,
+            capture: self.capture != 0,
             trunk_id: self.trunk_id,
             enabled: self.enabled != 0,
             created_at: self.created_at,
@@ -208,7 +215,7 @@ impl Row {
 }
 
 const COLUMNS: &str = "SELECT id, address, name, script_id, pinned_version, fallback, language, max_concurrent,
-    recording, trunk_id, enabled, created_at, updated_at FROM numbers WHERE tenant_id = $1";
+    recording, capture, trunk_id, enabled, created_at, updated_at FROM numbers WHERE tenant_id = $1";
 
 fn sql(tail: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{COLUMNS} {tail}"))
@@ -250,9 +257,9 @@ impl Store {
                 check_references(db, &t, &new).await?;
                 sqlx::query(
                     "INSERT INTO numbers (id, tenant_id, address, route_key, name, script_id, pinned_version, fallback,
-                                          language, max_concurrent, recording, trunk_id, enabled, created_at,
-                                          updated_at)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+                                          language, max_concurrent, recording, capture, trunk_id, enabled,
+                                          created_at, updated_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
                 )
                 .bind(&number)
                 .bind(&t)
@@ -265,6 +272,7 @@ impl Store {
                 .bind(&new.language)
                 .bind(new.max_concurrent.map(i64::from))
                 .bind(columns::as_word(&new.recording)?)
+                .bind(i64::from(new.capture))
                 .bind(&new.trunk_id)
                 .bind(i64::from(new.enabled))
                 .bind(now)
@@ -294,9 +302,9 @@ impl Store {
                 check_references(db, &t, &new).await?;
                 let changed = sqlx::query(
                     "UPDATE numbers SET address = $1, route_key = $2, name = $3, script_id = $4, pinned_version = $5,
-                            fallback = $6, language = $7, max_concurrent = $8, recording = $9, trunk_id = $10,
-                            enabled = $11, updated_at = $12
-                     WHERE tenant_id = $13 AND id = $14",
+                            fallback = $6, language = $7, max_concurrent = $8, recording = $9, capture = $10,
+                            trunk_id = $11, enabled = $12, updated_at = $13
+                     WHERE tenant_id = $14 AND id = $15",
                 )
                 .bind(shown(&new.address, &key))
                 .bind(&key)
@@ -307,6 +315,7 @@ impl Store {
                 .bind(&new.language)
                 .bind(new.max_concurrent.map(i64::from))
                 .bind(columns::as_word(&new.recording)?)
+                .bind(i64::from(new.capture))
                 .bind(&new.trunk_id)
                 .bind(i64::from(new.enabled))
                 .bind(now)

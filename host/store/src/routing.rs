@@ -39,6 +39,8 @@ pub struct Route {
     pub max_concurrent: Option<u32>,
     /// Whether the call is recorded.
     pub recording: Recording,
+    /// Whether its packets are captured.
+    pub capture: bool,
     /// `trk_…`: by which trunk its calls go out; none for the tenant's.
     pub trunk_id: Option<String>,
 }
@@ -97,6 +99,7 @@ struct Row {
     language: Option<String>,
     max_concurrent: Option<i64>,
     recording: Option<String>,
+    capture: i64,
     trunk_id: Option<String>,
     enabled: i64,
     script_id: Option<String>,
@@ -147,6 +150,7 @@ impl Row {
                 Some(text) => columns::word("numbers.recording", &text)?,
                 None => Recording::Off,
             },
+            capture: self.capture != 0,
             trunk_id: self.trunk_id,
         })))
     }
@@ -154,7 +158,7 @@ impl Row {
 
 pub(crate) const BY_NUMBER: &str =
     "SELECT n.tenant_id, n.id AS number_id, n.address, n.fallback, n.language, n.max_concurrent,
-        n.recording, n.trunk_id, n.enabled, s.id AS script_id, s.name AS script_name, v.version, v.digest, v.manifest,
+        n.recording, n.capture, n.trunk_id, n.enabled, s.id AS script_id, s.name AS script_name, v.version, v.digest, v.manifest,
         b.document AS bindings
     FROM numbers n
     LEFT JOIN scripts s ON s.id = n.script_id AND s.deleted_at IS NULL
@@ -194,7 +198,8 @@ impl Store {
     ) -> Result<Route, StoreError> {
         let row = sqlx::query_as::<_, Row>(
             "SELECT s.tenant_id, NULL AS number_id, NULL AS address, NULL AS fallback, NULL AS language,
-                    NULL AS max_concurrent, NULL AS recording, NULL AS trunk_id, 1 AS enabled, s.id AS script_id, s.name AS script_name,
+                    NULL AS max_concurrent, NULL AS recording, 0 AS capture, NULL AS trunk_id, 1 AS enabled,
+                    s.id AS script_id, s.name AS script_name,
                     v.version, v.digest, v.manifest, b.document AS bindings
              FROM scripts s
              LEFT JOIN versions v ON v.script_id = s.id AND v.version = COALESCE($3, s.published_version)
