@@ -83,6 +83,7 @@ fn main() {
                 flow: ways[0],
                 or_tcp: false,
                 others: Vec::new(),
+                routes: Vec::new(),
                 credentials: None,
                 headers: Vec::new(),
                 offer: Some(SDP.to_vec()),

@@ -152,6 +152,11 @@ impl DialogState {
         }
     }
 
+    /// The peer's `Contact`.
+    pub(crate) fn target(&self) -> &Uri {
+        &self.target
+    }
+
     pub(crate) fn remote_cseq(&self) -> Option<u32> {
         self.remote_cseq
     }

@@ -14,6 +14,7 @@ pub mod digest;
 pub mod fuzz;
 pub mod ladder;
 pub mod overload;
+pub mod registrar;
 pub mod sdp;
 pub mod transaction;
 mod transport;
@@ -21,11 +22,15 @@ pub mod ua;
 pub mod wire;
 
 pub use overload::{SipLimits, SourcePolicy, Strangers, Treatment};
+pub use registrar::{
+    Account, AccountLookup, Accounts, AccountsUnavailable, BoundContact, RegistrarConfig, RegistrarRules,
+};
 pub use transport::{
-    ClientCertificates, Dialog, DialogTrace, Dns, IncomingCall, OutgoingCall, Pem, PublicAddress, SipConfig, SipStack,
-    SipStats, TlsConfig, TlsIdentity,
+    ClientCertificates, Dialog, DialogTrace, Dns, IncomingCall, OutgoingCall, Pem, Ping, PublicAddress, Registration,
+    RegistrationConfig, SipConfig, SipStack, SipStats, TlsConfig, TlsIdentity,
 };
 pub use ua::{
-    Credentials, DialogEvent, DialogPolicy, Flow, Identity, InviteInfo, NextHop, NextHopError, Redirects, Reliable,
-    SipError, Transport, cause_for_status, status_for_cause,
+    Credentials, DialogEvent, DialogPolicy, Flow, Identity, InviteInfo, LegId, NextHop, NextHopError, Pong, Redirects,
+    RegistrarStats, RegistrationId, RegistrationState, Reliable, Replaced, SipError, Transport, cause_for_status,
+    status_for_cause,
 };

@@ -318,6 +318,11 @@ impl Admission {
         (self.sources.len(), self.blocks)
     }
 
+    /// Whether the operator trusts this address: a proxy, behind which many are.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.known.trusts(address)
+    }
+
     /// Whether nothing from this address is read at all.
     #[must_use]
     pub fn denied(&self, address: IpAddr) -> bool {

@@ -147,6 +147,51 @@ impl Dialog {
         self.command(LegCommand::Refer { target: target.to_owned(), headers }).await
     }
 
+    /// Names the call inside its stack: what [`InviteInfo::replaces`](crate::InviteInfo) points to.
+    #[must_use]
+    pub fn leg(&self) -> LegId {
+        self.0.leg
+    }
+
+    /// Asks the far end to take over the call with the far end of `other` (REFER with `Replaces`): the end of an
+    /// attended transfer. Both calls have to be up. The outcome comes as
+    /// [`DialogEvent::ReferProgress`](crate::DialogEvent::ReferProgress).
+    ///
+    /// # Errors
+    /// See [`refer`](Self::refer).
+    pub async fn refer_replacing(&self, other: &Self, headers: Vec<(String, String)>) -> Result<(), SipError> {
+        self.command(LegCommand::ReferReplacing { other: other.0.leg, headers }).await
+    }
+
+    /// The `Replaces` with which an INVITE to the far end takes the place of this call.
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn replaces_value(&self) -> Result<String, SipError> {
+        let (reply, outcome) = oneshot::channel();
+        let command = Command::ReplacesValue(self.0.leg, reply);
+        self.0.commands.send(command).await.map_err(|_| SipError::Closed)?;
+        outcome.await.unwrap_or(Err(SipError::Closed))
+    }
+
+    /// Answers [`DialogEvent::ReferRequested`](crate::DialogEvent::ReferRequested): accepts the transfer, or refuses it
+    /// with a status (603 says: we do not do that).
+    ///
+    /// # Errors
+    /// See [`Dialog`].
+    pub async fn answer_refer(&self, decision: Result<(), u16>) -> Result<(), SipError> {
+        self.command(LegCommand::AnswerRefer(decision)).await
+    }
+
+    /// Tells the far end how the call goes that it asked for: the status and phrase of what the new target answered. 200
+    /// and more is the outcome. It may come after this call is over, for about two minutes.
+    ///
+    /// # Errors
+    /// See [`Dialog`]; also when the far end does not want to hear more.
+    pub async fn refer_progress(&self, status: u16, reason: &str) -> Result<(), SipError> {
+        self.command(LegCommand::ReferProgress { status, reason: reason.to_owned() }).await
+    }
+
     /// Sends a key by INFO (`application/dtmf-relay`).
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The task that owns the endpoint: it alone hands it messages, commands and time, and carries out what it wants.
 
+use super::accounts::{AccountCommand, Registrations};
 use super::ingress::{Arrival, Ingress};
 use super::reach::Reach;
 use super::stack::{IncomingCall, SipStats};
@@ -8,7 +9,8 @@ use super::trace::Traces;
 use super::{Control, Dialog};
 use crate::overload::SourcePolicy;
 use crate::ua::{
-    DialogEvent, Endpoint, Incoming, Invite, InviteInfo, LegId, NextHop, Output, SipError, Transmit, Transport,
+    DialogEvent, Endpoint, Flow, Incoming, Invite, InviteInfo, LegId, NextHop, Output, RegistrationId, SipError,
+    Transmit, Transport,
 };
 use crate::wire::{HeaderName, Uri};
 use bytes::Bytes;
@@ -33,6 +35,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     Call(Box<Invite>, oneshot::Sender<Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError>>),
     Leg { leg: LegId, command: LegCommand, reply: oneshot::Sender<Result<(), SipError>> },
+    ReplacesValue(LegId, oneshot::Sender<Result<String, SipError>>),
+    Account(AccountCommand),
     Drain(bool),
     Sources(Arc<SourcePolicy>),
     Shutdown(oneshot::Sender<()>),
@@ -51,6 +55,9 @@ pub(crate) enum LegCommand {
     Update(Vec<u8>),
     AnswerReinvite(Result<Vec<u8>, u16>),
     Refer { target: String, headers: Vec<(String, String)> },
+    ReferReplacing { other: LegId, headers: Vec<(String, String)> },
+    AnswerRefer(Result<(), u16>),
+    ReferProgress { status: u16, reason: String },
     InfoDigit { digit: char, duration_ms: u32 },
 }
 
@@ -81,6 +88,9 @@ pub(crate) struct Driver {
     /// Readers, acceptors, dialled connections, look-ups: they end with the driver.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) legs: Legs,
+    pub(crate) registrations: Registrations,
+    /// Registrations whose last handle is gone.
+    pub(crate) released: mpsc::UnboundedReceiver<RegistrationId>,
     pub(crate) traces: Traces,
     pub(crate) reach: Arc<Reach>,
 }
@@ -129,6 +139,7 @@ impl Driver {
                         }
                     },
                     Some(leg) = self.dropped.recv() => self.abandoned(leg),
+                    Some(registration) = self.released.recv() => self.released(registration),
                     Some(control) = self.control.recv() => self.control(control),
                     () = sleep_until(wake) => {}
                 }
@@ -148,6 +159,9 @@ impl Driver {
             while let Ok(leg) = self.dropped.try_recv() {
                 self.abandoned(leg);
             }
+            while let Ok(registration) = self.released.try_recv() {
+                self.released(registration);
+            }
             while let Ok(control) = self.control.try_recv() {
                 self.control(control);
             }
@@ -156,7 +170,7 @@ impl Driver {
             while self.tasks.try_join_next().is_some() {}
             self.publish();
             if let Some((until, _)) = &closing
-                && (self.endpoint.remembered().0 == 0 || *until <= now)
+                && ((self.endpoint.remembered().0 == 0 && self.endpoint.registrations() == 0) || *until <= now)
             {
                 break;
             }
@@ -194,6 +208,10 @@ impl Driver {
             Command::Leg { leg, command, reply } => {
                 let _ = reply.send(self.leg_command(now, leg, command));
             }
+            Command::ReplacesValue(leg, reply) => {
+                let _ = reply.send(self.endpoint.replaces_value(leg));
+            }
+            Command::Account(command) => self.account_command(command),
             Command::Drain(on) => self.endpoint.drain(on),
             Command::Sources(policy) => self.endpoint.set_sources(&policy),
             Command::Shutdown(done) => self.close(closing, Some(done)),
@@ -221,6 +239,11 @@ impl Driver {
                     .map_err(|fault| SipError::Target { uri: target.clone(), why: fault.to_string() })?;
                 endpoint.refer(now, leg, &uri, checked_headers(headers, false)?)
             }
+            LegCommand::ReferReplacing { other, headers } => {
+                endpoint.refer_replacing(now, leg, other, checked_headers(headers, false)?)
+            }
+            LegCommand::AnswerRefer(decision) => endpoint.answer_refer(now, leg, decision),
+            LegCommand::ReferProgress { status, reason } => endpoint.refer_progress(now, leg, status, reason),
             LegCommand::InfoDigit { digit, duration_ms } => endpoint.info_digit(now, leg, digit, duration_ms),
         }
     }
@@ -236,6 +259,7 @@ impl Driver {
     fn control(&mut self, control: Control) {
         let now = super::now();
         match control {
+            Control::Account(control) => self.account_control(control),
             Control::Unsendable(transaction) => self.endpoint.unsendable(now, transaction),
             Control::Resolved(leg, ways) => self.endpoint.resolved(now, leg, ways),
         }
@@ -248,6 +272,7 @@ impl Driver {
         let (_, waiting) = closing.get_or_insert_with(|| (now + FAREWELL, Vec::new()));
         waiting.extend(done);
         self.endpoint.drain(true);
+        self.endpoint.unregister_all(now);
         let legs: Vec<LegId> = self.legs.by_id.keys().copied().collect();
         for leg in legs {
             let _ = self.endpoint.hang_up(now, leg, None);
@@ -263,6 +288,11 @@ impl Driver {
                 Output::Incoming { leg, invite } => self.incoming(now, leg, *invite),
                 Output::Event { leg, event } => self.event(now, leg, event),
                 Output::Resolve { leg, hop } => self.resolve(leg, hop),
+                Output::KeepAlive { flow } => self.keep_alive(flow),
+                other @ (Output::FindAccount { .. }
+                | Output::Locate { .. }
+                | Output::Registration { .. }
+                | Output::Probed { .. }) => self.account_output(other),
                 Output::Gone { leg } => {
                     if let Some(listening) = self.legs.by_id.remove(&leg) {
                         self.traces.end(&listening.call_id);
@@ -292,6 +322,11 @@ impl Driver {
             }
             _ => self.connections.send(&flow, Outgoing { bytes, transaction }, &mut self.tasks),
         }
+    }
+
+    /// An empty message for a NAT on the way (RFC 5626 §4.4.1); nobody waits for an answer.
+    fn keep_alive(&mut self, flow: Flow) {
+        self.transmit(Transmit { flow, bytes: Bytes::from_static(b"\r\n\r\n"), transaction: None });
     }
 
     fn unsendable(&self, transaction: Option<crate::ua::TransactionId>) {
@@ -384,6 +419,8 @@ impl Driver {
             calls_unread: self.legs.calls_unread,
             connections,
             connections_refused: connections_refused + gate.connections,
+            registrar: self.endpoint.registrar_stats(),
+            registrations: self.endpoint.registrations(),
             ingress_dropped_blocked: gate.blocked,
             ingress_dropped_source: gate.source,
         };

@@ -1,5 +1,6 @@
 //! The edge: sockets, the one task that drives the endpoint, and the handles that the call room holds.
 
+mod accounts;
 mod dialog;
 mod driver;
 mod ingress;
@@ -11,6 +12,7 @@ mod tls;
 mod trace;
 mod udp;
 
+pub use accounts::{Ping, Registration, RegistrationConfig};
 pub use dialog::Dialog;
 pub use stack::{Dns, IncomingCall, OutgoingCall, PublicAddress, SipConfig, SipStack, SipStats};
 pub use tls::{ClientCertificates, Pem, TlsConfig, TlsIdentity};
@@ -22,6 +24,8 @@ use std::time::Instant;
 /// What tasks of the edge tell the driver.
 #[derive(Debug)]
 enum Control {
+    /// A look-up for an account or a registration ended.
+    Account(accounts::AccountControl),
     /// The transport of a request failed.
     Unsendable(TransactionId),
     /// The next hop of a dialog was looked up.

@@ -1,5 +1,6 @@
 //! The stack as the host starts and uses it.
 
+use super::accounts::Registrations;
 use super::driver::{Command, Driver, Legs, checked_headers};
 use super::ingress::Ingress;
 use super::local::{LocalAddresses, route};
@@ -9,12 +10,14 @@ use super::tls::TlsConfig;
 use super::trace::Traces;
 use super::{Dialog, tcp, udp};
 use crate::overload::{SipLimits, SourcePolicy};
+use crate::registrar::{BoundContact, RegistrarConfig};
 use crate::transaction::Timing;
 use crate::ua::{
     Credentials, DialogEvent, DialogPolicy, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo,
-    Listener, NextHop, Redirects, SipError, Transport, host_of,
+    Listener, NextHop, Redirects, RegistrarStats, RegistrationId, SipError, Transport, host_of,
 };
-use crate::wire::{Scheme, Uri};
+use crate::wire::{NameAddr, Scheme, Uri};
+use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -76,6 +79,8 @@ pub struct SipConfig {
     pub advertise: Option<String>,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
+    /// Accounts that may register here and call. Without one REGISTER is refused.
+    pub registrar: Option<RegistrarConfig>,
     /// How much it takes on.
     pub limits: SipLimits,
     /// The base timers; the RFC's by default.
@@ -100,6 +105,7 @@ impl Default for SipConfig {
             public: Vec::new(),
             advertise: None,
             user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
+            registrar: None,
             limits: SipLimits::default(),
             timing: Timing::default(),
             sources: SourcePolicy::default(),
@@ -119,6 +125,13 @@ pub struct OutgoingCall {
     pub display_name: Option<String>,
     /// Where to send the INVITE instead of the target's host.
     pub proxy: Option<NextHop>,
+    /// A registered phone to call ([`SipStack::contacts`]). Takes the place of `target` and `flow`.
+    pub contact: Option<BoundContact>,
+    /// The registration to call by: through the server it is registered with, with its credentials where none are given
+    /// here ([`Registration::id`](crate::Registration::id)). Takes the place of `flow`.
+    pub registration: Option<RegistrationId>,
+    /// Preloaded `Route` values, nearest first. `flow` or `proxy` has to lead to the first.
+    pub routes: Vec<String>,
     /// The way to a peer that can only be reached where it came from: a registered phone behind a NAT or a WebSocket.
     /// Nothing is looked up then.
     pub flow: Option<Flow>,
@@ -141,6 +154,9 @@ impl Default for OutgoingCall {
             from: "callbox".to_owned(),
             display_name: None,
             proxy: None,
+            contact: None,
+            registration: None,
+            routes: Vec::new(),
             flow: None,
             credentials: None,
             headers: Vec::new(),
@@ -193,6 +209,10 @@ pub struct SipStats {
     pub connections: usize,
     /// Connections refused for a limit, or for where they came from.
     pub connections_refused: u64,
+    /// What the registrar did.
+    pub registrar: RegistrarStats,
+    /// Accounts of ours at other registrars.
+    pub registrations: usize,
 }
 
 /// The running stack. Clones are the same stack; when the last clone and the last [`Dialog`] are gone, it ends.
@@ -259,6 +279,11 @@ impl SipStack {
         let (to_dropped, dropped) = mpsc::unbounded_channel();
         let (incoming, calls) = mpsc::channel(INCOMING);
         let stats = Arc::new(Mutex::new(SipStats::default()));
+        let (accounts, rules) = config.registrar.map(|r| (r.accounts, r.rules)).unzip();
+        if let Some(rules) = rules {
+            endpoint.serve_accounts(rules);
+        }
+        let (registrations, released) = Registrations::new(accounts);
         let driver = Driver {
             endpoint,
             ingress: ingress.clone(),
@@ -274,6 +299,8 @@ impl SipStack {
             stats: stats.clone(),
             tasks,
             legs: Legs::default(),
+            registrations,
+            released,
             traces: Traces::default(),
             reach: reach.clone(),
         };
@@ -305,7 +332,9 @@ impl SipStack {
     /// [`SipError::Target`], [`SipError::Resolve`], [`SipError::Header`], [`SipError::TooManyCalls`],
     /// [`SipError::Closed`].
     pub async fn call(&self, call: OutgoingCall) -> Result<(Dialog, mpsc::Receiver<DialogEvent>), SipError> {
+        let call = self.by_account(call).await?;
         let target = sip_uri(&call.target)?;
+        let routes = call.routes.iter().map(|route| checked_route(route)).collect::<Result<_, _>>()?;
         let headers = checked_headers(call.headers, false)?;
         let named = || {
             let why = |name: String| SipError::Target {
@@ -337,16 +366,26 @@ impl SipStack {
             flow,
             or_tcp: open && flow.transport == Transport::Udp,
             others: ways,
+            routes,
             credentials: call.credentials,
             headers,
             offer: call.offer,
             ring_timeout: call.ring_timeout,
             redirects: call.redirects,
-            by_proxy: call.proxy.is_some(),
+            by_proxy: call.proxy.is_some() || call.registration.is_some(),
         };
         let (reply, outcome) = oneshot::channel();
         self.0.commands.send(Command::Call(Box::new(invite), reply)).await.map_err(|_| SipError::Closed)?;
         outcome.await.unwrap_or(Err(SipError::Closed))
+    }
+
+    pub(crate) async fn send(&self, command: Command) -> Result<(), SipError> {
+        self.0.commands.send(command).await.map_err(|_| SipError::Closed)
+    }
+
+    /// The best way to a next hop.
+    pub(crate) async fn first_way(&self, hop: &NextHop) -> Result<Flow, SipError> {
+        Ok(self.0.reach.ways(hop).await?.remove(0))
     }
 
     /// While on, new INVITEs and OPTIONS get 503 with `Retry-After`; calls that are up go on.
@@ -387,8 +426,16 @@ impl SipStack {
     }
 }
 
+fn checked_route(text: &str) -> Result<Bytes, SipError> {
+    let raw = Bytes::copy_from_slice(text.as_bytes());
+    match NameAddr::parse(&raw) {
+        Ok(route) => Ok(route.to_bytes()),
+        Err(fault) => Err(SipError::Target { uri: text.to_owned(), why: format!("as a route: {fault}") }),
+    }
+}
+
 /// `sip:` in front where only `user@host` was given.
-fn sip_uri(text: &str) -> Result<Uri, SipError> {
+pub(crate) fn sip_uri(text: &str) -> Result<Uri, SipError> {
     let bad = |why: String| SipError::Target { uri: text.to_owned(), why };
     let trimmed = text.trim();
     let has_scheme = ["sip:", "sips:", "tel:"]

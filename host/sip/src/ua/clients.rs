@@ -30,6 +30,11 @@ pub(crate) enum Purpose {
     Bye,
     Info,
     Refer,
+    Notify,
+    /// Of a registration; `leg` is its number.
+    Register,
+    /// An OPTIONS outside of dialogs; `leg` is its number.
+    Probe,
     /// The BYE for a branch of a fork that nobody wants; its outcome is nobody's.
     Forked,
 }

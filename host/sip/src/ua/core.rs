@@ -1,11 +1,14 @@
 //! What every leg of an endpoint shares: configuration, names, time, transactions, and the way out.
 
+use super::accounts::LookupId;
 use super::clients::Clients;
 use super::event::{DialogEvent, InviteInfo};
 use super::flow::{Flow, LegId, TransactionId, Transmit, Transport, host_of};
 use super::names::Names;
 use super::next_hop::NextHop;
 use super::policy::DialogPolicy;
+use super::probe::{Pong, ProbeId};
+use super::registration::{RegistrationId, RegistrationState};
 use super::schedule::Schedule;
 use super::servers::Servers;
 use crate::overload::{Admission, SipLimits};
@@ -79,6 +82,41 @@ pub enum Output {
         leg: LegId,
         /// What its dialog names.
         hop: NextHop,
+    },
+    /// Look an account up, and tell [`Endpoint::account_found`](super::Endpoint::account_found).
+    FindAccount {
+        /// Names the question.
+        lookup: LookupId,
+        /// Its user name.
+        username: String,
+        /// Our realm.
+        realm: String,
+    },
+    /// Look this next hop up, and tell [`Endpoint::located`](super::Endpoint::located).
+    Locate {
+        /// For which registration.
+        registration: RegistrationId,
+        /// Where it is to be sent.
+        hop: NextHop,
+    },
+    /// A registration stands differently now. [`RegistrationState::Gone`] is the last.
+    Registration {
+        /// Which.
+        registration: RegistrationId,
+        /// How.
+        state: RegistrationState,
+    },
+    /// What became of an OPTIONS.
+    Probed {
+        /// Which.
+        probe: ProbeId,
+        /// The answer; none when nothing came, or it could not be sent.
+        pong: Option<Pong>,
+    },
+    /// Send the empty message of a keep-alive this way (RFC 5626 §4.4).
+    KeepAlive {
+        /// To a peer behind a NAT.
+        flow: Flow,
     },
     /// The leg is forgotten; no event follows.
     Gone {

@@ -56,6 +56,12 @@ pub enum SipError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Nothing came back from this server.
+    #[error("no answer from {0}")]
+    Unanswered(String),
+    /// The registration to call by does not stand at the moment, or is gone.
+    #[error("not registered")]
+    NotRegistered,
     /// As many calls as the limit allows are up.
     #[error("too many calls: the limit is {0}")]
     TooManyCalls(usize),

@@ -1,6 +1,7 @@
 //! What a leg tells its user.
 
-use super::flow::Transport;
+use super::flow::{LegId, Transport};
+use super::registration::RegistrationId;
 use std::net::SocketAddr;
 
 /// Something that happened in a dialog.
@@ -76,10 +77,15 @@ pub enum DialogEvent {
         /// Its reason phrase.
         reason: String,
     },
-    /// The far end asked to be transferred; it was refused with 603.
+    /// The far end asks us to call somebody else. Answer with [`Dialog::answer_refer`](crate::Dialog::answer_refer)
+    /// within ten seconds, then tell how it goes by [`Dialog::refer_progress`](crate::Dialog::refer_progress).
     ReferRequested {
-        /// Where to.
+        /// Whom: the URI in `Refer-To`, without its headers.
         target: String,
+        /// The `Replaces` that the new call has to carry, for an attended transfer: a header value as it is.
+        replaces: Option<String>,
+        /// Who says so (`Referred-By`, RFC 3892), to be repeated in the new call.
+        referred_by: Option<String>,
     },
     /// The dialog is over. The last event.
     Ended {
@@ -156,4 +162,23 @@ pub struct InviteInfo {
     /// Whom the peer proved to be by its TLS certificate, which one of our client CAs signed: the SIP identity of its
     /// subject alternative names (RFC 5922 §7.1), `sip:` URIs before DNS names. None without such a certificate.
     pub tls_identity: Option<String>,
+    /// Whose call it is, where it is one of our [`Accounts`](crate::Accounts): [`Account::id`](crate::Account). It
+    /// proved so by its password, or came by the connection that it is registered by.
+    pub account: Option<String>,
+    /// The registration of ours that brought it here.
+    pub registration: Option<RegistrationId>,
+    /// The call whose place it takes: move what is connected to that one to this, answer, then end the other
+    /// (RFC 3891).
+    pub replaces: Option<Replaced>,
+}
+
+/// The call that a new one takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Its leg ([`Dialog::leg`](crate::Dialog::leg)).
+    pub leg: LegId,
+    /// Its `Call-ID`.
+    pub call_id: String,
+    /// Whether it is a call of ours that was not answered yet.
+    pub early: bool,
 }

@@ -124,6 +124,7 @@ impl Story {
                 flow: self.flow,
                 or_tcp: false,
                 others: Vec::new(),
+                routes: Vec::new(),
                 credentials: None,
                 headers: Vec::new(),
                 offer: None,
@@ -156,7 +157,7 @@ impl Story {
                     self.note_tag(&transmit.bytes);
                 }
                 Output::Incoming { leg, .. } => self.legs.push(leg),
-                Output::Event { .. } | Output::Resolve { .. } | Output::Gone { .. } => {}
+                _ => {}
             }
         }
     }

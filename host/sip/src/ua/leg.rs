@@ -13,6 +13,7 @@ use super::flow::{Flow, LegId, TransactionId, Transmit};
 use super::reason;
 use super::redirect::{self, Redirect};
 use super::refer::Referral;
+use super::referred::Referred;
 use super::reliable::Provisionals;
 use super::reply::{ALLOW, Reply, put, supported};
 use super::schedule::Due;
@@ -167,6 +168,9 @@ pub(crate) struct Leg {
     /// The end that is not told before the outcome of a transfer is, or nobody waits for that any more.
     pub(crate) held: Option<Held>,
     pub(crate) referral: Option<Referral>,
+    /// What the peer asked us to call, and whether it asked before.
+    pub(crate) referred: Option<Referred>,
+    pub(crate) referred_before: bool,
     /// Answers challenges, and remembers them for the later requests of the dialog.
     pub(crate) digest: Option<digest::Client>,
     /// When ringing ends.
@@ -212,6 +216,8 @@ impl Leg {
             bye: Bye::No,
             held: None,
             referral: None,
+            referred: None,
+            referred_before: false,
             digest: None,
             limit: None,
             refresh: None,
@@ -241,7 +247,7 @@ impl Leg {
     /// Whether nothing is left to be done, so that the leg can be forgotten.
     pub(crate) fn done(&self) -> bool {
         let settled = !matches!(self.phase, Phase::Ringing(_) | Phase::Calling(_)) && matches!(self.bye, Bye::No);
-        self.ended && settled && self.referral.as_ref().is_none_or(|r| r.linger.is_none())
+        self.ended && settled && self.referral.as_ref().is_none_or(|r| r.linger.is_none()) && self.referred.is_none()
     }
 
     /// Whether it is over, told or not.
@@ -267,6 +273,7 @@ impl Leg {
         self.drop_served(core, now, 487);
         self.queued = None;
         self.provisionals.clear();
+        self.referrer_left(core, now);
         if let Some(referral) = &mut self.referral {
             referral.dialog_ended(now + core.life());
             if end.by_remote && end.status.is_none() && referral.is_open() {
@@ -416,6 +423,7 @@ impl Leg {
             self.timer.as_ref().map(SessionTimer::deadline),
             self.held.as_ref().map(|held| held.until),
             self.redirect.deadline(),
+            self.referred.as_ref().and_then(Referred::deadline),
         ]
         .into_iter()
         .flatten()
@@ -470,6 +478,7 @@ impl Leg {
         {
             self.referral = None;
         }
+        self.referred_due(core, now);
     }
 
     /// How long it may ring is over.

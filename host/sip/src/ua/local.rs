@@ -133,6 +133,7 @@ impl Leg {
         {
             match purpose {
                 Purpose::Bye => self.bye = Bye::Sent(again),
+                Purpose::Notify => self.notified_again(again),
                 Purpose::Reinvite | Purpose::Update => {
                     if let Some(offered) = &mut self.offered {
                         offered.transaction = Some(again);
@@ -148,12 +149,18 @@ impl Leg {
         }
         match purpose {
             Purpose::Bye => return self.bye_outcome(transaction),
+            Purpose::Notify => return self.notify_outcome(core, now, transaction, status),
             Purpose::Reinvite | Purpose::Update => self.offer_outcome(core, now, transaction, purpose, outcome),
             Purpose::Refer => self.refer_outcome(core, outcome),
             Purpose::Refresh => self.refresh_outcome(core, now, outcome),
             // Nothing follows from it for the call, whose INVITE has an end of its own.
             Purpose::Prack => return,
-            Purpose::Info | Purpose::Invite | Purpose::Cancel | Purpose::Forked => {}
+            Purpose::Info
+            | Purpose::Invite
+            | Purpose::Cancel
+            | Purpose::Forked
+            | Purpose::Register
+            | Purpose::Probe => {}
         }
         // RFC 5057: the peer does not know the dialog, or is not there any more.
         match outcome {

@@ -5,6 +5,7 @@
 //! randomness from the system, opens a socket, spawns or blocks; two endpoints and a simulated network between them
 //! make every race of the protocol a test.
 
+pub(crate) mod accounts;
 mod agreed;
 mod clients;
 mod core;
@@ -20,10 +21,14 @@ mod local;
 mod names;
 mod next_hop;
 mod policy;
+mod probe;
 mod reason;
 mod redirect;
 mod refer;
+mod referred;
+mod registration;
 mod reliable;
+mod replaces;
 mod reply;
 mod schedule;
 mod servers;
@@ -34,22 +39,27 @@ mod uas;
 
 pub use self::core::{EndpointConfig, EndpointStats, Listener, Output};
 pub use crate::digest::Credentials;
+pub use accounts::{LookupId, RegistrarStats};
 pub use error::SipError;
-pub use event::{DialogEvent, Identity, InviteInfo};
+pub use event::{DialogEvent, Identity, InviteInfo, Replaced};
 pub(crate) use flow::host_of;
 pub use flow::{ConnectionId, Flow, LegId, PeerName, TransactionId, Transmit, Transport};
 pub use next_hop::{NextHop, NextHopError};
 pub use policy::{DialogPolicy, Redirects, Reliable};
+pub use probe::{Pong, Probe, ProbeId};
 pub use reason::{cause_for_status, status_for_cause};
+pub use registration::{Line, Register, RegistrationId, RegistrationState};
 pub use uac::Invite;
 
 use self::core::Core;
 use crate::dialog::DialogState;
 use crate::overload::{Calls, Offence, Refusal, Silence, SourcePolicy};
 use crate::wire::{self, Body, Field, HeaderName, Message, Method, Support, Uri};
+use accounts::{Pending, Registrar, Verdict};
 use bytes::Bytes;
 use clients::{Outcome, Owner, Purpose};
 use leg::Leg;
+use registration::Registration;
 pub(crate) use reply::put;
 use reply::{Reply, serialise, server_key};
 use schedule::Due;
@@ -82,6 +92,10 @@ pub struct Endpoint {
     /// Those of them whose INVITE may have a forged source: it came by a datagram from somebody unknown, and nothing
     /// that we sent was acknowledged yet.
     unproven: HashSet<LegId>,
+    registrar: Option<Box<Registrar>>,
+    registrations: HashMap<RegistrationId, Registration>,
+    /// OPTIONS without an answer, and when they were sent.
+    probes: HashMap<ProbeId, Instant>,
 }
 
 impl Endpoint {
@@ -95,6 +109,9 @@ impl Endpoint {
             last_leg: 0,
             active: 0,
             unproven: HashSet::new(),
+            registrar: None,
+            registrations: HashMap::new(),
+            probes: HashMap::new(),
         }
     }
 
@@ -119,6 +136,8 @@ impl Endpoint {
                 }
                 Due::Server(id) => self.core.server_due(now, id),
                 Due::Leg(id) => self.with(id, |leg, core| leg.due(core, now)).unwrap_or_default(),
+                Due::Registration(id) => self.registration_due(now, id),
+                Due::Registrar => self.registrar_due(now),
             }
         }
     }
@@ -306,6 +325,22 @@ impl Endpoint {
         self.core.admission.new_block()
     }
 
+    /// Answers the peer's REFER ([`DialogEvent::ReferRequested`]): accepts it, or refuses it with a status.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn answer_refer(&mut self, now: Instant, leg: LegId, decision: Result<(), u16>) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.answer_refer(core, now, decision))
+    }
+
+    /// Tells the peer how the call goes that it asked for.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring); it may be told after the dialog is over.
+    pub fn refer_progress(&mut self, now: Instant, leg: LegId, status: u16, reason: String) -> Result<(), SipError> {
+        self.command(leg, |leg, core| leg.tell_referrer(core, now, status, reason))
+    }
+
     /// While on, new calls and OPTIONS get 503.
     pub fn drain(&mut self, on: bool) {
         self.core.admission.drain(on);
@@ -392,6 +427,10 @@ impl Endpoint {
         }
         if let Some(reply) = session::outside(&message, &method) {
             return self.reply_stateless(&message, reply, back);
+        }
+        if method == Method::Register && self.registrar.is_some() {
+            let request = Request { message: &message, method, key, merged: None, flow: back };
+            return self.register_came(now, &message, request, flow);
         }
         if let Err(rejection) = wire::screen(&message, &self.support()) {
             self.refuse_unread(&rejection, back);
@@ -480,8 +519,9 @@ impl Endpoint {
         self.core.respond(now, transaction, Reply::new(200));
         if let Some(leg) = leg
             && self.core.servers.pending(invite)
+            && self.with(leg, |leg, core| leg.cancelled(core, now, invite, cancel)).is_none()
         {
-            self.with(leg, |leg, core| leg.cancelled(core, now, invite, cancel));
+            self.waiting_cancelled(now, invite);
         }
     }
 
@@ -515,6 +555,10 @@ impl Endpoint {
         if self.core.servers.is_merged(&merged) {
             return self.reply_stateless(invite, Reply::new(482), request.flow);
         }
+        let verdict = match self.whose_call(now, invite, flow, request.flow) {
+            Verdict::Over => return,
+            verdict => verdict,
+        };
         if let Err(refusal) = self.core.admission.invite(now, age, self.calls_for(&flow), flow.remote.ip()) {
             let counter = match refusal {
                 Refusal::Draining => &mut self.core.stats.shed_draining,
@@ -526,37 +570,60 @@ impl Endpoint {
             let reply = self.unavailable(invite);
             return self.reply_stateless(invite, reply, request.flow);
         }
-        let offer = match invite.sdp() {
-            Body::Found(sdp) => Some(sdp),
-            Body::Empty => None,
-            Body::Unsupported => {
-                let reply = Reply::new(415).text(Field::Accept, reply::ACCEPT);
-                return self.reply_stateless(invite, reply, request.flow);
-            }
-        };
+        if invite.sdp() == Body::Unsupported {
+            let reply = Reply::new(415).text(Field::Accept, reply::ACCEPT);
+            return self.reply_stateless(invite, reply, request.flow);
+        }
         let policy = self.core.config.policy;
         let knows = |field| invite.headers.lists(field, "100rel");
         if policy.reliable == Reliable::Required && !knows(Field::Supported) && !knows(Field::Require) {
             return self.reply_stateless(invite, Reply::new(421).text(Field::Require, "100rel"), request.flow);
         }
-        let grant = match timers::grant(&policy, invite, None) {
-            Ok(grant) => grant,
-            Err(reply) => return self.reply_stateless(invite, reply, request.flow),
-        };
+        if let Err(reply) = timers::grant(&policy, invite, None) {
+            return self.reply_stateless(invite, reply, request.flow);
+        }
         let tag = self.core.names.tag();
         request.merged = Some(merged);
         let id = self.next_leg();
         let back = request.flow;
         // The dialog is made first: an INVITE that makes none is refused without leaving a trace.
-        let dialog = match DialogState::from_invite(invite, tag.clone(), flow) {
-            Ok(dialog) => dialog,
-            Err(error) => {
-                let reply = Reply::new(400).reason(Some(format!("Bad Request ({error})")));
-                return self.reply_stateless(invite, reply, back);
+        if let Err(error) = DialogState::from_invite(invite, tag.clone(), flow) {
+            let reply = Reply::new(400).reason(Some(format!("Bad Request ({error})")));
+            return self.reply_stateless(invite, reply, back);
+        }
+        let transaction = self.core.serve(request, Some(id), Some(tag.clone()));
+        self.core.respond(now, transaction, Reply::new(100));
+        match verdict {
+            Verdict::Waits(signed) => {
+                let leg = Some((id, tag));
+                self.call_waits(now, Pending { signed, message: invite, flow, transaction, leg });
+            }
+            Verdict::Passes(account) => self.call_begins(now, invite, (id, tag), transaction, flow, account),
+            Verdict::Over => {}
+        }
+    }
+
+    /// An INVITE that nothing speaks against, and whose transaction has begun, becomes a leg.
+    fn call_begins(
+        &mut self,
+        now: Instant,
+        invite: &Message,
+        (id, tag): (LegId, String),
+        transaction: TransactionId,
+        flow: Flow,
+        account: Option<String>,
+    ) {
+        let replaces = match self.replaced_by(invite) {
+            Ok(replaces) => replaces,
+            Err(reply) => {
+                self.core.respond(now, transaction, reply);
+                return;
             }
         };
-        let transaction = self.core.serve(request, Some(id), Some(tag));
-        self.core.respond(now, transaction, Reply::new(100));
+        // Both were seen to be well before the transaction began.
+        let Ok(dialog) = DialogState::from_invite(invite, tag, flow) else { return };
+        let Ok(grant) = timers::grant(&self.core.config.policy, invite, None) else { return };
+        let offer = invite.sdp().found();
         self.core.stats.calls_in += 1;
         if !flow.transport.reliable() && !self.core.admission.proven(now, flow.remote.ip()) {
             self.unproven.insert(id);
@@ -565,7 +632,9 @@ impl Endpoint {
         leg.grant = grant;
         tracing::debug!(sip_call = %leg.name(), source = %flow.remote, "a call came in");
         self.add(leg);
-        let invite = Box::new(uas::describe(invite, offer, flow));
+        let registration = self.registration_of(invite, &flow);
+        let invite = uas::describe(invite, offer, flow);
+        let invite = Box::new(InviteInfo { account, registration, replaces, ..invite });
         self.core.outputs.push_back(Output::Incoming { leg: id, invite });
     }
 
@@ -651,6 +720,11 @@ impl Endpoint {
             (Err(status), _) => Err(status),
             (Ok(()), None) => return,
         };
+        match purpose {
+            Purpose::Register => return self.registration_outcome(now, RegistrationId(leg.0), id, result),
+            Purpose::Probe => return self.probe_outcome(now, ProbeId(leg.0), result.map(|(_, status, _)| status)),
+            _ => {}
+        }
         let told = self.with(leg, |leg, core| {
             // An answer by TCP tells which connection leads to the peer.
             match purpose {

@@ -34,6 +34,13 @@ impl Names {
         format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64())
     }
 
+    /// A key of the strength of the seed.
+    pub(crate) fn key(&mut self) -> [u8; 32] {
+        let mut key = [0; 32];
+        self.rng.fill_bytes(&mut key);
+        key
+    }
+
     /// A number from 0 to `below - 1`; the small bias of the remainder is of no matter where this is used.
     pub(crate) fn below(&mut self, below: u32) -> u32 {
         self.rng.next_u32() % below.max(1)

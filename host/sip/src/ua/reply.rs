@@ -7,10 +7,11 @@ use bytes::Bytes;
 /// The methods we answer to, for `Allow`.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
 /// The extensions we know: reliable provisional responses (RFC 3262), which can be switched off, their end in forks
-/// (RFC 6228), session timers (RFC 4028), `Refer-Sub: false` (RFC 4488).
-pub(crate) const EXTENSIONS: &[&str] = &["100rel", "199", "timer", "norefersub"];
-const SUPPORTED: &str = "100rel, 199, timer, norefersub";
-const SUPPORTED_UNRELIABLY: &str = "199, timer, norefersub";
+/// (RFC 6228), session timers (RFC 4028), `Refer-Sub: false` (RFC 4488),
+/// calls that take the place of others (RFC 3891).
+pub(crate) const EXTENSIONS: &[&str] = &["100rel", "199", "timer", "norefersub", "replaces"];
+const SUPPORTED: &str = "100rel, 199, timer, norefersub, replaces";
+const SUPPORTED_UNRELIABLY: &str = "199, timer, norefersub, replaces";
 
 /// The extensions that are known under this policy.
 pub(crate) fn extensions(reliable: Reliable) -> &'static [&'static str] {

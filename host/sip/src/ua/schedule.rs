@@ -1,6 +1,7 @@
 //! What is due when.
 
 use super::flow::{LegId, TransactionId};
+use super::registration::RegistrationId;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
@@ -11,6 +12,8 @@ pub(crate) enum Due {
     Client(TransactionId),
     Server(TransactionId),
     Leg(LegId),
+    Registration(RegistrationId),
+    Registrar,
 }
 
 /// A heap of wake-ups. An entry is a hint: whoever is woken looks at its own timers, and one that is gone or was

@@ -52,12 +52,7 @@ impl Leg {
             Method::Update => self.update_came(core, now, transaction, request, from.as_deref()),
             Method::Prack => self.prack_came(core, now, transaction, request),
             Method::Info => self.info_came(core, now, transaction, request),
-            Method::Refer => {
-                core.respond(now, transaction, Reply::new(603));
-                let target = request.refer_to().ok().flatten();
-                let target = target.map(|to| to.uri.text().into_owned()).unwrap_or_default();
-                core.emit(self.id, DialogEvent::ReferRequested { target });
-            }
+            Method::Refer => self.refer_came(core, now, transaction, request, cseq.seq),
             Method::Subscribe => {
                 core.respond(now, transaction, bad_event());
             }

@@ -34,6 +34,8 @@ pub struct Invite {
     pub or_tcp: bool,
     /// Tried one after the other where the first fails, keeps silent or answers 503 (RFC 3263 §4.3).
     pub others: Vec<Flow>,
+    /// `Route` values, nearest first; `flow` leads to the first.
+    pub routes: Vec<Bytes>,
     /// What to answer a 401 or 407 with.
     pub credentials: Option<Credentials>,
     /// Further header fields, checked already.
@@ -99,6 +101,9 @@ impl Leg {
         let headers = &mut message.headers;
         put(headers, Field::Via, Bytes::new());
         put(headers, Field::MaxForwards, "70");
+        for route in call.routes {
+            put(headers, Field::Route, route);
+        }
         put(
             headers,
             Field::From,

@@ -189,6 +189,9 @@ pub(crate) fn describe(invite: &Message, offer: Option<Bytes>, flow: Flow) -> In
         transport: flow.transport,
         // The edge knows the connection and fills this in.
         tls_identity: None,
+        account: None,
+        registration: None,
+        replaces: None,
     }
 }
 

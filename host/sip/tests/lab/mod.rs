@@ -64,6 +64,7 @@ pub fn invite(from: usize, to: usize, offer: Option<&[u8]>) -> Invite {
         flow: flow(from, to),
         or_tcp: false,
         others: Vec::new(),
+        routes: Vec::new(),
         credentials: None,
         headers: Vec::new(),
         offer: offer.map(<[u8]>::to_vec),
@@ -166,7 +167,7 @@ impl Pair {
                     Output::Transmit(transmit) => self.send(end, transmit.bytes),
                     Output::Incoming { leg, invite } => self.calls[end].push((leg, *invite)),
                     Output::Event { leg, event } => self.events[end].push((leg, event)),
-                    Output::Resolve { .. } | Output::Gone { .. } => {}
+                    _ => {}
                 }
             }
         }
@@ -316,7 +317,7 @@ impl Bench {
                 Output::Incoming { leg, invite } => self.calls.push((leg, *invite)),
                 Output::Event { event, .. } => self.events.push(event),
                 Output::Resolve { leg, hop } => self.lookups.push((leg, hop)),
-                Output::Gone { .. } => {}
+                _ => {}
             }
         }
     }
