@@ -57,8 +57,7 @@ pub(crate) struct Capture {
     captures: Captures,
     capture: u64,
     decrypted: bool,
-    /// Our address: the host and both ports.
-    local: [SocketAddr; 2],
+    local: Local,
     /// Payload is not for anybody's ears now.
     masked: bool,
     bytes: Vec<u8>,
@@ -67,6 +66,25 @@ pub(crate) struct Capture {
     /// When the first record of the block was written.
     since: Duration,
     identification: u16,
+}
+
+/// Our side of every packet of a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Local {
+    /// The RTP port; RTCP is one above.
+    pub(crate) port: u16,
+    /// One address for each family that is served.
+    pub(crate) hosts: [Option<IpAddr>; 2],
+}
+
+impl Local {
+    /// What a far end of that family sees.
+    fn towards(&self, which: usize, far: SocketAddr) -> SocketAddr {
+        let ours = self.hosts.iter().flatten().find(|host| host.is_ipv4() == far.is_ipv4()).copied();
+        // Of the other family there is no socket: this is to no purpose, but it is not wrong.
+        let ours = ours.unwrap_or(if far.is_ipv4() { [0; 4].into() } else { [0; 16].into() });
+        SocketAddr::new(ours, self.port + which as u16)
+    }
 }
 
 impl Captures {
@@ -97,7 +115,7 @@ impl Captures {
         capture: u64,
         path: PathBuf,
         decrypted: bool,
-        local: [SocketAddr; 2],
+        local: Local,
         done: OwnedPermit<MediaEvent>,
     ) -> Result<Capture, OwnedPermit<MediaEvent>> {
         match self.messages.try_send(Message::Begin { capture, path, done }).map_err(|error| error.into_inner()) {
@@ -135,12 +153,12 @@ impl Capture {
 
     /// A datagram that came to a component's port. `now` is the plane's time, `unix` the same since 1970.
     pub(crate) fn received(&mut self, now: Duration, unix: Duration, which: usize, from: SocketAddr, datagram: &[u8]) {
-        self.record(now, unix, from, self.local[which], datagram);
+        self.record(now, unix, from, self.local.towards(which, from), datagram);
     }
 
     /// A datagram that left from it.
     pub(crate) fn sent(&mut self, now: Duration, unix: Duration, which: usize, to: SocketAddr, datagram: &[u8]) {
-        self.record(now, unix, self.local[which], to, datagram);
+        self.record(now, unix, self.local.towards(which, to), to, datagram);
     }
 
     /// Hands over what has waited for long.
@@ -378,7 +396,7 @@ mod tests {
         let path = folder.path().join("call.pcap");
         let (captures, thread) = Captures::start().unwrap();
         let (events, mut reader) = mpsc::channel(4);
-        let local = [SocketAddr::from(([10, 0, 0, 1], 4_000)), SocketAddr::from(([10, 0, 0, 1], 4_001))];
+        let local = Local { port: 4_000, hosts: [Some([10, 0, 0, 1].into()), None] };
         let far = SocketAddr::from(([10, 0, 0, 2], 5_000));
         let done = events.clone().try_reserve_owned().unwrap();
         let mut capture = captures.begin(1, path.clone(), false, local, done).unwrap_or_else(|_| panic!("a place"));
@@ -418,11 +436,11 @@ mod tests {
     fn a_file_that_cannot_be_written_is_told() {
         let (captures, thread) = Captures::start().unwrap();
         let (events, mut reader) = mpsc::channel(1);
-        let local = [SocketAddr::from(([0; 16], 2)); 2];
+        let local = Local { port: 2, hosts: [None, None] };
         let path = PathBuf::from("/nowhere/at/all.pcap");
         let done = events.try_reserve_owned().unwrap();
         let mut capture = captures.begin(1, path, false, local, done).unwrap_or_else(|_| panic!("a place"));
-        capture.received(Duration::ZERO, Duration::ZERO, 0, local[0], b"x");
+        capture.received(Duration::ZERO, Duration::ZERO, 0, SocketAddr::from(([0x20; 16], 7)), b"x");
         capture.end(None);
         assert!(matches!(reader.blocking_recv(), Some(MediaEvent::CaptureFailed { .. })));
         captures.shutdown();

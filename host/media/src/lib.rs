@@ -63,7 +63,7 @@ pub use codec::{Codec, Law};
 pub use command::{MediaCommand, MediaEvent, MediaPlan, MediaStats, SessionId};
 pub use error::MediaError;
 pub use histogram::Percentiles;
-pub use plane::{MediaConfig, MediaPlane, PlaneStats, Session};
+pub use plane::{MediaConfig, MediaPlane, OtherFamily, PlaneStats, Session};
 pub use security::{DtlsRole, Fingerprint, FingerprintError, Security};
 pub use srtp::{SrtpKeyError, SrtpKeys, SrtpSuite};
 pub use tap::{Tap, TapFrame, TapSender};

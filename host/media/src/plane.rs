@@ -1,7 +1,7 @@
 //! The handle to the worker threads, and the handle of a session.
 
 use crate::bridge::Bridge;
-use crate::capture::Captures;
+use crate::capture::{Captures, Local};
 use crate::clip::Clip;
 use crate::codec::Law;
 use crate::command::{MediaCommand, MediaEvent, SessionId};
@@ -43,6 +43,9 @@ pub struct MediaConfig {
     /// The address that SDP names: the public one behind a one-to-one NAT. Unspecified on a host with several: then
     /// whoever writes the SDP names the one that its far end reaches.
     pub advertise: IpAddr,
+    /// The same in the other family of addresses, where far ends of both are served: every session has its ports in
+    /// both, and uses that of the far end. It costs a session two more file descriptors.
+    pub other: Option<OtherFamily>,
     /// Where port pairs (even RTP, odd RTCP) are taken from; keep it outside the ephemeral range. `0..=0` takes any
     /// free pair the system has, for tests.
     pub ports: RangeInclusive<u16>,
@@ -61,11 +64,21 @@ pub struct MediaConfig {
     pub opus_complexity: u8,
 }
 
+/// Addresses of a second family: IPv6 beside IPv4, or the reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherFamily {
+    /// The address that sockets are bound to.
+    pub bind: IpAddr,
+    /// The address that SDP names; unspecified as in [`MediaConfig::advertise`].
+    pub advertise: IpAddr,
+}
+
 impl Default for MediaConfig {
     fn default() -> Self {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            other: None,
             ports: 10_000..=29_999,
             workers: 0,
             media_timeout: Duration::from_secs(30),
@@ -154,7 +167,13 @@ impl MediaPlane {
     #[allow(clippy::disallowed_methods, reason = "the edge where the clock is read")]
     pub fn start(config: MediaConfig) -> Result<Self, MediaError> {
         let failed = |what| move |source| MediaError::Start { what, source };
-        let ports = Ports::new(config.bind, config.ports.clone())?;
+        if let Some(other) = config.other
+            && [other.bind, other.advertise].iter().any(|ip| ip.is_ipv4() == config.bind.is_ipv4())
+        {
+            let (bind, other) = (config.bind, other.bind);
+            return Err(MediaError::Config(format!("{bind} and {other} are not one address of each family")));
+        }
+        let ports = Ports::new(config.bind, config.ports.clone())?.and_on(config.other.map(|other| other.bind));
         // An address that is not ours is told now, not with the first call.
         ports.check_address()?;
         check_room(&config, ports.count().0);
@@ -248,8 +267,9 @@ impl MediaPlane {
         let stream =
             Stream::new(identity, inner.common.media_timeout, inner.config.opus_complexity, inner.common.ntp_start);
         let call = call.0.clone();
-        let host = if inner.config.bind.is_unspecified() { inner.config.advertise } else { inner.config.bind };
-        let local = [port, port + 1].map(|port| SocketAddr::new(host, port));
+        let MediaConfig { bind, advertise, other, .. } = inner.config;
+        let seen = |bind: IpAddr, advertise: IpAddr| if bind.is_unspecified() { advertise } else { bind };
+        let local = Local { port, hosts: [Some(seen(bind, advertise)), other.map(|o| seen(o.bind, o.advertise))] };
         let opening = Opening { number: id.number, call, pair, stream, local, events, last, link: Arc::clone(&link) };
         worker.gauges.sessions.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = worker.order(Order::Open(Box::new(opening))) {
@@ -259,7 +279,8 @@ impl MediaPlane {
         }
         let session = Session {
             id,
-            local_rtp: SocketAddr::new(inner.config.advertise, port),
+            local_rtp: SocketAddr::new(advertise, port),
+            local_other: other.map(|other| SocketAddr::new(other.advertise, port)),
             workers: Arc::clone(&inner.workers),
             link,
             law: AtomicU8::new(0),
@@ -350,8 +371,9 @@ fn check_room(config: &MediaConfig, pairs: usize) {
         );
     }
     let mut limit = getrlimit(Resource::Nofile);
-    // Two a session, as many at rest after calls, and some for everything else.
-    let wanted = config.max_sessions as u64 * 4 + 512;
+    // Two a session and family, as many at rest after calls, and some for everything else.
+    let sockets = if config.other.is_some() { 4 } else { 2 };
+    let wanted = config.max_sessions as u64 * sockets * 2 + 512;
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
@@ -359,7 +381,7 @@ fn check_room(config: &MediaConfig, pairs: usize) {
         }
     }
     let limit = getrlimit(Resource::Nofile).current;
-    if limit.is_some_and(|limit| limit < config.max_sessions as u64 * 2 + 64) {
+    if limit.is_some_and(|limit| limit < config.max_sessions as u64 * sockets + 64) {
         tracing::warn!(
             ?limit,
             sessions = config.max_sessions,
@@ -390,6 +412,7 @@ fn identity() -> Result<Identity, MediaError> {
 pub struct Session {
     id: SessionId,
     local_rtp: SocketAddr,
+    local_other: Option<SocketAddr>,
     workers: Arc<[Handle]>,
     link: Arc<Link>,
     /// The law of the last plan, where its codec is G.711: 1 and its place in [`Law::ALL`].
@@ -413,6 +436,12 @@ impl Session {
     #[must_use]
     pub const fn local_rtp(&self) -> SocketAddr {
         self.local_rtp
+    }
+
+    /// The same in the other family of addresses, where the plane serves both: the port is the same one.
+    #[must_use]
+    pub const fn local_other(&self) -> Option<SocketAddr> {
+        self.local_other
     }
 
     /// Hands a command to the worker without waiting. What needs work, the encoding of a clip, is done here, on the

@@ -20,12 +20,15 @@ pub(crate) struct Pair {
     pub(crate) port: u16,
     pub(crate) rtp: UdpSocket,
     pub(crate) rtcp: UdpSocket,
+    /// The same ports in the other family of addresses, where it is served too.
+    pub(crate) other: Option<[UdpSocket; 2]>,
 }
 
 /// Which pairs of the range are ours.
 #[derive(Debug)]
 pub(crate) struct Ports {
     bind: IpAddr,
+    other: Option<IpAddr>,
     range: RangeInclusive<u16>,
     /// The first even port.
     first: u16,
@@ -60,7 +63,12 @@ impl Ports {
             return Err(MediaError::Config("the port range must not begin with 0".into()));
         }
         let table = Mutex::new(Table { taken: vec![false; pairs], next: 0, free: pairs });
-        Ok(Self { bind, range, first, table })
+        Ok(Self { bind, other: None, range, first, table })
+    }
+
+    /// Binds every pair to an address of the other family too.
+    pub(crate) fn and_on(self, other: Option<IpAddr>) -> Self {
+        Self { other, ..self }
     }
 
     /// How many pairs the range has, and how many of them are not ours now. Both 0 where the system chooses.
@@ -75,7 +83,6 @@ impl Ports {
     /// [`MediaError::PortsExhausted`] when none is left, [`MediaError::Bind`] when the address itself is the problem.
     pub(crate) fn open(&self) -> Result<Pair, MediaError> {
         let (pairs, _) = self.count();
-        let failed = |source| MediaError::Bind { address: self.bind, source };
         for _ in 0..pairs.max(if pairs == 0 { TRIES } else { 0 }) {
             let attempt = if pairs == 0 {
                 self.any()
@@ -87,7 +94,7 @@ impl Ports {
                 Ok(pair) => return Ok(pair),
                 // In use, or kept for somebody else.
                 Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
-                Err(error) => return Err(failed(error)),
+                Err(source) => return Err(MediaError::Bind { address: self.bind, source }),
             }
         }
         Err(MediaError::PortsExhausted { range: self.range.clone(), pairs })
@@ -98,7 +105,10 @@ impl Ports {
     /// # Errors
     /// [`MediaError::Bind`] when it is not an address of this machine.
     pub(crate) fn check_address(&self) -> Result<(), MediaError> {
-        bind(self.bind, 0).map(drop).map_err(|source| MediaError::Bind { address: self.bind, source })
+        for address in [Some(self.bind), self.other].into_iter().flatten() {
+            bind(address, 0).map_err(|source| MediaError::Bind { address, source })?;
+        }
+        Ok(())
     }
 
     /// Gives a pair back; its sockets must be closed.
@@ -123,7 +133,11 @@ impl Ports {
     }
 
     fn pair(&self, port: u16) -> io::Result<Pair> {
-        Ok(Pair { port, rtp: bind(self.bind, port)?, rtcp: bind(self.bind, port + 1)? })
+        Ok(Pair { port, rtp: bind(self.bind, port)?, rtcp: bind(self.bind, port + 1)?, other: self.others(port)? })
+    }
+
+    fn others(&self, port: u16) -> io::Result<Option<[UdpSocket; 2]>> {
+        self.other.map(|address| Ok([bind(address, port)?, bind(address, port + 1)?])).transpose()
     }
 
     /// A pair around a port that the system chooses.
@@ -131,9 +145,9 @@ impl Ports {
         let one = bind(self.bind, 0)?;
         let port = one.local_addr()?.port();
         if port.is_multiple_of(2) {
-            Ok(Pair { port, rtp: one, rtcp: bind(self.bind, port + 1)? })
+            Ok(Pair { port, rtp: one, rtcp: bind(self.bind, port + 1)?, other: self.others(port)? })
         } else {
-            Ok(Pair { port: port - 1, rtp: bind(self.bind, port - 1)?, rtcp: one })
+            Ok(Pair { port: port - 1, rtp: bind(self.bind, port - 1)?, rtcp: one, other: self.others(port - 1)? })
         }
     }
 

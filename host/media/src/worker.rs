@@ -5,7 +5,7 @@
 //! arrived before a slot are carried out before its packets leave.
 
 use crate::bridge::Bridge;
-use crate::capture::{Capture, Captures};
+use crate::capture::{Capture, Captures, Local};
 use crate::command::{MediaCommand, MediaEvent};
 use crate::dtls::Credentials;
 use crate::histogram::Histogram;
@@ -39,6 +39,8 @@ const BURST: usize = 32;
 const FIRST_BURST: usize = 4;
 /// No datagram of a telephone is longer.
 const DATAGRAM: usize = 2_048;
+/// Sockets of a session: two components in two families.
+const SOCKETS: usize = 4;
 /// How often ports at rest and abandoned sessions are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
 /// The longest that ports rest, whoever still sends to them.
@@ -61,8 +63,8 @@ pub(crate) struct Opening {
     pub(crate) call: String,
     pub(crate) pair: Pair,
     pub(crate) stream: Stream,
-    /// Our address, as the far end sees it: for captures.
-    pub(crate) local: [SocketAddr; 2],
+    /// Our addresses, as far ends see them: for captures.
+    pub(crate) local: Local,
     pub(crate) events: Sender<MediaEvent>,
     /// The place of the last event.
     pub(crate) last: OwnedPermit<MediaEvent>,
@@ -122,10 +124,20 @@ impl Common {
 /// The sockets of a session and what is known to wait in them.
 struct Sockets {
     port: u16,
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-    /// Already in the list of those to be read: RTP, RTCP.
-    listed: [bool; 2],
+    /// RTP and RTCP, and the same in the other family of addresses where that is served.
+    sockets: [Option<UdpSocket>; SOCKETS],
+    /// The first two are of IPv4.
+    v4_first: bool,
+    /// Already in the list of those to be read.
+    listed: [bool; SOCKETS],
+}
+
+impl Sockets {
+    /// The socket of a component for a far end of that family.
+    fn towards(&self, which: usize, far: SocketAddr) -> Option<&UdpSocket> {
+        let family = if far.is_ipv4() == self.v4_first { 0 } else { 2 };
+        self.sockets[family + which].as_ref()
+    }
 }
 
 struct Call {
@@ -134,7 +146,7 @@ struct Call {
     stream: Stream,
     shield: Shield,
     capture: Option<Capture>,
-    local: [SocketAddr; 2],
+    local: Local,
     masked: bool,
     events: EventQueue,
     last: OwnedPermit<MediaEvent>,
@@ -214,8 +226,7 @@ struct Line<'a> {
 impl Line<'_> {
     /// Sends what is `plain` as it is `sealed`; false where the system did not take it.
     fn send(&mut self, which: usize, to: SocketAddr, plain: &[u8], sealed: &[u8]) -> bool {
-        let socket = if which == shield::RTP { &self.sockets.rtp } else { &self.sockets.rtcp };
-        let taken = socket.send_to(sealed, to).is_ok();
+        let taken = self.sockets.towards(which, to).is_some_and(|socket| socket.send_to(sealed, to).is_ok());
         if let Some(capture) = self.capture.as_mut().filter(|_| taken) {
             let shown = if capture.is_decrypted() { plain } else { sealed };
             capture.sent(self.now, self.unix, which, to, shown);
@@ -397,18 +408,19 @@ impl Worker {
 
     fn open(&mut self, opening: Opening) {
         let Opening { number, call: name, pair, stream, local, events, last, link } = opening;
-        let mut sockets = Sockets {
-            port: pair.port,
-            rtp: UdpSocket::from_std(pair.rtp),
-            rtcp: UdpSocket::from_std(pair.rtcp),
-            listed: [false; 2],
-        };
+        let v4_first = pair.rtp.local_addr().is_ok_and(|address| address.is_ipv4());
+        let [other_rtp, other_rtcp] = pair.other.map_or([None, None], |other| other.map(Some));
+        let all =
+            [Some(pair.rtp), Some(pair.rtcp), other_rtp, other_rtcp].map(|socket| socket.map(UdpSocket::from_std));
+        let mut sockets = Sockets { port: pair.port, sockets: all, v4_first, listed: [false; SOCKETS] };
         let entry = self.places.vacant_entry();
         let key = entry.key();
         let registry = self.poll.registry();
-        let registered = registry
-            .register(&mut sockets.rtp, token(key, 0), Interest::READABLE)
-            .and_then(|()| registry.register(&mut sockets.rtcp, token(key, 1), Interest::READABLE));
+        let mut all = sockets.sockets.iter_mut().enumerate();
+        let registered = all.try_for_each(|(which, socket)| match socket {
+            Some(socket) => registry.register(socket, token(key, which), Interest::READABLE),
+            None => Ok(()),
+        });
         if let Err(error) = &registered {
             // The session stays deaf and its timeout will tell; there is nobody else to tell now.
             tracing::error!(call = name, %error, "cannot wait for the packets of a session");
@@ -481,7 +493,7 @@ impl Worker {
         let mut count = 0;
         while count < burst {
             let sockets = &place.sockets;
-            let socket = if which == 0 { &sockets.rtp } else { &sockets.rtcp };
+            let Some(socket) = &sockets.sockets[which] else { break };
             let (length, source) = match socket.recv_from(&mut self.buffer[..]) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -496,7 +508,7 @@ impl Worker {
                     let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, common);
                     let rejected = stream.rejected() + wire.shield.refused().sum();
                     let datagram = &mut self.buffer[..length];
-                    hear(stream, &mut wire, which, source, datagram);
+                    hear(stream, &mut wire, which % 2, source, datagram);
                     let rejected = stream.rejected() + wire.shield.refused().sum() - rejected;
                     self.gauges.rejected.fetch_add(rejected, Ordering::Relaxed);
                 }
@@ -722,14 +734,14 @@ impl Call {
     }
 }
 
-/// The token of a session's socket: 0 for RTP, 1 for RTCP.
+/// The token of a session's socket: RTP, RTCP, and both once more.
 const fn token(key: usize, which: usize) -> Token {
-    Token(key * 2 + which + 1)
+    Token(key * SOCKETS + which + 1)
 }
 
 const fn place(token: Token) -> Option<(usize, usize)> {
     match token.0.checked_sub(1) {
-        Some(at) => Some((at / 2, at % 2)),
+        Some(at) => Some((at / SOCKETS, at % SOCKETS)),
         None => None,
     }
 }
@@ -757,7 +769,7 @@ mod tests {
             call: "call".into(),
             pair: worker.common.ports.open().unwrap(),
             stream: Stream::new(identity, Duration::from_secs(30), 0, 0),
-            local: [SocketAddr::from(([127, 0, 0, 1], 2)); 2],
+            local: Local { port: 2, hosts: [None, None] },
             last: events.clone().try_reserve_owned().unwrap(),
             events,
             link: Arc::default(),
