@@ -217,6 +217,8 @@ pub(crate) struct SipFacts {
     q850: Option<u8>,
     /// The `Call-ID` header.
     call_id: Option<String>,
+    /// What carried it: `udp`, `tcp`, `tls`, `ws`, `wss`.
+    transport: Option<String>,
 }
 
 /// What the caller wants.

@@ -7,14 +7,34 @@
 use crate::leg::LegSignal;
 use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, Target};
+use crate::policy::DtmfManner;
 use callbox_dialogue::leg::{TransferId, TransferResult};
 use callbox_media::{MediaCommand, MediaEvent, Session};
-use callbox_sip::{DialogEvent, SipError};
+use callbox_sip::{Dialog, DialogEvent, SipError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+
+/// Keys of the caller on their way to the target.
+const KEYS: usize = 16;
+/// How long a key that is sent by INFO was pressed, in milliseconds.
+pub(crate) const KEY_MS: u32 = 160;
+/// The status of a call whose media cannot be agreed on.
+pub(crate) const NOT_ACCEPTABLE_HERE: u16 = 488;
+/// Why such a call is hung up (Q.850).
+pub(crate) const INCOMPATIBLE: Cause = Cause(88, "Incompatible destination");
+
+/// A cause of Q.850 and its text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause(u8, &'static str);
+
+impl From<Cause> for (u8, String) {
+    fn from(Cause(cause, text): Cause) -> Self {
+        (cause, text.to_owned())
+    }
+}
 
 /// What a script asked for.
 #[derive(Clone, Debug)]
@@ -43,6 +63,7 @@ pub(crate) enum BridgeEnd {
 #[derive(Debug)]
 pub(crate) struct Bridge {
     joined: Arc<AtomicBool>,
+    keys: mpsc::Sender<char>,
     task: AbortHandle,
 }
 
@@ -57,18 +78,31 @@ impl Bridge {
         signals: mpsc::Sender<LegSignal>,
     ) -> Self {
         let joined = Arc::new(AtomicBool::new(false));
-        let second = SecondLeg { dial: dial.clone(), caller: caller.clone(), joined: joined.clone() };
+        let (keys, receiver) = mpsc::channel(KEYS);
+        let second = SecondLeg { dial: dial.clone(), caller: caller.clone(), joined: joined.clone(), keys: receiver };
         let task = tokio::spawn(async move {
             let end = second.run(target, request).await;
             // A closed channel means that the call is over.
             let _ = signals.send(LegSignal::Bridge(id, end)).await;
         });
-        Self { joined, task: task.abort_handle() }
+        Self { joined, keys, task: task.abort_handle() }
+    }
+
+    /// Whether the two talk.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// The caller pressed a key that is not in its audio. Beyond what anybody presses they are lost.
+    pub(crate) fn key(&self, digit: char) {
+        if self.is_joined() {
+            let _ = self.keys.try_send(digit);
+        }
     }
 
     /// The caller hung up: what the transfer came to.
     pub(crate) fn caller_left(self) -> TransferResult {
-        if self.joined.load(Ordering::Relaxed) {
+        if self.is_joined() {
             TransferResult::Connected
         } else {
             TransferResult::Failed { status: 487, reason: "the caller hung up".into() }
@@ -86,12 +120,14 @@ struct SecondLeg {
     dial: Dial,
     caller: Arc<Session>,
     joined: Arc<AtomicBool>,
+    /// Keys of the caller that are not in its audio.
+    keys: mpsc::Receiver<char>,
 }
 
 impl SecondLeg {
-    async fn run(self, target: Target, request: BridgeRequest) -> BridgeEnd {
+    async fn run(mut self, target: Target, request: BridgeRequest) -> BridgeEnd {
         let ended = self.talk(target, request).await;
-        if !self.joined.load(Ordering::Relaxed) {
+        if !self.is_joined() {
             let Failure { status, reason } = ended.err().unwrap_or_else(Failure::lost);
             return BridgeEnd::NotAnswered { status, reason };
         }
@@ -108,41 +144,89 @@ impl SecondLeg {
 
     /// Dials, joins, and waits for the target to leave. Whatever ends it ends the second leg with it: dropping its
     /// dialog sends CANCEL or BYE.
-    async fn talk(&self, target: Target, request: BridgeRequest) -> Result<(), Failure> {
-        let Dial { media, stack, policy, call, created, .. } = &self.dial;
-        let (media, mut media_events) = media.open(call).map_err(Failure::host)?;
+    async fn talk(&mut self, target: Target, request: BridgeRequest) -> Result<(), Failure> {
+        let Dial { media: plane, stack, policy, call, created, .. } = &self.dial;
+        let (media, mut media_events) = plane.open(call).map_err(Failure::host)?;
         let address = policy.address_towards(&target, stack);
-        let terms = Terms { address, created: *created, policy: policy.leg_policy(&target) };
+        let leg = policy.leg_policy(&target);
+        let manner = leg.dtmf;
+        let terms = Terms::new(stack, plane, address, *created, leg);
         let (mut negotiation, offer) = Negotiation::outbound(&media, &terms);
         let outgoing = self.dial.outgoing(target, request, offer);
         let (dialog, mut events) = stack.call(outgoing).await.map_err(Failure::sip)?;
         self.dial.signalling.add(&dialog);
+        let mut heard = false;
         loop {
             let event = tokio::select! {
                 event = events.recv() => event.ok_or_else(Failure::lost)?,
                 event = media_events.recv() => match event {
-                    Some(MediaEvent::MediaTimeout) => return Err(Failure::new(408, "nothing was heard of the target")),
+                    // Nobody has to say anything before the answer.
+                    Some(MediaEvent::MediaTimeout) if self.is_joined() => {
+                        return Err(Failure::new(408, "nothing was heard of the target"));
+                    }
+                    Some(MediaEvent::SecurityFailed { why }) => {
+                        self.incompatible(&dialog).await;
+                        return Err(Failure { status: NOT_ACCEPTABLE_HERE, reason: why });
+                    }
                     Some(MediaEvent::Closed(_)) | None => return Err(Failure::new(500, "the target's media ended")),
                     Some(_) => continue,
                 },
+                Some(key) = self.keys.recv() => {
+                    let sent = match manner {
+                        DtmfManner::Info => dialog.info_digit(key, KEY_MS).await.map_err(|error| error.to_string()),
+                        _ => media.send(MediaCommand::SendDigits { digits: key.into() }).map_err(|e| e.to_string()),
+                    };
+                    if let Err(error) = sent {
+                        tracing::debug!(call = %self.dial.call, error, "a key of the caller does not get through");
+                    }
+                    continue;
+                }
             };
             match event {
-                DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => {
-                    negotiation.confirmed(sdp.as_deref(), &media).map_err(|e| Failure::new(488, &e.to_string()))?;
-                    // Once: the ACK of a re-INVITE confirms, too.
-                    if !self.joined.load(Ordering::Relaxed) {
+                DialogEvent::Progress { sdp: Some(sdp), branch } => {
+                    // The caller hears the target's own ringing or announcement.
+                    let plays = negotiation.early(&sdp, branch, &media);
+                    if plays && !std::mem::replace(&mut heard, true) {
                         self.caller.send(MediaCommand::Bridge { with: media.id() }).map_err(Failure::host)?;
-                        self.joined.store(true, Ordering::Relaxed);
                     }
                 }
+                DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => {
+                    if let Err(error) = negotiation.confirmed(sdp.as_deref(), &media) {
+                        self.incompatible(&dialog).await;
+                        return Err(Failure::new(NOT_ACCEPTABLE_HERE, &error.to_string()));
+                    }
+                    if !std::mem::replace(&mut heard, true) {
+                        self.caller.send(MediaCommand::Bridge { with: media.id() }).map_err(Failure::host)?;
+                    }
+                    self.joined.store(true, Ordering::Relaxed);
+                }
                 DialogEvent::Reinvite { sdp } => negotiation.reinvite(sdp.as_deref(), &media, &dialog).await,
+                // What is not in the target's audio has to be put into the caller's.
+                DialogEvent::Digit { digit, .. } if self.is_joined() => {
+                    if let Err(error) = self.caller.send(MediaCommand::SendDigits { digits: digit.into() }) {
+                        tracing::debug!(call = %self.dial.call, %error, "a key of the target does not get through");
+                    }
+                }
                 DialogEvent::Ended { status, reason, .. } => {
                     let reason = reason.unwrap_or_else(|| "not answered".into());
                     let failure = Failure { status: status.unwrap_or(480), reason };
-                    return if self.joined.load(Ordering::Relaxed) { Ok(()) } else { Err(failure) };
+                    return if self.is_joined() { Ok(()) } else { Err(failure) };
                 }
                 _ => {}
             }
+            if let Some(why) = negotiation.take_fault() {
+                return Err(Failure::new(500, &why));
+            }
+        }
+    }
+
+    fn is_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    async fn incompatible(&self, dialog: &Dialog) {
+        if let Err(error) = dialog.hangup(Some(INCOMPATIBLE.into())).await {
+            tracing::debug!(call = %self.dial.call, %error, "the second leg could not be hung up");
         }
     }
 }

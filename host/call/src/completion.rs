@@ -24,6 +24,9 @@ pub(crate) fn of(
     public_url: &str,
 ) -> CallCompletion {
     let mut document = CallDocument::from_record(start, record);
+    if let (Some(sip), Some(transport)) = (&mut document.sip, closing.transport) {
+        sip.transport = Some(transport.to_string());
+    }
     document.media = closing.stats.as_ref().and_then(|stats| serde_json::to_value(stats).ok());
     document.usage = run.as_ref().map(|run| UsageFacts {
         script_us: run.usage.cpu_us,

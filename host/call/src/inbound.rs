@@ -110,7 +110,8 @@ impl Platform {
         let source = invite.source.ip();
         let address = inner.rooms.sip.media_address(source);
         let policy = LegPolicy::default();
-        let terms = Terms { address, created: created_at.0.unsigned_abs(), policy: policy.clone() };
+        let created = created_at.0.unsigned_abs();
+        let terms = Terms::new(&inner.rooms.sip, &inner.rooms.media, address, created, policy.clone());
         let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, &terms)
             .map_err(|error| Refusal::offer(&error))?;
         let start = self.start(&id, &route, &invite, created_at);

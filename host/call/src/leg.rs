@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::bridge::{Bridge, BridgeEnd, BridgeRequest};
+use crate::bridge::{Bridge, BridgeEnd, BridgeRequest, INCOMPATIBLE, KEY_MS, NOT_ACCEPTABLE_HERE};
 use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, is_caller_id};
 use crate::policy::{DtmfManner, LegPolicy};
@@ -18,17 +18,22 @@ use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, Transfer
 use callbox_dialogue::script::{HostError, TransferMode};
 use callbox_media::{MediaCommand, MediaEvent, MediaStats, Session};
 use callbox_script::Script;
-use callbox_sip::{Dialog, DialogEvent};
+use callbox_sip::{Dialog, DialogEvent, Transport};
 use callbox_speech::Speech;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Reports of the tasks of one leg on their way.
 const SIGNALS: usize = 64;
+/// What a comma among digits means.
+const COMMA: Duration = Duration::from_millis(500);
+/// From one key that is sent as a message to the next.
+const KEY_GAP: Duration = Duration::from_millis(250);
 /// How long the media plane may take to finish a recording and its statistics.
 const CLOSING: Duration = Duration::from_secs(5);
 /// The status of a transfer whose target or caller is not allowed.
@@ -38,6 +43,8 @@ const FORBIDDEN: u16 = 403;
 pub(crate) enum LegSignal {
     /// From the rendering of a prompt.
     Prompt(LegEvent),
+    /// All digits of an order have left as messages.
+    DigitsSent,
     /// A bridged transfer came to its end.
     Bridge(TransferId, BridgeEnd),
 }
@@ -53,9 +60,11 @@ pub(crate) enum Happening {
     MediaLost,
 }
 
-/// What the media plane leaves behind.
+/// What a leg leaves behind.
 #[derive(Debug, Default)]
 pub(crate) struct Closing {
+    /// What carried the signalling.
+    pub(crate) transport: Option<Transport>,
     pub(crate) stats: Option<MediaStats>,
     pub(crate) recording: Option<Recording>,
     pub(crate) recording_error: Option<String>,
@@ -110,6 +119,8 @@ pub(crate) struct SipLeg {
     /// The manner in which the caller's keys come. The first one seen counts, since some phones
     /// send both.
     keys: Option<Keys>,
+    /// Digits that leave as messages.
+    sending: Option<AbortOnDropHandle<()>>,
     dial: Dial,
     direction: Direction,
     recording: Option<PathBuf>,
@@ -152,6 +163,7 @@ impl SipLeg {
             fault: None,
             transfer: None,
             keys: None,
+            sending: None,
             dial: parts.dial,
             direction: parts.direction,
             recording: parts.recording,
@@ -182,9 +194,11 @@ impl SipLeg {
     pub(crate) async fn handle(&mut self, happening: Happening) {
         match happening {
             Happening::Media(MediaEvent::MediaTimeout) => self.media_timeout().await,
+            Happening::Media(MediaEvent::SecurityFailed { why }) => self.incompatible(why).await,
             Happening::Media(event) => self.media_event(event),
             Happening::Dialog(event) => self.dialog_event(event).await,
             Happening::Signal(LegSignal::Prompt(event)) => self.reports.push_back(event),
+            Happening::Signal(LegSignal::DigitsSent) => self.reports.push_back(LegEvent::DigitsSent),
             Happening::Signal(LegSignal::Bridge(id, end)) => self.bridge_over(id, end),
             Happening::Lost => self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::TrunkLost)),
             Happening::MediaLost => self.media_ended(),
@@ -230,6 +244,7 @@ impl SipLeg {
                 self.media(MediaCommand::Stop { prompt });
                 self.prompts.forget(prompt);
             }
+            LegCommand::SendDigits { digits } if self.policy.dtmf == DtmfManner::Info => self.send_by_info(digits),
             LegCommand::SendDigits { digits } => {
                 // The engine has a limit for digits that are never sent.
                 if let Err(error) = self.media.send(MediaCommand::SendDigits { digits }) {
@@ -274,9 +289,10 @@ impl SipLeg {
             }
             MediaEvent::Digit { digit } => self.digit(digit, Keys::Audio),
             MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
-            // The far end's audio is here before its ACK: it hears us.
-            MediaEvent::Latched { .. } => self.up(),
-            MediaEvent::MediaTimeout => {}
+            // The far end's audio is here before its ACK: it hears us. What we call may be heard before it answers.
+            MediaEvent::Latched { .. } if self.direction == Direction::Inbound => self.up(),
+            MediaEvent::Latched { .. } => {}
+            MediaEvent::MediaTimeout | MediaEvent::SecurityFailed { .. } => {}
             MediaEvent::RecordingDone { path, bytes, duration_ms } => {
                 self.closing.recording = Some(Recording { path, bytes, duration_ms });
             }
@@ -284,10 +300,8 @@ impl SipLeg {
                 tracing::error!(path = %path.display(), error, "a recording failed");
                 self.closing.recording_error = Some(error);
             }
-            MediaEvent::SecurityEstablished { suite } => tracing::debug!(%suite, "the media is protected"),
-            MediaEvent::SecurityFailed { why } => {
-                tracing::warn!(why, "the media cannot be protected");
-                self.media_ended();
+            MediaEvent::SecurityEstablished { suite } => {
+                tracing::debug!(sip_call = self.dialog.id(), %suite, "the media is protected");
             }
             MediaEvent::CaptureDone { path, packets, dropped } => {
                 tracing::debug!(path = %path.display(), packets, dropped, "a capture of media is complete");
@@ -311,7 +325,14 @@ impl SipLeg {
 
     async fn dialog_event(&mut self, event: DialogEvent) {
         match event {
-            DialogEvent::Ringing | DialogEvent::Progress { .. } => self.reports.push_back(LegEvent::Ringing),
+            DialogEvent::Ringing => self.reports.push_back(LegEvent::Ringing),
+            DialogEvent::Progress { sdp, branch } => {
+                if let Some(sdp) = sdp {
+                    // So that its audio has found its way, and its keys are agreed on, when the call is answered.
+                    self.negotiation.early(&sdp, branch, &self.media);
+                }
+                self.reports.push_back(LegEvent::Ringing);
+            }
             DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => self.confirmed(sdp).await,
             DialogEvent::Reinvite { sdp } => self.reinvite(sdp).await,
             DialogEvent::Digit { digit, .. } => self.digit(digit, Keys::Info),
@@ -340,13 +361,21 @@ impl SipLeg {
     async fn confirmed(&mut self, sdp: Option<Vec<u8>>) {
         match self.negotiation.confirmed(sdp.as_deref(), &self.media) {
             Ok(()) => self.up(),
-            Err(error) => {
-                tracing::warn!(sip_call = self.dialog.id(), %error, "the far end's answer cannot be used");
-                self.hang_up(Some((88, "Incompatible destination".into()))).await;
-                let evidence = Evidence { sip_status: Some(488), sip_reason: Some(error.to_string()), q850: Some(88) };
-                self.over(EndCause::Other("the far end's answer cannot be used".into()), evidence, None);
-            }
+            Err(error) => self.incompatible(format!("the far end's answer cannot be used: {error}")).await,
         }
+    }
+
+    /// Nothing can be heard, or not in the way that is required: no call.
+    async fn incompatible(&mut self, why: String) {
+        if self.ended {
+            return;
+        }
+        tracing::warn!(sip_call = self.dialog.id(), why, "the media of a call cannot be had as it must be");
+        self.hang_up(Some(INCOMPATIBLE.into())).await;
+        let (cause, _) = INCOMPATIBLE.into();
+        let evidence =
+            Evidence { sip_status: Some(NOT_ACCEPTABLE_HERE), sip_reason: Some(why.clone()), q850: Some(cause) };
+        self.over(EndCause::Other(why), evidence, None);
     }
 
     /// Audio may flow both ways.
@@ -376,9 +405,31 @@ impl SipLeg {
         if wanted.is_some_and(|wanted| wanted != manner) {
             return;
         }
-        if *self.keys.get_or_insert(manner) == manner {
-            self.reports.push_back(LegEvent::Digit { digit });
+        if *self.keys.get_or_insert(manner) != manner {
+            return;
         }
+        if let (Keys::Info, Some(Transfer { bridge: Some(bridge), .. })) = (manner, &self.transfer) {
+            bridge.key(digit);
+        }
+        self.reports.push_back(LegEvent::Digit { digit });
+    }
+
+    /// Digits as messages, one after the other.
+    fn send_by_info(&mut self, digits: String) {
+        let (dialog, signals) = (self.dialog.clone(), self.signal_sender.clone());
+        let sending = async move {
+            for digit in digits.chars() {
+                if digit != ','
+                    && let Err(error) = dialog.info_digit(digit, KEY_MS).await
+                {
+                    tracing::warn!(sip_call = dialog.id(), %error, "a digit is not sent");
+                }
+                sleep(if digit == ',' { COMMA } else { KEY_GAP }).await;
+            }
+            // A closed channel means that the call is over.
+            let _ = signals.send(LegSignal::DigitsSent).await;
+        };
+        self.sending = Some(AbortOnDropHandle::new(tokio::spawn(sending)));
     }
 
     /// The call is over: nothing of the dialog follows.
@@ -420,8 +471,14 @@ impl SipLeg {
 
     fn cancel_transfer(&mut self, id: TransferId) {
         let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) else { return };
-        drop(transfer);
-        self.transfer_failed(id, 487, "cancelled");
+        match transfer.bridge {
+            // It has taken place: the caller is back as if the target had left.
+            Some(bridge) if bridge.is_joined() => {
+                let result = TransferResult::Returned;
+                self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
+            }
+            _ => self.transfer_failed(id, 487, "cancelled"),
+        }
     }
 
     fn refer_progress(&mut self, status: u16, reason: String) {
@@ -472,10 +529,11 @@ impl SipLeg {
     }
 
     /// Ends what is left and waits for the recording and the statistics.
-    pub(crate) async fn close(self) -> Closing {
+    pub(crate) async fn close(mut self) -> Closing {
         if !self.ended {
             self.hang_up(None).await;
         }
+        self.closing.transport = self.dialog.trace().get().messages.first().map(|message| message.transport);
         let Self { media, mut media_events, prompts, transfer, recording, answered, mut closing, .. } = self;
         drop(transfer);
         drop(prompts);

@@ -107,7 +107,8 @@ impl Platform {
         let created_at = inner.rooms.store.now();
         let address = inner.outbound.address_towards(&target, &inner.rooms.sip);
         let policy = inner.outbound.leg_policy(&target);
-        let terms = Terms { address, created: created_at.0.unsigned_abs(), policy: policy.clone() };
+        let created = created_at.0.unsigned_abs();
+        let terms = Terms::new(&inner.rooms.sip, &inner.rooms.media, address, created, policy.clone());
         let (negotiation, offer) = Negotiation::outbound(&media, &terms);
         let from = match &route.address {
             Some(address) => inner.outbound.shown(address),

@@ -50,7 +50,7 @@ use self::timers::{Timer, Timers};
 use self::transfers::Giving;
 use self::waits::Pending;
 use crate::call::{EndCause, EndReason};
-use crate::leg::{LegCommand, LegEvent, VoiceSettings};
+use crate::leg::{LegCommand, LegEvent, TransferId, VoiceSettings};
 use crate::record::{CallRecord, EndedBy};
 use crate::script::{Event, Handle, HostCall, HostError, LogLevel, Reply, ScriptEnd};
 use crate::setup::Setup;
@@ -170,6 +170,8 @@ pub struct Engine {
     speech_since: Option<Time>,
     events: VecDeque<Event>,
     transfer: Option<Giving>,
+    /// The transfer that was under way when the call ended: the leg knows whether the two talked.
+    parted: Option<TransferId>,
     transfers: u32,
     fetches: Fetches,
     random: ChaCha20Rng,
@@ -214,6 +216,7 @@ impl Engine {
             speech_since: None,
             events: VecDeque::new(),
             transfer: None,
+            parted: None,
             transfers: 0,
             fetches: Fetches::default(),
             random: ChaCha20Rng::from_seed(setup.seed),

@@ -127,6 +127,9 @@ pub struct SipFacts {
     pub q850: Option<u8>,
     /// The `Call-ID` header.
     pub call_id: Option<String>,
+    /// What carried it: `udp`, `tcp`, `tls`, `ws`, `wss`.
+    #[serde(default)]
+    pub transport: Option<String>,
 }
 
 /// What was recorded.
@@ -222,6 +225,7 @@ impl CallDocument {
             reason: evidence.sip_reason.clone(),
             q850: evidence.q850,
             call_id: start.sip_call_id.clone(),
+            transport: None,
         })
         .filter(|facts| *facts != SipFacts::default());
         document.script_error.clone_from(&record.script_error);

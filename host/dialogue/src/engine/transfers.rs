@@ -101,6 +101,14 @@ impl Engine {
 
     /// The leg reports the outcome.
     pub(super) fn on_transfer_ended(&mut self, id: TransferId, result: TransferResult) {
+        if self.parted == Some(id) {
+            // The call was ended under it: the two had talked, or they had not.
+            self.parted = None;
+            if let (TransferResult::Connected, Some(record)) = (&result, &mut self.journal.record.transfer) {
+                record.outcome = Some(TransferOutcome::Connected);
+            }
+            return;
+        }
         if !self.transfer.as_ref().is_some_and(|giving| giving.id == id && giving.ordered) {
             return;
         }
@@ -150,8 +158,9 @@ impl Engine {
 
     /// The call is over; so is its transfer.
     pub(super) fn close_transfer(&mut self) {
-        if self.transfer.take().is_some() {
+        if let Some(giving) = self.transfer.take() {
             self.timers.clear(Timer::Transfer);
+            self.parted = giving.ordered.then_some(giving.id);
             if let Some(record) = &mut self.journal.record.transfer {
                 record.outcome = Some(TransferOutcome::Failed(487, "the call was over first".into()));
             }

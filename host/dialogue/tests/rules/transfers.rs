@@ -3,7 +3,8 @@
 use crate::rig::*;
 use callbox_dialogue::Output;
 use callbox_dialogue::call::{EndCause, EndReason};
-use callbox_dialogue::leg::{LegCommand, TransferResult};
+use callbox_dialogue::engine::Input;
+use callbox_dialogue::leg::{LegCommand, LegEvent, TransferId, TransferResult};
 use callbox_dialogue::script::{HostCall, HostError, HostReply, TransferOptions, TransferOutcome};
 
 fn transfer() -> HostCall {
@@ -47,6 +48,29 @@ fn a_bridge_whose_target_hangs_up_gives_the_caller_back() {
     let transfer = HostCall::Transfer { target: "100".into(), options: bridge() };
     assert_eq!(rig.ask_for(transfer), Ok(HostReply::Transfer(TransferOutcome::Returned)));
     playout(rig.ask_for(say("anything else", NOTHING)));
+}
+
+/// The operator's hang-up or the longest duration ends the call under a bridge: whether the two had talked is known to
+/// the leg alone, and told after the end.
+#[test]
+fn a_bridge_that_is_hung_up_tells_whether_it_had_connected() {
+    for (result, outcome) in [
+        (TransferResult::Connected, TransferOutcome::Connected),
+        (
+            TransferResult::Failed { status: 487, reason: "the caller hung up".into() },
+            TransferOutcome::Failed(487, "the call was over first".into()),
+        ),
+    ] {
+        let mut rig = Rig::up(setup());
+        rig.ends = false;
+        rig.call(HostCall::Transfer { target: "100".into(), options: bridge() });
+        rig.wait(5_000);
+        rig.give(Input::Hangup { reason: EndReason::OperatorHangup, why: "enough".into() });
+        assert!(matches!(rig.until_reply(), Err(HostError::Ended(_))));
+        rig.leg(LegEvent::TransferEnded { transfer: TransferId(1), result });
+        let recorded = rig.engine.record().transfer.as_ref().and_then(|transfer| transfer.outcome.clone());
+        assert_eq!(recorded, Some(outcome));
+    }
 }
 
 #[test]
