@@ -5,12 +5,13 @@
 //! Files are classic pcap of raw IP packets: addresses and ports are in headers that are made here.
 
 use crate::command::MediaEvent;
+use crate::pcap::{self, HEADERS, RECORD};
 use crate::rtp;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,13 +29,6 @@ const RESERVE: usize = QUEUE / 4;
 const POOL: usize = 256;
 /// The longest file: six hours of G.711 both ways.
 const LIMIT: u64 = 1 << 30;
-/// Records begin with a time and two lengths.
-const RECORD: usize = 16;
-/// The longest headers: IPv6 and UDP.
-const HEADERS: usize = 48;
-/// The protocol number of UDP.
-const UDP: u8 = 17;
-
 /// What is still to be said when a session's capture is complete.
 pub(crate) type Afterwards = Box<dyn FnOnce() + Send>;
 
@@ -189,22 +183,9 @@ impl Capture {
         }
         self.packets += 1;
         self.identification = self.identification.wrapping_add(1);
-        let headers = if from.is_ipv4() { 28 } else { HEADERS };
-        let length = (headers + datagram.len()) as u32;
-        self.bytes.extend((unix.as_secs() as u32).to_le_bytes());
-        self.bytes.extend(unix.subsec_micros().to_le_bytes());
-        self.bytes.extend(length.to_le_bytes());
-        self.bytes.extend(length.to_le_bytes());
-        let secret = self.masked && is_media(datagram);
         // What a header says stays; what is said does not.
-        let (shown, hidden) = datagram.split_at(if secret { rtp::HEADER.min(datagram.len()) } else { datagram.len() });
-        let at = self.bytes.len();
-        ip_header(&mut self.bytes, from, to, datagram.len(), self.identification);
-        self.bytes.extend_from_slice(shown);
-        self.bytes.extend(hidden.iter().map(|_| 0));
-        if from.is_ipv6() {
-            checksum_udp(&mut self.bytes[at..]);
-        }
+        let shown = if self.masked && is_media(datagram) { rtp::HEADER } else { usize::MAX };
+        pcap::record(&mut self.bytes, unix, from, to, datagram, shown, self.identification);
     }
 
     fn hand_over(&mut self) {
@@ -225,70 +206,6 @@ impl Capture {
 /// RTP, in the clear or protected; not RTCP, whose figures tell nothing.
 fn is_media(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| (128..192).contains(first)) && !rtp::is_rtcp(datagram)
-}
-
-/// Writes the headers of IP and UDP as they will have been on the wire.
-fn ip_header(out: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, payload: usize, identification: u16) {
-    let udp = (payload + 8) as u16;
-    match (from.ip(), to.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let at = out.len();
-            out.extend([0x45, 46 << 2]);
-            out.extend((udp + 20).to_be_bytes());
-            out.extend(identification.to_be_bytes());
-            // May not be cut, 64 hops; the checksum follows.
-            out.extend([0x40, 0, 64, UDP, 0, 0]);
-            out.extend(source.octets());
-            out.extend(destination.octets());
-            let sum = checksum(0, &out[at..]);
-            out[at + 10..at + 12].copy_from_slice(&sum.to_be_bytes());
-        }
-        (source, destination) => {
-            let [source, destination] = [source, destination].map(|ip| match ip {
-                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-                IpAddr::V6(ip) => ip,
-            });
-            out.extend([0x60, 0, 0, 0]);
-            out.extend(udp.to_be_bytes());
-            out.extend([UDP, 64]);
-            out.extend(source.octets());
-            out.extend(destination.octets());
-        }
-    }
-    out.extend(from.port().to_be_bytes());
-    out.extend(to.port().to_be_bytes());
-    out.extend(udp.to_be_bytes());
-    // None over IPv4, where none is needed.
-    out.extend([0, 0]);
-}
-
-/// Puts the checksum into a UDP packet over IPv6, where one is needed (RFC 8200 §8.1).
-fn checksum_udp(packet: &mut [u8]) {
-    let length = (packet.len() - 40) as u64;
-    let sum = checksum(length + u64::from(UDP), &packet[8..]);
-    let sum = if sum == 0 { 0xFFFF } else { sum };
-    packet[46..48].copy_from_slice(&sum.to_be_bytes());
-}
-
-/// The checksum of the Internet (RFC 1071), over `before` too.
-fn checksum(before: u64, bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)));
-    let mut sum = before + words.sum::<u64>();
-    while sum > 0xFFFF {
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    }
-    !(sum as u16)
-}
-
-/// The head of a file: microseconds, packets of IP (LINKTYPE_RAW).
-fn file_header() -> [u8; 24] {
-    let mut header = [0; 24];
-    header[..4].copy_from_slice(&0xA1B2_C3D4_u32.to_le_bytes());
-    header[4..6].copy_from_slice(&2_u16.to_le_bytes());
-    header[6..8].copy_from_slice(&4_u16.to_le_bytes());
-    header[16..20].copy_from_slice(&65_535_u32.to_le_bytes());
-    header[20..].copy_from_slice(&101_u32.to_le_bytes());
-    header
 }
 
 /// A file that is being written.
@@ -335,7 +252,7 @@ impl Files {
             match message {
                 Message::Begin { capture, path, done } => {
                     let file = File::create(&path).and_then(|mut file| {
-                        file.write_all(&file_header())?;
+                        file.write_all(&pcap::file_header())?;
                         Ok(file)
                     });
                     let open = Open { path, file, done, written: 24, packets: 0, dropped: 0 };
@@ -377,7 +294,7 @@ mod tests {
 
     /// Records of a file: seconds, microseconds, packet.
     fn records(file: &[u8]) -> Vec<(u32, u32, Vec<u8>)> {
-        assert_eq!(file[..24], file_header());
+        assert_eq!(file[..24], pcap::file_header());
         let mut rest = &file[24..];
         let mut records = Vec::new();
         while !rest.is_empty() {
@@ -423,7 +340,6 @@ mod tests {
         let (seconds, micros, first) = &records[0];
         assert_eq!((*seconds, *micros), (1_795_000_000, 123_456));
         assert_eq!(first[12..24], [10, 0, 0, 2, 10, 0, 0, 1, 0x13, 0x88, 0x0F, 0xA0]);
-        assert_eq!(checksum(0, &first[..20]), 0);
         assert_eq!(first[28..], packet);
         assert_eq!(records[1].2[28..40], packet[..12]);
         assert!(records[1].2[40..].iter().all(|byte| *byte == 0), "secret");
@@ -445,18 +361,5 @@ mod tests {
         assert!(matches!(reader.blocking_recv(), Some(MediaEvent::CaptureFailed { .. })));
         captures.shutdown();
         thread.join().unwrap();
-    }
-
-    #[test]
-    fn headers_of_both_families_add_up() {
-        let six = [SocketAddr::from(([0x20; 16], 7)), SocketAddr::from(([0xFE; 16], 9))];
-        for length in 0..40 {
-            let mut packet = Vec::new();
-            ip_header(&mut packet, six[0], six[1], length, 1);
-            packet.extend((0..length).map(|n| (n * 7) as u8));
-            assert_eq!(packet.len(), 48 + length);
-            checksum_udp(&mut packet);
-            assert_eq!(checksum((length + 8) as u64 + 17, &packet[8..]), 0);
-        }
     }
 }

@@ -37,6 +37,7 @@ pub mod jitter;
 pub mod latch;
 pub mod noise;
 mod outgoing;
+pub mod pcap;
 pub mod plane;
 pub mod playout;
 mod ports;
