@@ -255,10 +255,13 @@ impl Session {
         let mut secrets = self.secrets.clone();
         let before = self.negotiated.as_ref().map(|before| &before.security);
         let (security, protection) = protection::answered(local, line, before, secrets.as_mut())?;
-        let chosen = match local.codec_order {
-            CodecOrder::Theirs => line.codecs().find(|(codec, _)| local.codecs.contains(codec)),
-            CodecOrder::Ours => local.codecs.iter().find_map(|wanted| line.codecs().find(|(codec, _)| codec == wanted)),
-        };
+        let mut common: Vec<(Codec, u8)> = line.codecs().filter(|(codec, _)| local.codecs.contains(codec)).collect();
+        if local.codec_order == CodecOrder::Ours {
+            common.sort_by_key(|(codec, _)| local.codecs.iter().position(|ours| ours == codec));
+        }
+        // Digits matter more than the band: many a telephone offers Opus first and its digits for the others alone.
+        let with_digits = |codec: Codec| line.number_of(Payload::Events(codec.rtp_clock())).is_some();
+        let chosen = common.iter().find(|(codec, _)| local.dtmf && with_digits(*codec)).or(common.first()).copied();
         let (codec, number) = chosen.ok_or(SdpError::NoCodec)?;
         let (negotiated, addr) = self.described(local, line, (codec, number), security)?;
         let mut formats = vec![(number, Payload::Audio(codec))];

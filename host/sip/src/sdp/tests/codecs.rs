@@ -38,6 +38,8 @@ fn what_goes_with_a_codec_has_its_clock() {
         ("9 96 0 102 100 13", Codec::G722, 9, Some(100), Some(13)),
         ("96 102", Codec::Opus, 96, Some(102), None),
         ("96 100", Codec::Opus, 96, None, None),
+        // Digits matter more than the band.
+        ("96 8 9 100", Codec::Pcma, 8, Some(100), None),
         ("0 102", Codec::Pcmu, 0, None, None),
         ("0 13", Codec::Pcmu, 0, None, Some(13)),
     ] {
