@@ -2,6 +2,7 @@
 
 use crate::clip::Clip;
 use crate::codec::Codec;
+use crate::quality::History;
 use crate::security::Security;
 use crate::srtp::SrtpSuite;
 use crate::tap::TapSender;
@@ -286,10 +287,19 @@ pub struct MediaStats {
     pub loss_pct: f32,
     /// What the far end reported as lost of ours, in percent, last.
     pub remote_loss_pct: Option<f32>,
+    /// The jitter it reported of ours, in milliseconds, last.
+    #[serde(default)]
+    pub remote_jitter_ms: Option<f32>,
+    /// The score of what the far end heard, by its reports.
+    #[serde(default)]
+    pub remote_mos: Option<f32>,
     /// Round trip by RTCP, the last measurement.
     pub rtt_ms: Option<f32>,
     /// Mean opinion score of what we heard, by the E-model (ITU-T G.107): 1 to 4.4.
     pub mos: f32,
+    /// The intervals between reports: least, mean and most of each figure.
+    #[serde(default)]
+    pub history: History,
     /// The longest time between two packets we sent without a pause ordered.
     pub max_gap_ms: f32,
     /// Packets left out because the machine was late; the timestamp tells the far end.

@@ -132,5 +132,9 @@ impl Output for Sink {
         assert!(rtcp::read(packet, 0).is_ok());
     }
 
+    fn keep_open(&mut self, to: SocketAddr) {
+        assert!(to == self.far_end || (self.latched && to == self.stranger));
+    }
+
     fn event(&mut self, _: MediaEvent) {}
 }

@@ -74,20 +74,33 @@ pub struct Latch {
     lock: Option<Lock>,
     candidate: Option<Candidate>,
     open_until: Duration,
+    /// Of before a hold: the address of the SDP, and the source that was locked on.
+    resting: Option<(SocketAddr, Option<Lock>)>,
 }
 
 impl Latch {
     /// Waits for packets from `remote`, or from the host of the signalling.
     #[must_use]
     pub fn new(remote: SocketAddr, signalling: IpAddr, now: Duration) -> Self {
-        Self { remote, signalling, lock: None, candidate: None, open_until: now + OPEN_AFTER_ANSWER }
+        Self { remote, signalling, lock: None, candidate: None, open_until: now + OPEN_AFTER_ANSWER, resting: None }
     }
 
     /// Another offer/answer exchange: opens the lock for a while. Where the far end names another address, packets go
     /// there from now on.
     pub fn renew(&mut self, remote: SocketAddr, signalling: IpAddr, now: Duration) {
+        let hold = remote.ip().is_unspecified();
+        if hold && !self.remote.ip().is_unspecified() {
+            self.resting = Some((self.remote, self.lock));
+        }
         if self.remote != remote {
             self.lock = None;
+        }
+        // An unspecified address is a hold (RFC 2543): where the far end is when it comes back is where it was.
+        if !hold
+            && let Some((before, lock)) = self.resting.take()
+            && before == remote
+        {
+            self.lock = lock;
         }
         self.remote = remote;
         self.signalling = signalling;
@@ -262,6 +275,19 @@ mod tests {
         assert_eq!(latch.judge(packet(at(2, 1_002), 7, 0), ms(2_150)), Verdict::Moved, "after a re-INVITE");
         latch.renew(at(3, 5_000), at(2, 0).ip(), ms(9_000));
         assert_eq!(latch.target(), at(3, 5_000), "another address: sent to at once");
+    }
+
+    #[test]
+    fn after_a_hold_without_an_address_it_is_where_it_was() {
+        let mut latch = latch();
+        latch.judge(packet(at(2, 1_000), 5, 0), ms(10));
+        latch.renew(SocketAddr::from(([0, 0, 0, 0], 4_000)), at(2, 0).ip(), ms(1_000));
+        latch.renew(at(1, 4_000), at(2, 0).ip(), ms(60_000));
+        assert_eq!(latch.target(), at(2, 1_000), "behind its NAT");
+        assert_eq!(latch.judge(packet(at(2, 1_000), 5, 3_000), ms(60_010)), Verdict::Accept);
+        latch.renew(SocketAddr::from(([0, 0, 0, 0], 0)), at(2, 0).ip(), ms(61_000));
+        latch.renew(at(3, 4_000), at(2, 0).ip(), ms(62_000));
+        assert_eq!(latch.target(), at(3, 4_000), "unless it names another one");
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub use command::{MediaCommand, MediaEvent, MediaPlan, MediaStats, SessionId};
 pub use error::MediaError;
 pub use histogram::Percentiles;
 pub use plane::{MediaConfig, MediaPlane, OtherFamily, PlaneStats, Session};
+pub use quality::{History, Spread};
 pub use security::{DtlsRole, Fingerprint, FingerprintError, Security};
 pub use srtp::{SrtpKeyError, SrtpKeys, SrtpSuite};
 pub use tap::{Tap, TapFrame, TapSender};

@@ -53,6 +53,8 @@ pub struct LastReport {
 /// What a compound packet says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Feedback {
+    /// Who says it: the SSRC of the first packet.
+    pub ssrc: u32,
     /// The middle 32 bits of the NTP timestamp of a sender report.
     pub sender_report: Option<u32>,
     /// The block that is about us.
@@ -66,6 +68,8 @@ pub struct Feedback {
 pub struct AboutUs {
     /// Lost since its last report, in percent.
     pub loss_pct: f32,
+    /// Interarrival jitter, on our RTP clock.
+    pub jitter: u32,
     /// The middle 32 bits of the NTP timestamp of our last sender report it got; 0 for none.
     pub last_report: u32,
     /// How long it has had it, in 65536ths of a second.
@@ -121,7 +125,9 @@ fn block(figures: ReportFigures, last: LastReport) -> ReportBlockBuilder {
 /// # Errors
 /// [`RtcpParseError`] for what is not RTCP; then nothing of the datagram counts.
 pub fn read(datagram: &[u8], our_ssrc: u32) -> Result<Feedback, RtcpParseError> {
-    let mut feedback = Feedback::default();
+    // Every kind of packet has its sender's SSRC there; a BYE of nobody is not from anybody.
+    let ssrc = datagram.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    let mut feedback = Feedback { ssrc, ..Feedback::default() };
     let mut rest = datagram;
     for _ in 0..MAX_PACKETS {
         let Some((header, _)) = rest.split_first_chunk::<4>() else {
@@ -160,6 +166,7 @@ impl Feedback {
         if let Some(block) = blocks.find(|block| block.ssrc() == our_ssrc) {
             self.about_us = Some(AboutUs {
                 loss_pct: f32::from(block.fraction_lost()) * 100.0 / 256.0,
+                jitter: block.interarrival_jitter(),
                 last_report: block.last_sender_report_timestamp(),
                 delay: block.delay_since_last_sender_report_timestamp(),
             });
@@ -225,6 +232,7 @@ mod tests {
         assert_eq!(feedback.sender_report, Some(5 << 16));
         assert!(feedback.bye);
         let about = feedback.about_us.expect("a block about 2");
+        assert_eq!((feedback.ssrc, about.jitter), (1, 8));
         assert!((about.loss_pct - 50.0).abs() < 0.01);
         // Sent at 1 s, held for half a second, back at 1.75 s: 250 ms.
         assert_eq!(about.round_trip_ms((1 << 32) + (3 << 30)), Some(250.0));
@@ -238,7 +246,7 @@ mod tests {
         let length = write(&Report { sender: None, heard: None, ..report(false) }, &mut out);
         assert_eq!(out[1], 201);
         assert!(length > 8 && length.is_multiple_of(4));
-        assert_eq!(read(&out[..length], 2), Ok(Feedback::default()));
+        assert_eq!(read(&out[..length], 2), Ok(Feedback { ssrc: 1, ..Feedback::default() }));
     }
 
     #[test]

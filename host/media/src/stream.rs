@@ -25,12 +25,17 @@ use tokio::sync::mpsc::OwnedPermit;
 /// Bytes of the longest description of comfort noise: more coefficients than anybody uses.
 const LONGEST_NOISE: usize = 64;
 
+/// The longest that nothing leaves the RTP port: NATs forget after 30 s.
+const KEEP_OPEN: Duration = Duration::from_secs(15);
+
 /// Where a stream's packets and events go.
 pub(crate) trait Output {
     /// Sends RTP; false where the system did not take it.
     fn rtp(&mut self, to: SocketAddr, packet: &[u8]) -> bool;
     /// Sends RTCP, from the RTP port where both use one.
     fn rtcp(&mut self, to: SocketAddr, packet: &[u8], from_rtp_port: bool);
+    /// Sends an empty datagram from the RTP port.
+    fn keep_open(&mut self, to: SocketAddr);
     /// Reports.
     fn event(&mut self, event: MediaEvent);
 }
@@ -93,6 +98,10 @@ pub(crate) struct Stream {
     received: Received,
     /// The last packet from the far end, or the beginning of waiting for one.
     heard_at: Duration,
+    /// What came last was comfort noise: the far end need not send anything until it has something to say.
+    pausing: bool,
+    /// When something left the RTP port, or there was no reason for it to.
+    kept_open: Duration,
     timed_out: bool,
     media_timeout: Duration,
     opus_complexity: u8,
@@ -136,6 +145,8 @@ impl Stream {
             tones: None,
             received: Received::default(),
             heard_at: Duration::ZERO,
+            pausing: false,
+            kept_open: Duration::ZERO,
             timed_out: false,
             media_timeout,
             opus_complexity,
@@ -274,6 +285,7 @@ impl Stream {
         }
         self.heard_at = now;
         self.timed_out = false;
+        self.pausing = kind == Kind::Noise;
         self.received.packets += 1;
         self.received.bytes += packet.payload.len() as u64;
         let listening = plan.receive;
@@ -324,7 +336,9 @@ impl Stream {
     /// Takes a datagram of the RTCP port.
     pub(crate) fn rtcp(&mut self, now: Duration, source: SocketAddr, datagram: &[u8]) {
         let known = self.latch.as_ref().is_some_and(|latch| latch.knows_host(source.ip()));
-        if !known || self.reports.take(now, source, datagram, self.identity.ssrc).is_err() {
+        let clock = self.plan.as_ref().map_or(SAMPLE_RATE, |plan| plan.codec.rtp_clock());
+        if !known || self.reports.take(now, source, datagram, self.identity.ssrc, self.reception.ssrc(), clock).is_err()
+        {
             self.received.rejected += 1;
         }
     }
@@ -346,7 +360,22 @@ impl Stream {
         self.hear(&said[..samples], out);
         self.watch(now, out);
         self.report(now, false, out);
+        self.keep_open(now, gap.is_some(), out);
         gap
+    }
+
+    /// Where nothing is sent for long, since we are held or have nothing to say, an empty datagram keeps the way through
+    /// NATs open (RFC 6263 §4.1).
+    fn keep_open(&mut self, now: Duration, sent: bool, out: &mut impl Output) {
+        let far_end = self.plan.as_ref().map(|plan| plan.remote).filter(|remote| reachable(*remote) && !self.withheld);
+        let Some(remote) = far_end.filter(|_| !sent) else {
+            self.kept_open = now;
+            return;
+        };
+        if now.saturating_sub(self.kept_open) >= KEEP_OPEN {
+            self.kept_open = now;
+            out.keep_open(self.latch.as_ref().map_or(remote, Latch::target));
+        }
     }
 
     /// Says BYE and ends. What remains to be told is told by the [`Farewell`].
@@ -436,7 +465,9 @@ impl Stream {
     /// Nothing has come for too long, although it should.
     fn watch(&mut self, now: Duration, out: &mut impl Output) {
         let expected = self.plan.as_ref().is_some_and(|plan| plan.send && plan.receive);
-        if expected && !self.timed_out && now.saturating_sub(self.heard_at) >= self.media_timeout {
+        // Who has said that there is silence may say nothing more while it lasts; its reports tell that it is there.
+        let heard_at = if self.pausing { self.heard_at.max(self.reports.heard_at()) } else { self.heard_at };
+        if expected && !self.timed_out && now.saturating_sub(heard_at) >= self.media_timeout {
             self.timed_out = true;
             out.event(MediaEvent::MediaTimeout);
         }
@@ -455,12 +486,18 @@ impl Stream {
             bytes: sent.bytes as u32,
         });
         let mut packet = [0; crate::rtcp::MAX_REPORT];
-        let length = self.reports.write(now, &self.identity, sender, &mut self.reception, bye, &mut packet);
+        let delay = self.delay_ms();
+        let length = self.reports.write(now, &self.identity, sender, &mut self.reception, delay, bye, &mut packet);
         let multiplexed = plan.remote == plan.remote_rtcp;
         let target = if multiplexed { latch.target() } else { self.reports.target(plan, latch) };
         if reachable(target) && reachable(plan.remote) && !self.withheld {
             out.rtcp(target, &packet[..length], multiplexed);
         }
+    }
+
+    /// How late we hear what the far end says: half the round trip, the buffer, and the packet itself.
+    fn delay_ms(&self) -> f32 {
+        self.reports.rtt_ms().unwrap_or_default() / 2.0 + self.incoming.jitter().held_ms() + 20.0
     }
 
     /// The figures at this moment.
@@ -469,8 +506,6 @@ impl Stream {
         let (jitter, sent) = (self.incoming.jitter().stats(), &self.outgoing.sent);
         let expected = self.reception.expected().max(1) as f32;
         let unheard = (self.reception.lost() + jitter.late) as f32 * 100.0 / expected;
-        // Half the round trip, the buffer, and the packet itself.
-        let delay = self.reports.rtt_ms().unwrap_or_default() / 2.0 + self.incoming.jitter().held_ms() + 20.0;
         MediaStats {
             codec: self.plan.as_ref().map(|plan| plan.codec),
             encryption: None,
@@ -492,8 +527,11 @@ impl Stream {
             jitter_ms: self.reception.jitter_ms(),
             loss_pct: self.reception.loss_pct(),
             remote_loss_pct: self.reports.remote_loss_pct(),
+            remote_jitter_ms: self.reports.remote_jitter_ms(),
+            remote_mos: self.reports.remote_mos(),
             rtt_ms: self.reports.rtt_ms(),
-            mos: quality::mos(unheard, delay),
+            history: self.reports.history(),
+            mos: quality::mos(unheard, self.delay_ms()),
             max_gap_ms: sent.max_gap.as_secs_f32() * 1_000.0,
             skipped: sent.skipped,
             events_dropped: 0,

@@ -290,6 +290,10 @@ impl Output for Wire<'_> {
         self.send(which, true, to, packet);
     }
 
+    fn keep_open(&mut self, to: SocketAddr) {
+        self.line.send(shield::RTP, to, &[], &[]);
+    }
+
     fn event(&mut self, event: MediaEvent) {
         self.line.events.push(event);
     }

@@ -21,6 +21,7 @@ const PROMPT: PromptId = PromptId(1);
 pub(super) struct Out {
     pub(super) rtp: Vec<(SocketAddr, Vec<u8>)>,
     pub(super) rtcp: Vec<(SocketAddr, Vec<u8>, bool)>,
+    pub(super) kept_open: Vec<SocketAddr>,
     pub(super) events: Vec<MediaEvent>,
 }
 
@@ -32,6 +33,10 @@ impl Output for Out {
 
     fn rtcp(&mut self, to: SocketAddr, packet: &[u8], from_rtp_port: bool) {
         self.rtcp.push((to, packet.to_vec(), from_rtp_port));
+    }
+
+    fn keep_open(&mut self, to: SocketAddr) {
+        self.kept_open.push(to);
     }
 
     fn event(&mut self, event: MediaEvent) {
@@ -265,7 +270,9 @@ fn while_held_reports_go_on_and_nobody_waits_for_audio() {
         stream.tick(ms(tick * 20), 0, &mut out);
     }
     assert!(out.rtp.is_empty());
-    assert!((11..=12).contains(&out.rtcp.len()), "{} in a minute", out.rtcp.len());
+    // Each 5 s on the average, never at the same distance twice.
+    assert!((9..=16).contains(&out.rtcp.len()), "{} in a minute", out.rtcp.len());
+    assert_eq!(out.kept_open, [THERE; 4], "the way through NATs is kept open");
     assert!(out.rtcp.iter().all(|(to, packet, muxed)| to.port() == 5_001 && packet[1] == 201 && !muxed));
     assert!(out.events.is_empty());
 }
@@ -284,6 +291,53 @@ fn silence_of_the_far_end_is_told_and_comfort_noise_is_no_silence() {
         stream.tick(ms(tick * 20), 0, &mut out);
     }
     assert_eq!(out.events[1..], [MediaEvent::MediaTimeout]);
+}
+
+#[test]
+fn who_pauses_is_there_as_long_as_its_reports_are() {
+    let (mut stream, mut out) = call(plan(THERE));
+    let mut theirs = [0; crate::rtcp::MAX_REPORT];
+    let report = crate::rtcp::Report { ssrc: 9, cname: "x", ntp: 1 << 40, sender: None, heard: None, bye: false };
+    let length = crate::rtcp::write(&report, &mut theirs);
+    let reports = SocketAddr::new(THERE.ip(), 5_001);
+    let minute = |stream: &mut Stream, out: &mut Out, from: u64| {
+        for tick in from..from + 3_000 {
+            if tick % 250 == 0 {
+                stream.rtcp(ms(tick * 20), reports, &theirs[..length]);
+                // A stranger's report counts for nothing.
+                stream.rtcp(ms(tick * 20), SocketAddr::from(([6, 6, 6, 6], 5_001)), &theirs[..length]);
+            }
+            stream.tick(ms(tick * 20), 0, out);
+        }
+    };
+    stream.rtp(ms(1), THERE, &packet(13, 9, 1, 0, &[40]), &mut out);
+    minute(&mut stream, &mut out, 1);
+    assert_eq!(out.events, [MediaEvent::Latched { remote: THERE }]);
+    assert_eq!(stream.stats().rejected, 12);
+    // Who was talking and falls silent is gone, whatever its reports say.
+    stream.rtp(ms(60_030), THERE, &packet(0, 9, 2, 160, &[0x80; 160]), &mut out);
+    minute(&mut stream, &mut out, 3_002);
+    assert_eq!(out.events[1..], [MediaEvent::MediaTimeout]);
+}
+
+#[test]
+fn the_record_tells_what_each_interval_was_like_on_both_sides() {
+    let mut line = Line::new(ms(40));
+    for tick in 0..1_500_u64 {
+        // A bad spell of ten seconds.
+        line.tick(|n| (500..1_000).contains(&tick) && n % 5 == 0);
+    }
+    let stats = line.streams[0].stats();
+    let history = stats.history;
+    assert!((4..=10).contains(&history.intervals), "{history:?}");
+    let loss = history.loss_pct.unwrap();
+    assert!(loss.min < 1.0 && loss.max > 10.0 && (loss.min..loss.max).contains(&loss.avg), "{loss:?}");
+    let mos = history.mos.unwrap();
+    assert!(mos.max > 4.2 && mos.min < 3.6, "{mos:?}");
+    let rtt = history.rtt_ms.unwrap();
+    assert!((60.0..120.0).contains(&rtt.min) && (60.0..120.0).contains(&rtt.max), "{rtt:?}");
+    assert!(history.remote_loss_pct.unwrap().max > 10.0 && history.remote_jitter_ms.is_some());
+    assert!(stats.remote_mos.is_some_and(|mos| (1.0..=4.5).contains(&mos)) && stats.remote_jitter_ms.is_some());
 }
 
 #[test]
@@ -393,8 +447,16 @@ fn behind_a_nat_reports_follow_the_audio() {
     let mut theirs = [0; crate::rtcp::MAX_REPORT];
     let report = crate::rtcp::Report { ssrc: 9, cname: "x", ntp: 1 << 40, sender: None, heard: None, bye: false };
     let length = crate::rtcp::write(&report, &mut theirs);
-    stream.rtcp(ms(6_100), reports, &theirs[..length]);
-    assert_eq!(targets(&mut stream, &mut out, 310), reports);
+    // Another program of that host says something: not the stream that is heard.
+    let foreign = crate::rtcp::Report { ssrc: 666, ..report };
+    let mut others = [0; crate::rtcp::MAX_REPORT];
+    let others_length = crate::rtcp::write(&foreign, &mut others);
+    stream.rtcp(ms(6_050), SocketAddr::new(audio.ip(), 4), &others[..others_length]);
+    assert_eq!(targets(&mut stream, &mut out, 310), SocketAddr::new(THERE.ip(), 5_001));
+    stream.rtcp(ms(12_200), reports, &theirs[..length]);
+    assert_eq!(targets(&mut stream, &mut out, 620), reports);
+    stream.rtcp(ms(18_900), SocketAddr::new(audio.ip(), 4), &others[..others_length]);
+    assert_eq!(targets(&mut stream, &mut out, 950), reports);
 }
 
 #[test]
