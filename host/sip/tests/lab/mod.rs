@@ -280,6 +280,8 @@ pub struct Bench {
     pub calls: Vec<(LegId, InviteInfo)>,
     pub unsent: Vec<Option<callbox_sip::ua::TransactionId>>,
     pub lookups: Vec<(LegId, NextHop)>,
+    /// What it wants besides.
+    pub others: Vec<Output>,
     pub way: Flow,
 }
 
@@ -303,6 +305,7 @@ impl Bench {
             calls: Vec::new(),
             unsent: Vec::new(),
             lookups: Vec::new(),
+            others: Vec::new(),
             way: flow(1, 0),
         }
     }
@@ -317,7 +320,7 @@ impl Bench {
                 Output::Incoming { leg, invite } => self.calls.push((leg, *invite)),
                 Output::Event { event, .. } => self.events.push(event),
                 Output::Resolve { leg, hop } => self.lookups.push((leg, hop)),
-                _ => {}
+                other => self.others.push(other),
             }
         }
     }
