@@ -431,8 +431,12 @@ fn a_phone_behind_a_nat_is_kept_reachable() {
     lab.bench.way = Flow { remote: "203.0.113.5:40000".parse().unwrap(), ..flow(1, 0) };
     lab.register("Contact: <sip:alice@192.168.1.20:5060>;expires=100\n");
     lab.bench.run(Duration::from_secs(200));
-    let pings: Vec<_> =
-        lab.bench.others.iter().filter_map(|o| if let Output::KeepAlive { flow } = o { Some(flow.remote) } else { None }).collect();
+    let pings: Vec<_> = lab
+        .bench
+        .others
+        .iter()
+        .filter_map(|o| if let Output::KeepAlive { flow } = o { Some(flow.remote) } else { None })
+        .collect();
     assert_eq!(pings, ["203.0.113.5:40000".parse().unwrap(); 3]);
 }
 

@@ -90,7 +90,11 @@ impl Lab {
     }
 
     fn registered(&mut self, register: &str, seconds: u32) {
-        self.answer(register, "200 OK", &format!("Contact: {};expires={seconds}\n", header(register, "Contact").unwrap()));
+        self.answer(
+            register,
+            "200 OK",
+            &format!("Contact: {};expires={seconds}\n", header(register, "Contact").unwrap()),
+        );
         let until = self.bench.now + SECOND * seconds;
         assert_eq!(self.states(), [RegistrationState::Registered { until }]);
     }
@@ -139,7 +143,8 @@ fn it_asks_answers_the_strongest_challenge_and_is_registered() {
     assert!(first.starts_with("REGISTER sip:carrier.example SIP/2.0\r\n"));
     assert_eq!(header(&first, "To"), Some("<sip:trunk@carrier.example>"));
     assert_eq!(header(&first, "Expires"), Some("600"));
-    let contact = "<sip:trunk@10.0.0.2:5060>;+sip.instance=\"<urn:uuid:00000000-0000-8000-8000-000000000001>\";reg-id=1";
+    let contact =
+        "<sip:trunk@10.0.0.2:5060>;+sip.instance=\"<urn:uuid:00000000-0000-8000-8000-000000000001>\";reg-id=1";
     assert_eq!(header(&first, "Contact"), Some(contact));
     assert!(header(&first, "Authorization").is_none());
     lab.answer(&first, "401 Unauthorized", &challenges(1, false));
