@@ -34,7 +34,8 @@ const TEXT: usize = 255;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"to": "+4915112345678", "number_id": "num_…", "parameters": {"name": "Ada"}, "external_id": "order-42"}))]
 pub(crate) struct Place {
-    /// An E.164 number for the operator's SIP server, or a SIP URI whose host the operator allows.
+    /// A number, for the tenant's trunks (where there is none, for the operator's SIP server); the user name of a SIP
+    /// account, also as `sip:NAME@REALM`, for its telephones; or a SIP URI whose host the operator allows.
     #[schema(max_length = 255)]
     to: String,
     /// The number that calls: its script, fallback and recording; it is shown to the callee. This or `script_id`.
@@ -46,6 +47,9 @@ pub(crate) struct Place {
     /// That version of `script_id`; none for the published one.
     #[serde(default)]
     version: Option<u32>,
+    /// By this trunk and no other, `trk_…`; none for the number's own, else the tenant's in their order.
+    #[serde(default)]
+    trunk_id: Option<String>,
     /// Any JSON, for the script.
     #[serde(default)]
     parameters: Option<Value>,
@@ -85,6 +89,7 @@ impl Place {
         Ok(PlaceCall {
             to: self.to,
             by,
+            trunk: self.trunk_id,
             parameters: self.parameters.filter(|value| !value.is_null()),
             external_id: self.external_id,
             relation_id: self.relation_id,
@@ -120,8 +125,9 @@ impl From<Call> for CallView {
     request_body = Place,
     responses(
         (status = 201, description = "On its way", body = CallView),
-        (status = 403, description = "The key lacks the scope, or `target_not_allowed`: the operator does not allow this target"),
-        (status = 409, description = "`number_busy`, `number_not_ready`, `not_published`, `unbound_names`, or the first request \
+        (status = 403, description = "The key lacks the scope, or `target_not_allowed`: no trunk is for this number, there is no such \
+            SIP account, or the operator does not allow this target"),
+        (status = 409, description = "`number_busy`, `number_not_ready`, `trunk_busy`, `account_not_registered`, `not_published`, `unbound_names`, or the first request \
             with this Idempotency-Key still runs"),
         (status = 502, description = "`call_not_begun`: the network did not take it")))]
 pub(crate) async fn place(

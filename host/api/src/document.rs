@@ -86,6 +86,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(numbers::read, numbers::change, numbers::delete))
         .routes(routes!(trunks::create, trunks::list))
         .routes(routes!(trunks::read, trunks::change, trunks::delete))
+        .routes(routes!(trunks::status))
         .routes(routes!(sip_accounts::create, sip_accounts::list))
         .routes(routes!(sip_accounts::read, sip_accounts::change, sip_accounts::delete))
         .routes(routes!(webhooks::create, webhooks::list))

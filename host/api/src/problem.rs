@@ -188,7 +188,10 @@ impl From<PlaceError> for Problem {
             PlaceError::NotReady(_) => Self::conflict("number_not_ready", text),
             PlaceError::Busy => Self::conflict("number_busy", text),
             PlaceError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "target_not_allowed", text)
-                .errors(vec![FieldError::new("to", "not_allowed", "the operator does not allow this target")]),
+                .errors(vec![FieldError::new("to", "not_allowed", "no trunk is for this number, there is no such SIP account, or the operator does not allow this target")]),
+            PlaceError::Trunk(_) => Self::field("trunk_id", "not_found", text),
+            PlaceError::TrunkBusy => Self::conflict("trunk_busy", text),
+            PlaceError::NotRegistered(_) => Self::conflict("account_not_registered", text),
             // What is missing is named in the body, not in the path.
             PlaceError::Store(StoreError::NotFound { kind, .. }) => {
                 let path = match kind {

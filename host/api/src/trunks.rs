@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
+use callbox_call::TrunkStatus;
 use callbox_store::Page;
 use callbox_store::trunks::Trunk;
 use callbox_trunk::TrunkSettings;
@@ -119,4 +120,19 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     api.store().delete_trunk(&caller.tenant, &trunk, &caller.actor).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How a trunk is just now
+///
+/// As this host sees it: its addresses by their answers to OPTIONS, its registration, its calls, what went wrong last.
+#[utoipa::path(get, path = "/v1/trunks/{trunk}/status", tag = "trunks", security(("api_key" = ["trunks:read"])),
+    params(("trunk" = String, Path, description = "`trk_…`")),
+    responses((status = 200, description = "So", body = TrunkStatus)))]
+pub(crate) async fn status(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(trunk): Path<String>,
+) -> Result<Json<TrunkStatus>, Problem> {
+    let trunk = api.store().trunk(&caller.tenant, &trunk).await?;
+    Ok(Json(api.platform().trunks().status(&caller.tenant, &trunk.id)))
 }

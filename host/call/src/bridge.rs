@@ -5,12 +5,12 @@
 //! whatever fits.
 
 use crate::leg::LegSignal;
-use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, Target};
 use crate::policy::DtmfManner;
+use crate::trunks::{Ask, Attempt, NoWay};
 use callbox_dialogue::leg::{TransferId, TransferResult};
 use callbox_media::{MediaCommand, MediaEvent, Session};
-use callbox_sip::{Dialog, DialogEvent, SipError};
+use callbox_sip::{Dialog, DialogEvent};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -145,15 +145,32 @@ impl SecondLeg {
     /// Dials, joins, and waits for the target to leave. Whatever ends it ends the second leg with it: dropping its
     /// dialog sends CANCEL or BYE.
     async fn talk(&mut self, target: Target, request: BridgeRequest) -> Result<(), Failure> {
-        let Dial { media: plane, stack, policy, call, created, .. } = &self.dial;
-        let (media, mut media_events) = plane.open(call).map_err(Failure::host)?;
-        let address = policy.address_towards(&target, stack);
-        let leg = policy.leg_policy(&target);
-        let manner = leg.dtmf;
-        let terms = Terms::new(stack, plane, address, *created, leg);
-        let (mut negotiation, offer) = Negotiation::outbound(&media, &terms);
-        let outgoing = self.dial.outgoing(target, request, offer);
-        let (dialog, mut events) = stack.call(outgoing).await.map_err(Failure::sip)?;
+        let (media, mut media_events) = self.dial.media.open(&self.dial.call).map_err(Failure::host)?;
+        let ask = Ask {
+            caller: request.caller_id.or_else(|| self.dial.caller.clone()),
+            trunk: self.dial.trunk.clone(),
+            headers: request.headers,
+            ring_timeout: request.ring_timeout,
+        };
+        let mut attempts = self.dial.attempts(&target, ask).await.map_err(Failure::no_way)?;
+        loop {
+            let attempt = attempts.next(&media).await.map_err(Failure::no_way)?;
+            match self.reach(attempt, &media, &mut media_events).await {
+                Err(failure) if !self.is_joined() && attempts.goes_on(failure.status) => {}
+                ended => return ended,
+            }
+        }
+    }
+
+    /// One attempt, to its end.
+    async fn reach(
+        &mut self,
+        attempt: Attempt,
+        media: &Session,
+        media_events: &mut mpsc::Receiver<MediaEvent>,
+    ) -> Result<(), Failure> {
+        let Attempt { dialog, mut events, mut negotiation, policy, permit: _permit, .. } = attempt;
+        let manner = policy.dtmf;
         self.dial.signalling.add(&dialog);
         let mut heard = false;
         loop {
@@ -185,13 +202,13 @@ impl SecondLeg {
             match event {
                 DialogEvent::Progress { sdp: Some(sdp), branch } => {
                     // The caller hears the target's own ringing or announcement.
-                    let plays = negotiation.early(&sdp, branch, &media);
+                    let plays = negotiation.early(&sdp, branch, media);
                     if plays && !std::mem::replace(&mut heard, true) {
                         self.caller.send(MediaCommand::Bridge { with: media.id() }).map_err(Failure::host)?;
                     }
                 }
                 DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => {
-                    if let Err(error) = negotiation.confirmed(sdp.as_deref(), &media) {
+                    if let Err(error) = negotiation.confirmed(sdp.as_deref(), media) {
                         self.incompatible(&dialog).await;
                         return Err(Failure::new(NOT_ACCEPTABLE_HERE, &error.to_string()));
                     }
@@ -200,7 +217,7 @@ impl SecondLeg {
                     }
                     self.joined.store(true, Ordering::Relaxed);
                 }
-                DialogEvent::Reinvite { sdp } => negotiation.reinvite(sdp.as_deref(), &media, &dialog).await,
+                DialogEvent::Reinvite { sdp } => negotiation.reinvite(sdp.as_deref(), media, &dialog).await,
                 // What is not in the target's audio has to be put into the caller's.
                 DialogEvent::Digit { digit, .. } if self.is_joined() => {
                     if let Err(error) = self.caller.send(MediaCommand::SendDigits { digits: digit.into() }) {
@@ -249,7 +266,13 @@ impl Failure {
         Self { status: 503, reason: error.to_string() }
     }
 
-    fn sip(error: SipError) -> Self {
-        Self { status: 500, reason: error.to_string() }
+    fn no_way(error: NoWay) -> Self {
+        let status = match &error {
+            NoWay::NoTrunk(_) | NoWay::NoTrunkFor(_) | NoWay::NoAccount(_) => 404,
+            NoWay::NotRegistered(_) => 480,
+            NoWay::Busy | NoWay::Store(_) => 503,
+            NoWay::Sip(_) => 500,
+        };
+        Self { status, reason: error.to_string() }
     }
 }

@@ -44,6 +44,10 @@ pub(crate) fn of(
             sha256: recording.sha256.clone(),
         })
         .collect();
+    if let Some(used) = closing.trunk {
+        document.trunk_id = Some(used.trunk);
+        document.trunk_address = Some(used.address);
+    }
     let mut timeline = record.timeline.clone();
     if let Some(error) = closing.recording_error {
         let at = record.ended.unwrap_or_default();

@@ -3,13 +3,13 @@
 use crate::actor::{self, CallParts, Running};
 use crate::context::ContextFetcher;
 use crate::ledger::Ledger;
-use crate::leg::{LegParts, SipLeg};
+use crate::leg::{LegParts, Placed, SipLeg};
 use crate::live::Seat;
 use crate::negotiation::{Negotiation, Terms};
-use crate::outbound::{ANONYMOUS, Dial, uri_host};
+use crate::outbound::{Dial, uri_host};
 use crate::platform::Platform;
-use crate::policy::LegPolicy;
 use crate::signalling::Signalling;
+use crate::trunks::Admitted;
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
@@ -20,7 +20,7 @@ use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
 use callbox_store::numbers::Recording;
-use callbox_store::routing::{Route, Routing};
+use callbox_store::routing::Route;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -33,15 +33,15 @@ const RELATION: &str = "x-call-relation-id";
 const RELATION_BYTES: usize = 255;
 
 /// A refusal: SIP status, reason, headers, and why, for the log.
-struct Refusal {
-    status: u16,
-    reason: &'static str,
-    headers: Vec<(String, String)>,
-    why: String,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) why: String,
 }
 
 impl Refusal {
-    fn new(status: u16, reason: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, reason: &'static str, why: impl Into<String>) -> Self {
         Self { status, reason, headers: Vec::new(), why: why.into() }
     }
 
@@ -52,7 +52,7 @@ impl Refusal {
     }
 
     /// 503 with `Retry-After` (RFC 3261 §21.5.4).
-    fn later(why: impl Into<String>) -> Self {
+    pub(crate) fn later(why: impl Into<String>) -> Self {
         let headers = vec![("Retry-After".into(), RETRY_AFTER.into())];
         Self { headers, ..Self::new(503, "Service Unavailable", why) }
     }
@@ -93,10 +93,11 @@ impl Platform {
         if inner.live.len() >= inner.policy.max_calls {
             return Err(Refusal::later("the host has as many calls as it may"));
         }
-        let route = self.route(&invite).await?;
+        let admitted = self.admit(&invite).await?;
+        let route = &admitted.route;
         let id = CallId(callbox_store::id::new("call"));
         let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
-        let (seat, commands) = inner
+        let (mut seat, commands) = inner
             .live
             .enter(&id, tenant, number, route.max_concurrent)
             .ok_or_else(|| Refusal::new(486, "Busy Here", "the number has as many calls as it may"))?;
@@ -109,17 +110,19 @@ impl Platform {
         let created_at = inner.rooms.store.now();
         let source = invite.source.ip();
         let address = inner.rooms.sip.media_address(source);
-        let policy = LegPolicy::default();
+        let policy = admitted.policy();
         let created = created_at.0.unsigned_abs();
         let terms = Terms::new(&inner.rooms.sip, &inner.rooms.media, address, created, policy.clone());
         let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, &terms)
             .map_err(|error| Refusal::offer(&error))?;
-        let start = self.start(&id, &route, &invite, created_at);
+        let start = self.start(&id, &admitted, &invite, created_at);
         tracing::info!(
             call = %id,
             sip_call = dialog.id(),
             from = %start.caller.uri,
             to = %start.callee.uri,
+            trunk = start.trunk_id,
+            account = admitted.account.as_ref().map(|account| account.id.as_str()),
             script = route.script_name,
             version = route.version,
             "call came in"
@@ -129,15 +132,14 @@ impl Platform {
         if let Err(error) = &script {
             tracing::error!(call = %id, digest = route.digest, %error, "the script cannot be loaded");
         }
-        let setup = self.setup(&route, &start, headers(&invite, &route), script.as_deref().ok());
+        let setup = self.setup(route, &start, headers(&invite, route), script.as_deref().ok());
         let dial = Dial {
             // Not what it calls itself in `From`, which anybody can write.
             peer: Some(source.to_canonical().to_string()),
             peer_name: uri_host(&invite.from.uri),
-            from: route.address.as_deref().map_or_else(|| ANONYMOUS.into(), |address| inner.outbound.shown(address)),
-            ..self.dial(&id, created_at)
+            ..self.dial(&id, route, created_at)
         };
-        let recording = self.recording(&id, &route);
+        let recording = self.recording(&id, route);
         let leg = SipLeg::new(LegParts {
             dialog,
             dialog_events: events,
@@ -149,28 +151,21 @@ impl Platform {
             script: script.as_ref().ok().cloned(),
             direction: Direction::Inbound,
             dial,
+            placed: Placed::default(),
             recording,
         });
-        let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);
+        let fetcher = ContextFetcher::new(inner.rooms.clone(), route, &start, &setup);
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
         let begins = Some(begins);
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
+        seat.keep(admitted.trunk.map(|(_, permit)| permit));
         Ok((actor::start(parts, &inner.policy.public_url), seat))
     }
 
-    async fn route(&self, invite: &InviteInfo) -> Result<Route, Refusal> {
-        let user = invite.request_user.as_deref().unwrap_or_default();
-        match self.inner.rooms.store.route(user).await {
-            Ok(Routing::Ready(route)) => Ok(*route),
-            Ok(Routing::Unknown) => Err(Refusal::new(404, "Not Found", format!("no number {user:?}"))),
-            Ok(Routing::Closed { why, .. }) => Err(Refusal::new(480, "Temporarily Unavailable", why)),
-            Err(error) => Err(Refusal::later(format!("no route: {error}"))),
-        }
-    }
-
-    fn start(&self, id: &CallId, route: &Route, invite: &InviteInfo, created_at: UnixMs) -> CallStart {
+    fn start(&self, id: &CallId, admitted: &Admitted, invite: &InviteInfo, created_at: UnixMs) -> CallStart {
+        let route = &admitted.route;
         let relation_id = invite
             .headers
             .iter()
@@ -182,11 +177,11 @@ impl Platform {
             host: self.inner.policy.host.clone(),
             direction: Direction::Inbound,
             transport: Transport::Sip,
-            caller: party(&invite.from),
+            caller: caller(invite, admitted),
             callee: party(&invite.to),
             number_id: route.number_id.clone(),
-            trunk_id: None,
-            trunk_address: None,
+            trunk_id: admitted.trunk_id(),
+            trunk_address: admitted.trunk.as_ref().map(|_| format!("{} {}", invite.transport, invite.source)),
             script: Some(script_used(route)),
             relation_id,
             external_id: None,
@@ -236,13 +231,18 @@ impl Platform {
     }
 
     /// What a leg needs to place calls of its own, to nobody in particular.
-    pub(crate) fn dial(&self, id: &CallId, created_at: UnixMs) -> Dial {
+    pub(crate) fn dial(&self, id: &CallId, route: &Route, created_at: UnixMs) -> Dial {
         Dial {
             stack: self.inner.rooms.sip.clone(),
             media: self.inner.rooms.media.clone(),
             policy: self.inner.outbound.clone(),
             call: id.clone(),
-            from: ANONYMOUS.into(),
+            tenant: route.tenant_id.clone(),
+            trunks: self.inner.trunks.clone(),
+            store: self.inner.rooms.store.clone(),
+            realm: self.inner.policy.trunks.realm.clone(),
+            caller: route.address.clone(),
+            trunk: route.trunk_id.clone(),
             peer: None,
             peer_name: None,
             created: created_at.0.unsigned_abs(),
@@ -265,6 +265,18 @@ pub(crate) fn script_used(route: &Route) -> ScriptUsed {
 fn headers(invite: &InviteInfo, route: &Route) -> Vec<(String, String)> {
     let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     invite.headers.iter().filter(|(name, _)| listed(name)).cloned().collect()
+}
+
+/// Who calls: what its trunk makes of the number, or what we know of the telephone that signed in.
+fn caller(invite: &InviteInfo, admitted: &Admitted) -> Party {
+    let mut caller = party(&invite.from);
+    if let Some(user) = &admitted.caller {
+        caller.number = e164(user).or(caller.number);
+    }
+    if let Some(account) = &admitted.account {
+        caller.display_name = account.display_name.clone().or(caller.display_name);
+    }
+    caller
 }
 
 fn party(identity: &Identity) -> Party {

@@ -4,15 +4,18 @@
 //! It knows offer and answer, prompts, transfers and the order in which a call
 //! is torn down. It knows no rule of the dialogue.
 
+mod redial;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::redial::{Placed, Redialled};
 use crate::bridge::{Bridge, BridgeEnd, BridgeRequest, INCOMPATIBLE, KEY_MS, NOT_ACCEPTABLE_HERE};
 use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, is_caller_id};
 use crate::policy::{DtmfManner, LegPolicy};
 use crate::prompts::Prompts;
 use crate::signalling::Signalling;
+use crate::trunks::TrunkUsed;
 use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
 use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
 use callbox_dialogue::script::{HostError, TransferMode};
@@ -47,6 +50,8 @@ pub(crate) enum LegSignal {
     DigitsSent,
     /// A bridged transfer came to its end.
     Bridge(TransferId, BridgeEnd),
+    /// Another way to the callee was tried.
+    Redialled(Box<Redialled>),
 }
 
 /// Something a leg has to look at.
@@ -68,6 +73,8 @@ pub(crate) struct Closing {
     pub(crate) stats: Option<MediaStats>,
     pub(crate) recording: Option<Recording>,
     pub(crate) recording_error: Option<String>,
+    /// By which trunk the call went out, where we placed it by one.
+    pub(crate) trunk: Option<TrunkUsed>,
 }
 
 /// A finished recording.
@@ -91,6 +98,8 @@ pub(crate) struct LegParts {
     /// Where audio assets come from; none when it could not be loaded.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) dial: Dial,
+    /// How it went out, where we placed it.
+    pub(crate) placed: Placed,
     pub(crate) direction: Direction,
     /// Where the call is recorded, where it is.
     pub(crate) recording: Option<PathBuf>,
@@ -122,6 +131,9 @@ pub(crate) struct SipLeg {
     /// Digits that leave as messages.
     sending: Option<AbortOnDropHandle<()>>,
     dial: Dial,
+    placed: Placed,
+    /// Another way to the callee is being tried.
+    redialling: bool,
     direction: Direction,
     recording: Option<PathBuf>,
     closing: Closing,
@@ -165,6 +177,8 @@ impl SipLeg {
             keys: None,
             sending: None,
             dial: parts.dial,
+            placed: parts.placed,
+            redialling: false,
             direction: parts.direction,
             recording: parts.recording,
             closing: Closing::default(),
@@ -187,7 +201,7 @@ impl SipLeg {
             biased;
             event = self.media_events.recv(), if !self.media_over => event.map_or(Happening::MediaLost, Happening::Media),
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
-            event = self.dialog_events.recv(), if !self.ended => event.map_or(Happening::Lost, Happening::Dialog),
+            event = self.dialog_events.recv(), if !self.ended && !self.redialling => event.map_or(Happening::Lost, Happening::Dialog),
         }
     }
 
@@ -200,6 +214,7 @@ impl SipLeg {
             Happening::Signal(LegSignal::Prompt(event)) => self.reports.push_back(event),
             Happening::Signal(LegSignal::DigitsSent) => self.reports.push_back(LegEvent::DigitsSent),
             Happening::Signal(LegSignal::Bridge(id, end)) => self.bridge_over(id, end),
+            Happening::Signal(LegSignal::Redialled(redialled)) => self.redialled(*redialled),
             Happening::Lost => self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::TrunkLost)),
             Happening::MediaLost => self.media_ended(),
         }
@@ -233,7 +248,10 @@ impl SipLeg {
             LegCommand::Reject { status, reason } => {
                 self.note(self.dialog.reject(status, reason, Vec::new()).await, "reject");
             }
-            LegCommand::Hangup => self.hang_up(None).await,
+            LegCommand::Hangup => {
+                self.gives_up();
+                self.hang_up(None).await;
+            }
             LegCommand::Prepare { prompt, segments, voice, open } => {
                 self.prompts.prepare(prompt, segments, voice, open);
             }
@@ -352,7 +370,9 @@ impl SipLeg {
                     (false, _) => EndCause::LocalHangup,
                 };
                 let evidence = Evidence { sip_status: status, sip_reason: reason, q850 };
-                self.over(cause, evidence, None);
+                if !self.redials(&evidence) {
+                    self.over(cause, evidence, None);
+                }
             }
         }
     }
@@ -384,6 +404,7 @@ impl SipLeg {
             return;
         }
         self.answered = true;
+        self.placed.attempts = None;
         if let Some(path) = self.recording.clone() {
             self.media(MediaCommand::Record { path });
         }
@@ -534,7 +555,8 @@ impl SipLeg {
             self.hang_up(None).await;
         }
         self.closing.transport = self.dialog.trace().get().messages.first().map(|message| message.transport);
-        let Self { media, mut media_events, prompts, transfer, recording, answered, mut closing, .. } = self;
+        let Self { media, mut media_events, prompts, transfer, recording, answered, placed, mut closing, .. } = self;
+        closing.trunk = placed.used;
         drop(transfer);
         drop(prompts);
         let expect_recording = recording.is_some() && answered;

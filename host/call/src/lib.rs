@@ -7,6 +7,7 @@
 //!   audio, second leg
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
+//! * `trunks` – carriers, PBXs and telephones: by whom a call comes, by which ways it goes out
 //! * `signalling` – the SIP messages of a call
 //! * `live` – the registry of running calls
 //!
@@ -36,4 +37,7 @@ pub use outbound::OutboundPolicy;
 pub use place::{PlaceCall, PlaceError, Talker};
 pub use platform::{CallPolicy, Platform, Rooms};
 pub use policy::{DtmfManner, LegPolicy};
-pub use trunks::{InboundPolicy, TrunkPolicy};
+pub use trunks::{
+    AddressStatus, ChannelStatus, InboundPolicy, RegistrationStatus, StoreAccounts, TrunkBook, TrunkFault, TrunkPolicy,
+    TrunkStatus,
+};

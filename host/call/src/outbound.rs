@@ -1,14 +1,15 @@
 //! Calls we place: whom they may go to, and how.
 
-use crate::bridge::BridgeRequest;
-use crate::policy::LegPolicy;
 use crate::signalling::Signalling;
+use crate::trunks::{OUTSIDE, TrunkBook, uri_of};
 use callbox_dialogue::CallId;
 use callbox_dialogue::script::TransferMode;
 use callbox_media::MediaPlane;
 use callbox_sip::wire::{Scheme, Uri};
 use callbox_sip::{Credentials, NextHop, OutgoingCall, SipStack};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use callbox_store::{Store, TenantId};
+use callbox_trunk::check::is_user;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A caller without a number (RFC 3323 §4.1.1.3).
@@ -34,8 +35,21 @@ pub(crate) struct Target {
     pub(crate) uri: String,
     /// Its host, an IPv6 address without brackets.
     pub(crate) host: String,
-    /// It is a number, for the operator's own server.
-    by_proxy: bool,
+    /// By what it is reached.
+    pub(crate) by: By,
+}
+
+/// By what a target is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The host in its URI.
+    Uri,
+    /// The operator's own server.
+    Proxy,
+    /// The trunks of the tenant; or its telephone whose account has this number for a name.
+    Number(String),
+    /// The tenant's telephones that are registered with this account.
+    Account(String),
 }
 
 /// What a leg needs to place a call of its own.
@@ -45,8 +59,18 @@ pub(crate) struct Dial {
     pub(crate) media: MediaPlane,
     pub(crate) policy: Arc<OutboundPolicy>,
     pub(crate) call: CallId,
-    /// What the target of a bridge sees as the caller: a SIP URI, or only its user.
-    pub(crate) from: String,
+    /// Whose call it is.
+    pub(crate) tenant: TenantId,
+    /// The tenant's trunks, among all.
+    pub(crate) trunks: TrunkBook,
+    /// Where telephones' accounts are.
+    pub(crate) store: Store,
+    /// The host in the URIs of telephones.
+    pub(crate) realm: String,
+    /// What the target of a bridge sees as the caller: a number or a plain name; none for nobody.
+    pub(crate) caller: Option<String>,
+    /// By this trunk alone numbers are called, where the number of the call says so.
+    pub(crate) trunk: Option<String>,
     /// Where the far end is, as we know it: a bridge may go back there.
     pub(crate) peer: Option<String>,
     /// What the far end calls itself. It may be asked to call there by REFER, which is its own affair; we would not
@@ -72,16 +96,11 @@ impl OutboundPolicy {
         let allowed =
             self.allowed_hosts.iter().any(|allowed| allowed == "*" || bare(allowed).eq_ignore_ascii_case(host));
         let peer = peers.iter().any(|peer| peer.eq_ignore_ascii_case(host));
-        (allowed || peer).then(|| Target { uri: target.to_owned(), host: host.to_owned(), by_proxy: false })
+        (allowed || peer).then(|| Target { uri: target.to_owned(), host: host.to_owned(), by: By::Uri })
     }
 
     fn resolve_number(&self, target: &str, peer: Option<&str>) -> Option<Target> {
-        let number: String = target.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.')).collect();
-        let digits = number.strip_prefix('+').unwrap_or(&number);
-        let is_number = (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-        if !is_number {
-            return None;
-        }
+        let number = dialled(target)?;
         let host = match (&self.domain, self.proxy) {
             (Some(domain), _) => domain.clone(),
             (None, Some(proxy)) => proxy.to_string(),
@@ -89,35 +108,27 @@ impl OutboundPolicy {
         };
         let uri = format!("sip:{number}@{host}");
         let host = uri_host(&uri)?;
-        Some(Target { uri, host, by_proxy: self.proxy.is_some() })
+        Some(Target { uri, host, by: if self.proxy.is_some() { By::Proxy } else { By::Uri } })
     }
 
     /// The call to a target. The operator's credentials are for the operator's server alone: anybody else could ask
     /// for them.
-    pub(crate) fn outgoing(&self, target: Target, from: String, offer: Vec<u8>) -> OutgoingCall {
+    pub(crate) fn outgoing(&self, target: &Target, caller: Option<&str>) -> OutgoingCall {
+        let by_proxy = target.by == By::Proxy;
         let server = self.domain.as_deref().is_some_and(|domain| bare(domain).eq_ignore_ascii_case(&target.host));
         OutgoingCall {
-            target: target.uri,
-            from,
-            proxy: self.proxy.filter(|_| target.by_proxy).map(NextHop::from),
-            credentials: self.credentials.clone().filter(|_| target.by_proxy || server),
-            offer: Some(offer),
+            target: target.uri.clone(),
+            from: caller.map_or_else(|| ANONYMOUS.into(), |caller| self.shown(caller)),
+            proxy: self.proxy.filter(|_| by_proxy).map(NextHop::from),
+            credentials: self.credentials.clone().filter(|_| by_proxy || server),
             ..OutgoingCall::default()
         }
     }
 
-    /// How media is spoken with a target.
-    pub(crate) fn leg_policy(&self, _target: &Target) -> LegPolicy {
-        LegPolicy::default()
-    }
-
-    /// Our address as a target sees it: by its own address, the operator's server, or the default route.
-    pub(crate) fn address_towards(&self, target: &Target, stack: &SipStack) -> Option<IpAddr> {
-        /// TEST-NET-1 (RFC 5737): stands for the world outside; nothing is sent there.
-        const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        let proxy = self.proxy.filter(|_| target.by_proxy).map(|proxy| proxy.ip());
-        let remote = proxy.or_else(|| target.host.parse().ok()).unwrap_or(OUTSIDE);
-        stack.media_address(remote)
+    /// Where a target is, as far as is known: its own address, the operator's server, or somewhere outside.
+    pub(crate) fn remote(&self, target: &Target) -> IpAddr {
+        let proxy = self.proxy.filter(|_| target.by == By::Proxy).map(|proxy| proxy.ip());
+        proxy.or_else(|| target.host.parse().ok()).unwrap_or(OUTSIDE)
     }
 
     /// What others see of a number of ours: a SIP URI, or only its user where we have no name; the stack completes it.
@@ -131,22 +142,46 @@ impl OutboundPolicy {
 }
 
 impl Dial {
-    /// The target of a transfer, where it is allowed.
+    /// The target of a transfer or of a call through the API, where it is allowed.
     pub(crate) fn resolve(&self, target: &str, mode: TransferMode) -> Option<Target> {
+        let text = target.trim();
+        if let Some(account) = self.account(text) {
+            let uri = uri_of(&account, &self.realm);
+            return Some(Target { uri, host: self.realm.clone(), by: By::Account(account) });
+        }
+        if let Some(number) = dialled(text).filter(|_| !text.contains(':') && self.trunks.serves(&self.tenant)) {
+            let trunk = match &self.trunk {
+                Some(id) => self.trunks.find(&self.tenant, id),
+                None => self.trunks.for_number(&self.tenant, &number).into_iter().next(),
+            };
+            // What a far end that is asked to call there itself has to know; our own INVITE says what each trunk wants.
+            let domain = trunk.and_then(|trunk| trunk.settings.domain()).unwrap_or_else(|| self.realm.clone());
+            let uri = uri_of(&number, &domain);
+            let host = uri_host(&uri).unwrap_or(domain);
+            return Some(Target { uri, host, by: By::Number(number) });
+        }
         let named = self.peer_name.as_deref().filter(|_| mode == TransferMode::Refer);
         let peers: Vec<&str> = named.into_iter().chain(self.peer.as_deref()).collect();
         self.policy.resolve(target, &peers)
     }
 
-    /// The second leg of a bridge.
-    pub(crate) fn outgoing(&self, target: Target, request: BridgeRequest, offer: Vec<u8>) -> OutgoingCall {
-        let from = request.caller_id.map_or_else(|| self.from.clone(), |number| self.policy.shown(&number));
-        OutgoingCall {
-            headers: request.headers,
-            ring_timeout: request.ring_timeout,
-            ..self.policy.outgoing(target, from, offer)
+    /// The user name of a telephone: `sip:ada@` and our realm, or a plain name. A name of digits alone may be a number.
+    fn account(&self, target: &str) -> Option<String> {
+        if !target.contains(':') {
+            return (is_user(target) && dialled(target).is_none()).then(|| target.to_owned());
         }
+        let uri = Uri::from_text(target).ok().filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips))?;
+        let ours = uri.host().eq_ignore_ascii_case(&self.realm) && uri.port().is_none();
+        uri.user_text().filter(|user| ours && is_user(user))
     }
+}
+
+/// A number as somebody writes it, without what is only for the eye.
+fn dialled(target: &str) -> Option<String> {
+    let number: String = target.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.')).collect();
+    let digits = number.strip_prefix('+').unwrap_or(&number);
+    let is_number = (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then_some(number)
 }
 
 /// Whether this can be shown as a caller: a number, or a plain user name.
@@ -165,7 +200,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-fn bracketed(host: &str) -> String {
+pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
@@ -225,7 +260,7 @@ mod tests {
         policy.domain = Some("sip.operator.example".into());
         let given = |target: &str| {
             let target = policy.resolve(target, &[]).unwrap();
-            policy.outgoing(target, "us".into(), Vec::new()).credentials.is_some()
+            policy.outgoing(&target, None).credentials.is_some()
         };
         assert!(given("+493012345"));
         assert!(given("sip:agent@sip.operator.example"));

@@ -4,13 +4,14 @@ use crate::actor::{self, CallParts};
 use crate::context::ContextFetcher;
 use crate::inbound::script_used;
 use crate::ledger::Ledger;
-use crate::leg::{LegParts, SipLeg};
-use crate::negotiation::{Negotiation, Terms};
-use crate::outbound::{ANONYMOUS, Dial};
+use crate::leg::{LegParts, Placed, SipLeg};
+use crate::outbound::{By, Dial};
 use crate::platform::Platform;
+use crate::trunks::{Ask, Attempt, NoWay};
 use callbox_dialogue::CallId;
 use callbox_dialogue::call::{Direction, Party, Transport};
-use callbox_sip::{OutgoingCall, SipError};
+use callbox_dialogue::script::TransferMode;
+use callbox_sip::SipError;
 use callbox_store::calls::CallStart;
 use callbox_store::routing::{Route, Routing};
 use callbox_store::{StoreError, TenantId};
@@ -25,10 +26,13 @@ const RING_SLACK: Duration = Duration::from_secs(2);
 /// A call to be placed.
 #[derive(Clone, Debug)]
 pub struct PlaceCall {
-    /// A SIP URI whose host is allowed, or a number for the operator's server.
+    /// A number, for the tenant's trunks or the operator's server; the name of a SIP account, for its telephones; or a
+    /// SIP URI whose host is allowed.
     pub to: String,
     /// What talks.
     pub by: Talker,
+    /// By this trunk and no other; none for the number's own, or the tenant's in their order.
+    pub trunk: Option<String>,
     /// For the script (`info.parameters`).
     pub parameters: Option<Value>,
     /// The customer's own name for the call.
@@ -59,14 +63,39 @@ pub enum PlaceError {
     #[error("the number has as many calls as it may")]
     Busy,
     /// Not a target, or not one that the operator allows.
-    #[error("{0:?} may not be called: give a number, or a SIP URI whose host is in outbound.allowed_hosts")]
+    #[error(
+        "{0:?} may not be called: give a number, a SIP account, or a SIP URI whose host is in outbound.allowed_hosts"
+    )]
     Forbidden(String),
+    /// The trunk is not there, is out of service, or is not for such a target.
+    #[error("{0}")]
+    Trunk(String),
+    /// Every trunk has as many calls as it may.
+    #[error("every trunk for this number has as many calls as it may")]
+    TrunkBusy,
+    /// No telephone of the account is registered.
+    #[error("{0}")]
+    NotRegistered(String),
     /// There is no such number or script, or the database fails.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The call could not be begun.
     #[error(transparent)]
     Sip(#[from] SipError),
+}
+
+impl PlaceError {
+    fn no_way(error: NoWay, to: &str) -> Self {
+        let text = error.to_string();
+        match error {
+            NoWay::NoTrunk(_) => Self::Trunk(text),
+            NoWay::NoTrunkFor(_) | NoWay::NoAccount(_) => Self::Forbidden(to.to_owned()),
+            NoWay::NotRegistered(_) => Self::NotRegistered(text),
+            NoWay::Busy => Self::TrunkBusy,
+            NoWay::Store(error) => Self::Store(error),
+            NoWay::Sip(error) => Self::Sip(error),
+        }
+    }
 }
 
 impl Platform {
@@ -91,9 +120,15 @@ impl Platform {
                 Routing::Unknown => return Err(PlaceError::NotReady("unknown")),
             },
         };
-        let target =
-            inner.outbound.resolve(&request.to, &[]).ok_or_else(|| PlaceError::Forbidden(request.to.clone()))?;
         let id = CallId(callbox_store::id::new("call"));
+        let created_at = inner.rooms.store.now();
+        let dial = self.dial(&id, &route, created_at);
+        let dial = Dial { trunk: request.trunk.clone().or(dial.trunk.clone()), ..dial };
+        let forbidden = || PlaceError::Forbidden(request.to.clone());
+        let target = dial.resolve(&request.to, TransferMode::Bridge).ok_or_else(forbidden)?;
+        if request.trunk.is_some() && !matches!(target.by, By::Number(_)) {
+            return Err(PlaceError::Trunk("a trunk is for numbers, and the tenant needs one in service".into()));
+        }
         let (seat, commands) = inner
             .live
             .enter(&id, tenant.as_str(), route.number_id.as_deref(), route.max_concurrent)
@@ -104,32 +139,29 @@ impl Platform {
         }
         let unavailable = |error: callbox_media::MediaError| PlaceError::Unavailable(error.to_string());
         let (media, media_events) = inner.rooms.media.open(&id).map_err(unavailable)?;
-        let created_at = inner.rooms.store.now();
-        let address = inner.outbound.address_towards(&target, &inner.rooms.sip);
-        let policy = inner.outbound.leg_policy(&target);
-        let created = created_at.0.unsigned_abs();
-        let terms = Terms::new(&inner.rooms.sip, &inner.rooms.media, address, created, policy.clone());
-        let (negotiation, offer) = Negotiation::outbound(&media, &terms);
-        let from = match &route.address {
-            Some(address) => inner.outbound.shown(address),
-            None => ANONYMOUS.into(),
-        };
-        let mut start = outbound_start(&id, &route, &request, created_at);
-        start.host.clone_from(&inner.policy.host);
-        start.caller.uri.clone_from(&from);
-        start.callee.uri.clone_from(&target.uri);
-        let callee = target.host.clone();
-        let call = OutgoingCall {
-            // The engine keeps the time; this one only makes sure that nothing rings for ever.
-            ring_timeout: Duration::from_millis(inner.policy.limits.ring_timeout.into()) + RING_SLACK,
-            ..inner.outbound.outgoing(target, from.clone(), offer)
-        };
         let room = inner.rooms.scripts.reserve();
         let room = room.ok_or_else(|| PlaceError::Unavailable("no script instance is free".into()))?;
         let script = self.script(&route.digest).await.map_err(|error| error.to_string());
-        let (dialog, dialog_events) = inner.rooms.sip.call(call).await?;
+        let ask = Ask {
+            caller: dial.caller.clone(),
+            trunk: dial.trunk.clone(),
+            headers: Vec::new(),
+            // The engine keeps the time; this one only makes sure that nothing rings for ever.
+            ring_timeout: Duration::from_millis(inner.policy.limits.ring_timeout.into()) + RING_SLACK,
+        };
+        let no_way = |error| PlaceError::no_way(error, &request.to);
+        let mut attempts = dial.attempts(&target, ask).await.map_err(no_way)?;
+        let Attempt { dialog, events: dialog_events, negotiation, policy, used, to, from, permit } =
+            attempts.next(&media).await.map_err(no_way)?;
+        let mut start = outbound_start(&id, &route, &request, created_at);
+        start.host.clone_from(&inner.policy.host);
+        (start.caller.uri, start.callee.uri) = (from, to);
+        if let Some(used) = &used {
+            (start.trunk_id, start.trunk_address) = (Some(used.trunk.clone()), Some(used.address.clone()));
+        }
+        let callee = target.host;
         start.sip_call_id = Some(dialog.id().to_owned());
-        tracing::info!(call = %id, sip_call = dialog.id(), to = %start.callee.uri, script = route.script_name, "call placed");
+        tracing::info!(call = %id, sip_call = dialog.id(), to = %start.callee.uri, trunk = start.trunk_id, script = route.script_name, "call placed");
         let setup = self.setup(&route, &start, Vec::new(), script.as_deref().ok());
         let leg = SipLeg::new(LegParts {
             dialog,
@@ -141,7 +173,8 @@ impl Platform {
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Outbound,
-            dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), from, ..self.dial(&id, created_at) },
+            dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), ..dial },
+            placed: Placed { attempts: Some(attempts), used, permit },
             recording: self.recording(&id, &route),
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);

@@ -4,7 +4,7 @@
 use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
-use crate::trunks::TrunkPolicy;
+use crate::trunks::{TrunkBook, TrunkPolicy};
 use bytes::Bytes;
 use callbox_delivery::Egress;
 use callbox_dialogue::CallId;
@@ -78,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) rooms: Rooms,
     pub(crate) policy: CallPolicy,
     pub(crate) outbound: Arc<OutboundPolicy>,
+    pub(crate) trunks: TrunkBook,
     pub(crate) live: LiveCalls,
     pub(crate) health: StoreHealth,
     pub(crate) draining: AtomicBool,
@@ -90,12 +91,20 @@ impl std::fmt::Debug for Platform {
 }
 
 impl Platform {
-    /// A platform that answers nothing yet.
+    /// A platform that answers nothing yet. Call it on a tokio runtime.
     #[must_use]
     pub fn new(rooms: Rooms, policy: CallPolicy) -> Self {
         let outbound = Arc::new(policy.outbound.clone());
         let health = StoreHealth::new(rooms.store.clone());
-        let inner = Inner { rooms, policy, outbound, live: LiveCalls::new(), health, draining: AtomicBool::new(false) };
+        let inner = Inner {
+            trunks: TrunkBook::open(rooms.store.clone(), rooms.sip.clone()),
+            rooms,
+            policy,
+            outbound,
+            live: LiveCalls::new(),
+            health,
+            draining: AtomicBool::new(false),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -147,6 +156,12 @@ impl Platform {
         } else {
             None
         }
+    }
+
+    /// The trunks in service.
+    #[must_use]
+    pub fn trunks(&self) -> &TrunkBook {
+        &self.inner.trunks
     }
 
     /// The realm in which telephones sign in.
@@ -221,6 +236,7 @@ impl Platform {
         let ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
         self.inner.live.broadcast(|| CallCommand::Drain { within: ms });
         self.inner.live.empty().await;
+        self.inner.trunks.close();
     }
 
     /// Ends all calls at once. Their scripts have their grace time, their records are kept.

@@ -1,19 +1,21 @@
 //! What each room is told, from the configuration.
 
 use crate::config::{self, Config};
-use callbox_call::{CallPolicy, OutboundPolicy, TrunkPolicy};
+use callbox_call::{CallPolicy, OutboundPolicy, StoreAccounts, TrunkPolicy};
 use callbox_dialogue::setup::Limits;
 use callbox_media::MediaConfig;
 use callbox_script::{ScriptConfig, ScriptLimits};
 use callbox_sip::{
-    ClientCertificates, Credentials, DialogPolicy, Dns, Pem, PublicAddress, Reliable, SipConfig, TlsConfig,
-    TlsIdentity, Transport,
+    ClientCertificates, Credentials, DialogPolicy, Dns, Pem, PublicAddress, RegistrarConfig, RegistrarRules, Reliable,
+    SipConfig, TlsConfig, TlsIdentity, Transport,
 };
 use callbox_speech::{EspeakConfig, SpeechConfig};
+use callbox_store::Store;
 use miette::{Context, IntoDiagnostic, miette};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) fn speech(config: &Config) -> SpeechConfig {
@@ -67,7 +69,7 @@ pub(crate) fn media(config: &Config) -> MediaConfig {
     }
 }
 
-pub(crate) fn sip(config: &Config) -> miette::Result<SipConfig> {
+pub(crate) fn sip(config: &Config, store: &Store) -> miette::Result<SipConfig> {
     let values = &config.sip;
     let mut sip = SipConfig {
         udp: values.udp.clone(),
@@ -89,6 +91,10 @@ pub(crate) fn sip(config: &Config) -> miette::Result<SipConfig> {
             session_expires_s: values.session_expires_s,
             min_se_s: values.min_se_s,
         },
+        registrar: Some(RegistrarConfig {
+            accounts: Arc::new(StoreAccounts::new(store.clone())),
+            rules: RegistrarRules { realm: config.trunks.realm.clone(), ..RegistrarRules::default() },
+        }),
         ..SipConfig::default()
     };
     sip.limits.max_calls = config.calls.max as usize;

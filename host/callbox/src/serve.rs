@@ -183,7 +183,7 @@ impl Host {
         }
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
         let media = MediaPlane::start(rooms::media(config)).into_diagnostic()?;
-        let (sip, incoming) = SipStack::start(rooms::sip(config)?).await.into_diagnostic()?;
+        let (sip, incoming) = SipStack::start(rooms::sip(config, &store)?).await.into_diagnostic()?;
         let egress =
             Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
                 .into_diagnostic()?;

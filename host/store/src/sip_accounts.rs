@@ -340,6 +340,15 @@ impl Store {
         Ok(Page::cut(page, rows.into_iter().map(Row::read).collect(), |account| account.id.clone()))
     }
 
+    /// Whose account has this id, and it: for a call that signed in as it. Starts without a tenant: the account tells it.
+    pub async fn signed_in(&self, account: &str) -> Result<Option<(TenantId, SipAccount)>, StoreError> {
+        let row = sqlx::query_as::<_, Row>(sql("WHERE id = $1 AND enabled = 1"))
+            .bind(account)
+            .fetch_optional(self.readers())
+            .await?;
+        Ok(row.map(|row| (row.tenant_id.clone(), row.read())))
+    }
+
     /// Who signs in with this name at this realm: an enabled account whose hashes are for the realm. Starts without a
     /// tenant: the account tells it.
     pub async fn digest_account(&self, username: &str, realm: &str) -> Result<Option<DigestAccount>, StoreError> {

@@ -14,8 +14,8 @@ pub struct Source<'a> {
     pub tls_identity: Option<&'a str>,
     /// The user name it has signed in with.
     pub account: Option<&'a str>,
-    /// The user of the request URI: what we registered at a carrier comes back in it.
-    pub request_user: Option<&'a str>,
+    /// The trunk whose registration brought it.
+    pub registration: Option<usize>,
 }
 
 /// By what it was known, the strongest first.
@@ -25,7 +25,7 @@ pub enum Proof {
     Certificate,
     /// Its account.
     Account,
-    /// What we registered there.
+    /// It comes by our registration, from the server we are registered with.
     Registration,
     /// Its address.
     Network,
@@ -50,7 +50,6 @@ pub struct Matcher {
     lengths: [Vec<u8>; 2],
     identities: HashMap<String, Vec<usize>>,
     accounts: HashMap<String, Vec<usize>>,
-    contacts: HashMap<String, Vec<usize>>,
 }
 
 /// One trunk, for [`Matcher::new`].
@@ -60,8 +59,6 @@ pub struct Known<'a> {
     pub tenant: &'a str,
     /// What its calls are known by.
     pub inbound: &'a Inbound,
-    /// The user of the contact that we register for it.
-    pub contact_user: Option<&'a str>,
 }
 
 impl Matcher {
@@ -83,9 +80,6 @@ impl Matcher {
             }
             if let Some(account) = &known.inbound.account {
                 matcher.accounts.entry(account.clone()).or_default().push(at);
-            }
-            if let Some(user) = known.contact_user {
-                matcher.contacts.entry(user.to_owned()).or_default().push(at);
             }
         }
         matcher.lengths = lengths.map(|lengths| lengths.into_iter().rev().collect());
@@ -109,7 +103,7 @@ impl Matcher {
         let identity = source.tls_identity.map(str::to_ascii_lowercase);
         take(identity.and_then(|identity| self.identities.get(&identity)), Proof::Certificate);
         take(source.account.and_then(|account| self.accounts.get(account)), Proof::Account);
-        take(source.request_user.and_then(|user| self.contacts.get(user)), Proof::Registration);
+        take(source.registration.map(|trunk| vec![trunk]).as_ref(), Proof::Registration);
         let ip = source.ip.to_canonical();
         for &length in &self.lengths[family(ip)] {
             let network = IpNet::new(ip, length).ok().map(|network| network.trunc());
@@ -146,7 +140,7 @@ mod tests {
     }
 
     fn from(ip: &str) -> Source<'static> {
-        Source { ip: ip.parse().unwrap(), tls_identity: None, account: None, request_user: None }
+        Source { ip: ip.parse().unwrap(), tls_identity: None, account: None, registration: None }
     }
 
     #[test]
@@ -157,7 +151,7 @@ mod tests {
             ("b", inbound(&["0.0.0.0/0"])),
             ("a", inbound(&["10.1.0.0/16"])),
         ];
-        let known: Vec<_> = all.iter().map(|(tenant, inbound)| Known { tenant, inbound, contact_user: None }).collect();
+        let known: Vec<_> = all.iter().map(|(tenant, inbound)| Known { tenant, inbound }).collect();
         let matcher = Matcher::new(&known);
         let trunks = |ip: &str| matcher.find(from(ip)).into_iter().map(|found| found.trunk).collect::<Vec<_>>();
         assert_eq!(trunks("10.1.2.3"), [1, 2]);
@@ -177,8 +171,7 @@ mod tests {
             Inbound { account: Some("pbx".into()), ..Inbound::default() },
             Inbound::default(),
         ];
-        let mut known: Vec<_> = all.iter().map(|inbound| Known { tenant: "t", inbound, contact_user: None }).collect();
-        known[3].contact_user = Some("trk1");
+        let known: Vec<_> = all.iter().map(|inbound| Known { tenant: "t", inbound }).collect();
         let matcher = Matcher::new(&known);
         let find =
             |source: Source<'_>| matcher.find(source).into_iter().map(|f| (f.trunk, f.proof)).collect::<Vec<_>>();
@@ -187,7 +180,7 @@ mod tests {
         let tls_identity = Some("sip.carrier.EXAMPLE");
         assert_eq!(find(Source { tls_identity, ..source }), [(1, Proof::Certificate)]);
         assert_eq!(find(Source { account: Some("pbx"), ..source }), [(2, Proof::Account)]);
-        assert_eq!(find(Source { request_user: Some("trk1"), ..source }), [(3, Proof::Registration)]);
+        assert_eq!(find(Source { registration: Some(3), ..source }), [(3, Proof::Registration)]);
         assert_eq!(find(Source { account: Some("PBX"), ..source }), [(0, Proof::Network)]);
     }
 
@@ -200,9 +193,9 @@ mod tests {
             let texts: Vec<_> = networks.iter().map(|(bits, length, _)| format!("{}/{length}", spread(*bits))).collect();
             let inbounds: Vec<_> = texts.iter().map(|text| inbound(&[text])).collect();
             let known: Vec<_> = inbounds.iter().zip(&networks)
-                .map(|(inbound, (.., tenant))| Known { tenant: ["a", "b", "c"][*tenant], inbound, contact_user: None })
+                .map(|(inbound, (.., tenant))| Known { tenant: ["a", "b", "c"][*tenant], inbound })
                 .collect();
-            let source = Source { ip: spread(ip).into(), tls_identity: None, account: None, request_user: None };
+            let source = Source { ip: spread(ip).into(), tls_identity: None, account: None, registration: None };
             let found = Matcher::new(&known).find(source);
             for tenant in 0..3 {
                 let best = (0..networks.len())

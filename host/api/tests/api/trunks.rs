@@ -2,6 +2,9 @@
 
 use crate::fixture::House;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
 fn carrier() -> Value {
     json!({
@@ -28,6 +31,10 @@ async fn a_trunk_is_made_read_changed_and_taken_away() {
     assert_eq!(changed.json["addresses"], made.json["addresses"]);
     let password = house.store.trunks_in_service().await.unwrap().remove(0).password;
     assert_eq!(password.unwrap().expose(), "my-5ecret");
+    // Its health is not asked for: it is in service, and nothing is known of it.
+    let status = eventually(&house, &format!("{path}/status"), |status| status["in_service"] == true).await;
+    assert_eq!((&status["state"], &status["channels"]["limit"]), (&json!("unknown"), &json!(3)), "{status}");
+    assert_eq!(status["addresses"][0]["host"], "192.0.2.1");
     // What is taken away needs it again.
     house.patch(&path, json!({ "credentials": null })).await.ok();
     let problem = house.patch(&path, json!({ "credentials": { "username": "u" } })).await;
@@ -35,6 +42,70 @@ async fn a_trunk_is_made_read_changed_and_taken_away() {
     assert_eq!(house.get("/v1/trunks").await.ok()["data"].as_array().unwrap().len(), 1);
     assert_eq!(house.delete(&path).await.status, 204);
     house.get(&path).await.problem(404, "not_found");
+}
+
+/// What a path says, once it is as it should be.
+async fn eventually(house: &House, path: &str, right: impl Fn(&Value) -> bool) -> Value {
+    let look = async {
+        loop {
+            let answer = house.get(path).await;
+            if right(answer.ok()) {
+                return answer.json;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), look).await.expect("in time")
+}
+
+#[tokio::test]
+async fn a_number_is_called_by_the_tenants_trunk_and_no_other() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    let carrier = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let trunk = json!({
+        "name": "carrier", "prefixes": ["+49"], "health": { "options_interval_s": 0 },
+        "addresses": [{ "host": "127.0.0.1", "port": carrier.local_addr().unwrap().port(), "transport": "udp" }],
+        "numbers": { "national": { "country_code": "49" }, "outbound_as": "national" },
+    });
+    let trunk = house.post("/v1/trunks", trunk).await.ok()["id"].as_str().unwrap().to_owned();
+    let status = format!("/v1/trunks/{trunk}/status");
+    eventually(&house, &status, |status| status["in_service"] == true).await;
+    let place = async |more: Value| {
+        let mut body = json!({ "to": "+49 30 12345", "script_id": things.script });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        house.post("/v1/calls", body).await
+    };
+    let placed = place(json!({})).await;
+    assert_eq!(placed.status, 201, "{}", placed.json);
+    let mut datagram = [0; 4_096];
+    let length = timeout(Duration::from_secs(5), carrier.recv(&mut datagram)).await.unwrap().unwrap();
+    let invite = String::from_utf8_lossy(&datagram[..length]).into_owned();
+    assert!(invite.starts_with("INVITE sip:03012345@127.0.0.1:"), "{invite}");
+    let start = house.get(&format!("/v1/calls/{}", placed.json["id"].as_str().unwrap())).await.json["start"].take();
+    assert_eq!(start["trunk_id"], trunk.as_str(), "{start}");
+    assert!(start["trunk_address"].as_str().unwrap().starts_with("udp 127.0.0.1:"), "{start}");
+    assert_eq!(house.get(&status).await.json["channels"]["outbound_total"], 1);
+    let unknown = place(json!({ "trunk_id": "trk_0" })).await;
+    assert_eq!(unknown.problem(422, "invalid_input")["errors"][0]["path"], "trunk_id");
+    let no_number = place(json!({ "to": "sip:a@127.0.0.1", "trunk_id": trunk })).await;
+    assert_eq!(no_number.problem(422, "invalid_input")["errors"][0]["path"], "trunk_id");
+    let (_, stranger) = house.stranger().await;
+    house.request(Some(&stranger), "GET", &status, None).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_account_is_called_by_its_name_where_a_telephone_is_registered() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    house.post("/v1/sip-accounts", json!({ "username": "ada", "password": "12345678" })).await.ok();
+    let place = async |to: &str| house.post("/v1/calls", json!({ "to": to, "script_id": things.script })).await;
+    for to in ["ada", "sip:ada@callbox"] {
+        place(to).await.problem(409, "account_not_registered");
+    }
+    for to in ["eve", "sip:eve@callbox"] {
+        place(to).await.problem(403, "target_not_allowed");
+    }
 }
 
 #[tokio::test]

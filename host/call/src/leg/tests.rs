@@ -4,13 +4,15 @@
 
 use super::*;
 use crate::negotiation::Terms;
-use crate::outbound::{ANONYMOUS, OutboundPolicy};
+use crate::outbound::OutboundPolicy;
 use crate::signalling::Signalling;
+use crate::trunks::TrunkBook;
 use callbox_dialogue::CallId;
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_sip::{OutgoingCall, SipConfig, SipStack};
 use callbox_speech::SpeechConfig;
+use callbox_store::Store;
 
 struct House {
     leg: SipLeg,
@@ -42,6 +44,8 @@ async fn ringing() -> House {
     let (media, media_events) = plane.open(&id).unwrap();
     let source = incoming.invite.source.ip();
     let negotiation = Negotiation::inbound(&media, incoming.invite.offer.as_deref(), source, &terms).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite::memory:", folder.path()).await.unwrap();
     let leg = SipLeg::new(LegParts {
         dialog: incoming.dialog,
         dialog_events: incoming.events,
@@ -56,12 +60,18 @@ async fn ringing() -> House {
             media: plane.clone(),
             policy: Arc::new(OutboundPolicy::default()),
             call: id,
-            from: ANONYMOUS.into(),
+            tenant: store.default_tenant().clone(),
+            trunks: TrunkBook::open(store.clone(), ours.clone()),
+            store,
+            realm: "callbox".into(),
+            caller: None,
+            trunk: None,
             peer: None,
             peer_name: None,
             created: 1,
             signalling: Signalling::new(true),
         },
+        placed: Placed::default(),
         direction: Direction::Inbound,
         recording: None,
     });

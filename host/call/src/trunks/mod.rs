@@ -1,4 +1,27 @@
-//! Carriers, PBXs and telephones.
+//! Carriers, PBXs and telephones: whose trunk a call comes by, by which ways one goes out, and how the trunks are.
+//!
+//! * [`TrunkBook`] – all trunks in service, as the database has them now
+//! * `live` – one trunk: its settings, how many calls it has, how its addresses are
+//! * `keeper` – keeps the book up to date, asks addresses how they are, registers
+//! * `admission` – what may call in, and where it gets to
+//! * `ways` – the ways to a callee, tried one after the other
+//! * `accounts` – telephones' accounts, for the registrar
+//! * `status` – what the API shows
+
+mod accounts;
+mod admission;
+mod book;
+mod keeper;
+mod live;
+mod status;
+mod ways;
+
+pub use accounts::StoreAccounts;
+pub(crate) use admission::Admitted;
+pub use book::TrunkBook;
+pub(crate) use live::{LiveTrunk, Permit};
+pub use status::{AddressStatus, ChannelStatus, RegistrationStatus, TrunkFault, TrunkStatus};
+pub(crate) use ways::{Ask, Attempt, Attempts, NoWay, OUTSIDE, TrunkUsed, uri_of};
 
 /// What the operator settles for trunks and telephones.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,365 @@
+//! One trunk in service.
+
+use super::status::{AddressStatus, ChannelStatus, RegistrationStatus, TrunkFault, TrunkStatus};
+use crate::policy::{DtmfManner, LegPolicy};
+use callbox_sip::sdp::{Codec, Encryption, Keying, OfferStyle};
+use callbox_sip::{Credentials, NextHop, RegistrationId, Transport};
+use callbox_store::secrets::Secret;
+use callbox_store::trunks::OwnedTrunk;
+use callbox_store::{TenantId, UnixMs};
+use callbox_trunk::gate::{Closed, Direction, Gate};
+use callbox_trunk::health::{self, Change, Machine, Probe, State};
+use callbox_trunk::numbers::Normaliser;
+use callbox_trunk::select;
+use callbox_trunk::settings::{self, Address, TrunkSettings};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Faults of one trunk that are remembered.
+const FAULTS: usize = 10;
+/// Longest text of a fault: a far end chooses a part of it.
+const FAULT_CHARS: usize = 200;
+
+/// One trunk: what it is does not change – a changed trunk is another one, which takes over how the old one was.
+pub(crate) struct LiveTrunk {
+    pub(crate) id: String,
+    pub(crate) tenant: TenantId,
+    pub(crate) settings: TrunkSettings,
+    pub(crate) normaliser: Normaliser,
+    pub(crate) policy: LegPolicy,
+    pub(crate) credentials: Option<Credentials>,
+    shared: Arc<Shared>,
+    addresses: Mutex<Vec<AddressState>>,
+}
+
+/// What outlives a change.
+struct Shared {
+    /// From when on the gate counts.
+    began: Instant,
+    calls: Mutex<Calls>,
+    report: Mutex<Report>,
+}
+
+#[derive(Default)]
+struct Calls {
+    gate: Gate,
+    inbound: u64,
+    outbound: u64,
+    refused: u64,
+    failed_over: u64,
+}
+
+#[derive(Default)]
+struct Report {
+    faults: VecDeque<TrunkFault>,
+    registration: Option<RegistrationStatus>,
+    /// What brings calls, and what they can go out by, while it stands.
+    registered: Option<RegistrationId>,
+    /// It was told that it is down.
+    told_down: bool,
+    /// It was told that its registration failed.
+    told_unregistered: bool,
+}
+
+#[derive(Clone, Default)]
+struct AddressState {
+    machine: Machine,
+    last_status: Option<u16>,
+    rtt: Option<Duration>,
+    checked_at: Option<UnixMs>,
+}
+
+/// Something to be told by a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Up,
+    Down,
+    RegistrationFailed,
+}
+
+impl News {
+    pub(crate) const fn event(self) -> &'static str {
+        match self {
+            Self::Up => "trunk.up",
+            Self::Down => "trunk.down",
+            Self::RegistrationFailed => "trunk.registration_failed",
+        }
+    }
+}
+
+impl std::fmt::Debug for LiveTrunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveTrunk").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is valid after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LiveTrunk {
+    /// Takes a trunk into service; where it was in service before its change, as it was.
+    pub(crate) fn new(owned: OwnedTrunk, before: Option<&Self>) -> Self {
+        let OwnedTrunk { tenant_id, trunk, password } = owned;
+        let settings = trunk.settings;
+        let shared = match before {
+            Some(before) => before.shared.clone(),
+            None => Arc::new(Shared { began: Instant::now(), calls: Mutex::default(), report: Mutex::default() }),
+        };
+        lock(&shared.calls).gate.change(settings.limits);
+        let known = |address: &Address| {
+            let before = before?;
+            let at = before.settings.addresses.iter().position(|known| same_place(known, address))?;
+            lock(&before.addresses).get(at).cloned()
+        };
+        let addresses = settings.addresses.iter().map(|address| known(address).unwrap_or_default()).collect();
+        let credentials = credentials(&settings, password.as_ref());
+        // It was checked before it was stored.
+        let normaliser = Normaliser::new(&settings.numbers).unwrap_or_default();
+        Self {
+            id: trunk.id,
+            tenant: tenant_id,
+            policy: leg_policy(&settings),
+            normaliser,
+            settings,
+            credentials,
+            shared,
+            addresses: Mutex::new(addresses),
+        }
+    }
+
+    /// Whether nothing about it has changed.
+    pub(crate) fn is(&self, owned: &OwnedTrunk) -> bool {
+        self.settings == owned.trunk.settings
+            && self.credentials == credentials(&owned.trunk.settings, owned.password.as_ref())
+    }
+
+    /// Lets a call in, or does not.
+    pub(crate) fn enter(self: &Arc<Self>, direction: Direction) -> Result<Permit, Closed> {
+        let now = u64::try_from(self.shared.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut calls = lock(&self.shared.calls);
+        if let Err(closed) = calls.gate.enter(direction, now) {
+            calls.refused += 1;
+            tracing::info!(trunk = self.id, ?direction, ?closed, "a trunk takes no more calls");
+            return Err(closed);
+        }
+        match direction {
+            Direction::Inbound => calls.inbound += 1,
+            Direction::Outbound => calls.outbound += 1,
+        }
+        Ok(Permit { trunk: self.clone(), direction })
+    }
+
+    /// How an address is.
+    pub(crate) fn state_of(&self, at: usize) -> State {
+        lock(&self.addresses).get(at).map_or(State::Unknown, |address| address.machine.state())
+    }
+
+    /// How it is altogether.
+    pub(crate) fn state(&self) -> State {
+        health::of_trunk(lock(&self.addresses).iter().map(|address| address.machine.state()))
+    }
+
+    /// What came of asking an address; what there is to tell.
+    pub(crate) fn probed(&self, at: usize, probe: Probe, rtt: Option<Duration>, now: UnixMs) -> Option<News> {
+        let mut addresses = lock(&self.addresses);
+        let address = addresses.get_mut(at)?;
+        address.rtt = rtt;
+        address.checked_at = Some(now);
+        address.last_status = match probe {
+            Probe::Answered(status) => Some(status),
+            Probe::Silent => None,
+        };
+        let change = address.machine.probed(probe, &self.settings.health);
+        drop(addresses);
+        let Change { from, to } = change?;
+        let place = self.settings.addresses.get(at).map(ToString::to_string).unwrap_or_default();
+        tracing::info!(trunk = self.id, address = place, ?from, ?to, ?probe, "a trunk's address changed its state");
+        if matches!(to, State::Degraded | State::Down) {
+            let what = match probe {
+                Probe::Answered(status) => format!("OPTIONS was answered with {status}"),
+                Probe::Silent => "OPTIONS was not answered".to_owned(),
+            };
+            self.fault(Some(at), what, now);
+        }
+        let down = self.state() == State::Down;
+        let told = std::mem::replace(&mut lock(&self.shared.report).told_down, down);
+        match (told, down) {
+            (false, true) => Some(News::Down),
+            (true, false) => Some(News::Up),
+            _ => None,
+        }
+    }
+
+    /// When an address is to be asked next.
+    pub(crate) fn pause(&self, at: usize) -> Option<Duration> {
+        let address = lock(&self.addresses).get(at).cloned()?;
+        address.machine.pause_ms(&self.settings.health).map(Duration::from_millis)
+    }
+
+    /// How the registration stands now; what there is to tell.
+    pub(crate) fn registered(&self, id: RegistrationId, status: RegistrationStatus, now: UnixMs) -> Option<News> {
+        let failed = status.state == "failed";
+        if failed {
+            let answered = status.status.map(|status| format!(" ({status})")).unwrap_or_default();
+            let reason = status.reason.clone().unwrap_or_default();
+            tracing::warn!(trunk = self.id, status = status.status, reason, "a registration failed");
+            self.fault(None, format!("registration failed{answered}: {reason}"), now);
+        }
+        let mut report = lock(&self.shared.report);
+        // Trying again does not mean that it works again.
+        let told = report.told_unregistered;
+        if status.state != "trying" {
+            report.told_unregistered = failed;
+        }
+        report.registered = (status.state == "registered").then_some(id);
+        report.registration = Some(status);
+        (failed && !told).then_some(News::RegistrationFailed)
+    }
+
+    /// Something went wrong.
+    pub(crate) fn fault(&self, at: Option<usize>, error: impl Into<String>, now: UnixMs) {
+        let address = at.and_then(|at| self.settings.addresses.get(at)).map(ToString::to_string);
+        let error = error.into().chars().filter(|c| !c.is_control()).take(FAULT_CHARS).collect();
+        let mut report = lock(&self.shared.report);
+        report.faults.truncate(FAULTS - 1);
+        report.faults.push_front(TrunkFault { at: now, address, error });
+    }
+
+    /// It is not registered any more.
+    pub(crate) fn unregistered(&self) {
+        lock(&self.shared.report).registered = None;
+    }
+
+    /// An attempt failed, and another way is tried.
+    pub(crate) fn failed_over(&self) {
+        lock(&self.shared.calls).failed_over += 1;
+    }
+
+    /// All next hops, the best first, for what is not a call.
+    pub(crate) fn hops(&self) -> Vec<NextHop> {
+        let order = select::order(&self.settings.addresses, |_| State::Unknown, |_| 0);
+        order.into_iter().filter_map(|at| self.next_hop(at)).collect()
+    }
+
+    /// The next hop of an address.
+    pub(crate) fn next_hop(&self, at: usize) -> Option<NextHop> {
+        self.settings.addresses.get(at).map(next_hop)
+    }
+
+    /// What is to be registered.
+    pub(crate) fn registers(&self) -> Option<&settings::Registration> {
+        self.settings.registration.as_ref().filter(|registration| registration.enabled)
+    }
+
+    /// The user of the contact that we register, by which the stack tells one registration from another: no other trunk
+    /// has it.
+    pub(crate) fn contact_user(&self) -> String {
+        self.id.trim_start_matches("trk_").to_owned()
+    }
+
+    /// The registration, while it stands.
+    pub(crate) fn registration(&self) -> Option<RegistrationId> {
+        lock(&self.shared.report).registered
+    }
+
+    pub(crate) fn status(&self) -> TrunkStatus {
+        let registering = self.registers().is_some();
+        let (calls, report) = (lock(&self.shared.calls), lock(&self.shared.report));
+        let status = |(address, state): (&Address, &AddressState)| AddressStatus {
+            host: address.host.clone(),
+            port: address.port,
+            transport: address.transport,
+            state: state.machine.state(),
+            last_status: state.last_status,
+            rtt_ms: state.rtt.map(|rtt| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX)),
+            checked_at: state.checked_at,
+        };
+        TrunkStatus {
+            trunk_id: self.id.clone(),
+            in_service: true,
+            state: self.state(),
+            addresses: self.settings.addresses.iter().zip(lock(&self.addresses).iter()).map(status).collect(),
+            registration: report.registration.clone().filter(|_| registering),
+            channels: ChannelStatus {
+                inbound: calls.gate.calls(Direction::Inbound),
+                outbound: calls.gate.calls(Direction::Outbound),
+                limit: self.settings.limits.channels,
+                inbound_total: calls.inbound,
+                outbound_total: calls.outbound,
+                refused_total: calls.refused,
+                failed_over_total: calls.failed_over,
+            },
+            last_errors: report.faults.iter().cloned().collect(),
+        }
+    }
+}
+
+/// A call's place in a trunk; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    trunk: Arc<LiveTrunk>,
+    direction: Direction,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        lock(&self.trunk.shared.calls).gate.leave(self.direction);
+    }
+}
+
+fn same_place(a: &Address, b: &Address) -> bool {
+    (&a.host, a.port, a.transport) == (&b.host, b.port, b.transport)
+}
+
+pub(crate) fn next_hop(address: &Address) -> NextHop {
+    NextHop {
+        host: address.host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: address.port,
+        transport: address.transport.map(|transport| match transport {
+            settings::Transport::Udp => Transport::Udp,
+            settings::Transport::Tcp => Transport::Tcp,
+            settings::Transport::Tls => Transport::Tls,
+            settings::Transport::Ws => Transport::Ws,
+            settings::Transport::Wss => Transport::Wss,
+        }),
+    }
+}
+
+fn credentials(settings: &TrunkSettings, password: Option<&Secret>) -> Option<Credentials> {
+    settings.credentials.as_ref().zip(password).map(|(credentials, password)| Credentials {
+        username: credentials.username.clone(),
+        password: password.expose().to_owned(),
+    })
+}
+
+fn leg_policy(settings: &TrunkSettings) -> LegPolicy {
+    let codec = |codec: &settings::Codec| match codec {
+        settings::Codec::Pcmu => Codec::Pcmu,
+        settings::Codec::Pcma => Codec::Pcma,
+        settings::Codec::G722 => Codec::G722,
+        settings::Codec::Opus => Codec::Opus,
+        settings::Codec::G729 => Codec::G729,
+    };
+    LegPolicy {
+        codecs: settings.codecs.iter().map(codec).filter(|codec| Codec::ALL.contains(codec)).collect(),
+        encryption: match settings.encryption {
+            settings::Encryption::Off => Encryption::OFF,
+            settings::Encryption::Accepted => Encryption::default(),
+            settings::Encryption::SdesPreferred => Encryption::preferred(Keying::Sdes, OfferStyle::OneLine),
+            settings::Encryption::Sdes => Encryption::required(Keying::Sdes),
+            settings::Encryption::DtlsPreferred => Encryption::preferred(Keying::Dtls, OfferStyle::OneLine),
+            settings::Encryption::Dtls => Encryption::required(Keying::Dtls),
+        },
+        dtmf: match settings.dtmf {
+            settings::Dtmf::Auto => DtmfManner::Auto,
+            settings::Dtmf::Rfc4733 => DtmfManner::Rfc4733,
+            settings::Dtmf::Info => DtmfManner::Info,
+            settings::Dtmf::Inband => DtmfManner::Inband,
+        },
+        ..LegPolicy::default()
+    }
+}
