@@ -401,3 +401,117 @@ fn digits_arrive_in_order_even_when_doubled() {
     pair.ends[1].hang_up(pair.now, callee, None).unwrap();
     pair.must_be_clean();
 }
+
+/// What the peer of a process that was restarted sees: its own requests are of no call, and that ends it cleanly.
+#[test]
+fn one_side_is_restarted() {
+    let mut pair = Pair::new(1);
+    let (caller, _) = pair.answered();
+    pair.ends[1] = lab::endpoint(1, 99, callbox_sip::SipLimits::default());
+    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(HOLD)).unwrap();
+    pair.run_ms(100);
+    assert_eq!(pair.seen(1, "481 2 INVITE"), 1);
+    assert_eq!(pair.ended(0, caller), Some((true, Some(481))));
+    pair.must_be_clean();
+}
+
+/// An INVITE that is repeated after the restart is a new call to the new process, with a tag of its own.
+#[test]
+fn an_invite_is_repeated_after_a_restart() {
+    let mut pair = Pair::new(1);
+    lose(&mut pair, 1, "100 1 INVITE", usize::MAX);
+    let caller = pair.ends[0].invite(pair.now, invite(0, 1, Some(OFFER))).unwrap();
+    pair.run_ms(100);
+    assert_eq!(pair.calls[1].len(), 1);
+    pair.ends[1] = lab::endpoint(1, 99, callbox_sip::SipLimits::default());
+    pair.run_ms(500);
+    assert_eq!((pair.seen(0, "INVITE 1"), pair.calls[1].len()), (2, 2));
+    let callee = pair.calls[1][1].0;
+    pair.ends[1].answer(pair.now, callee, answer()).unwrap();
+    pair.run_ms(100);
+    assert_eq!(pair.of(0, caller), [DialogEvent::Answered { sdp: Some(ANSWER.to_vec()) }]);
+    pair.ends[0].hang_up(pair.now, caller, None).unwrap();
+    pair.run_ms(100);
+    assert_eq!(pair.ended(1, callee), Some((true, None)));
+    pair.must_be_clean();
+}
+
+/// The transferee hangs up before it told the outcome, and the report is lost twice: the end waits for it, but not for
+/// ever.
+#[test]
+fn a_transfer_is_settled_after_the_bye() {
+    let mut pair = Pair::new(1);
+    let (caller, callee) = pair.answered();
+    let target = callbox_sip::wire::Uri::from_text("sip:carol@10.0.0.9").unwrap();
+    pair.ends[0].refer(pair.now, caller, &target, Vec::new()).unwrap();
+    // The far end refuses; its 603 is lost, and its BYE comes first.
+    let told = |pair: &Pair| pair.of(0, caller).split_off(2);
+    lose(&mut pair, 1, "603 2 REFER", 2);
+    pair.run_ms(50);
+    pair.ends[1].answer_refer(pair.now, callee, Err(603)).unwrap();
+    pair.ends[1].hang_up(pair.now, callee, None).unwrap();
+    pair.run_ms(50);
+    assert_eq!(told(&pair), [], "not yet");
+    pair.run_ms(4_000);
+    let events = told(&pair);
+    assert!(
+        matches!(
+            events[..],
+            [DialogEvent::ReferProgress { status: 603, .. }, DialogEvent::Ended { by_remote: true, .. }]
+        ),
+        "{events:?}"
+    );
+    // And one whose outcome never comes.
+    let (caller, callee) = pair.answered();
+    lose(&mut pair, 1, "603 2 REFER", usize::MAX);
+    pair.ends[0].refer(pair.now, caller, &target, Vec::new()).unwrap();
+    pair.run_ms(50);
+    pair.ends[1].answer_refer(pair.now, callee, Err(603)).unwrap();
+    pair.ends[1].hang_up(pair.now, callee, None).unwrap();
+    pair.run_ms(5_100);
+    assert!(matches!(pair.of(0, caller).last(), Some(DialogEvent::Ended { by_remote: true, status: None, .. })));
+    pair.run(LIFE);
+    pair.must_be_clean();
+}
+
+/// While it waits, its user may be done with it.
+#[test]
+fn an_end_that_waits_is_told_at_once_to_who_hangs_up() {
+    let mut pair = Pair::new(1);
+    let (caller, callee) = pair.answered();
+    let target = callbox_sip::wire::Uri::from_text("sip:carol@10.0.0.9").unwrap();
+    lose(&mut pair, 1, "603 2 REFER", usize::MAX);
+    pair.ends[0].refer(pair.now, caller, &target, Vec::new()).unwrap();
+    pair.run_ms(50);
+    pair.ends[1].answer_refer(pair.now, callee, Err(603)).unwrap();
+    pair.ends[1].hang_up(pair.now, callee, None).unwrap();
+    pair.run_ms(50);
+    assert_eq!(pair.ended(0, caller), None);
+    pair.ends[0].hang_up(pair.now, caller, None).unwrap();
+    pair.drain();
+    assert_eq!(pair.ended(0, caller), Some((true, None)));
+    assert!(matches!(pair.ends[0].hang_up(pair.now, caller, None), Err(SipError::Ended)));
+    pair.run(LIFE);
+    pair.must_be_clean();
+}
+
+#[test]
+fn a_repeated_offer_is_answered_as_before_and_a_new_one_is_not() {
+    let mut pair = Pair::new(1);
+    let (caller, callee) = pair.answered();
+    let told = pair.of(1, callee).len();
+    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(OFFER)).unwrap();
+    pair.run_ms(100);
+    assert_eq!(pair.of(1, callee).len(), told, "nobody is disturbed, not even by the ACK");
+    assert_eq!(pair.of(0, caller).last(), Some(&DialogEvent::ReinviteAnswered { sdp: Some(ANSWER.to_vec()) }));
+    // The callee's own offer is the last word: what the caller said before is new again.
+    pair.ends[1].reinvite(pair.now, callee, answer()).unwrap();
+    pair.run_ms(50);
+    pair.ends[0].answer_reinvite(pair.now, caller, Ok(Bytes::from_static(OFFER))).unwrap();
+    pair.run_ms(50);
+    pair.ends[0].reinvite(pair.now, caller, Bytes::from_static(OFFER)).unwrap();
+    pair.run_ms(50);
+    assert_eq!(pair.of(1, callee).last(), Some(&DialogEvent::Reinvite { sdp: Some(OFFER.to_vec()) }));
+    pair.ends[1].hang_up(pair.now, callee, None).unwrap();
+    pair.must_be_clean();
+}

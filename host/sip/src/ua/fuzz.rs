@@ -1,7 +1,7 @@
 //! The body of the fuzz target `endpoint`: any sequence of messages, user's commands and waits leaves the endpoint whole.
 //!
 //! A story is lines; `%` alone in a line parts its steps. A step that begins with `!` is a command (`!answer`, `!wait`),
-//! any other is a message, in which `$T` stands for our tag of the last call.
+//! any other is a message, in which `$T` stands for our tag of the last call and `$R` for our last `RSeq`.
 
 use super::{
     DialogPolicy, Endpoint, EndpointConfig, Flow, Incoming, Invite, LegId, Listener, Output, Redirects, Transport,
@@ -22,6 +22,7 @@ struct Story {
     flow: Flow,
     legs: Vec<LegId>,
     tag: Vec<u8>,
+    rseq: Vec<u8>,
 }
 
 /// Plays a story; gives the number of calls it made. Afterwards nothing may be left of any of them.
@@ -42,6 +43,7 @@ pub fn endpoint(data: &[u8]) -> usize {
         flow: Flow::new(Transport::Udp, 0, ours, theirs),
         legs: Vec::new(),
         tag: Vec::new(),
+        rseq: Vec::new(),
     };
     let mut steps: Vec<Vec<&[u8]>> = vec![Vec::new()];
     for line in data.split(|&b| b == b'\n') {
@@ -70,9 +72,9 @@ impl Story {
     fn message(&mut self, text: &[u8]) {
         let mut bytes = Vec::with_capacity(text.len() + 32);
         let mut rest = text;
-        while let Some(at) = rest.windows(2).position(|pair| pair == b"$T") {
+        while let Some(at) = rest.windows(2).position(|pair| matches!(pair, b"$T" | b"$R")) {
             bytes.extend_from_slice(&rest[..at]);
-            bytes.extend_from_slice(&self.tag);
+            bytes.extend_from_slice(if rest[at + 1] == b'T' { &self.tag } else { &self.rseq });
             rest = &rest[at + 2..];
         }
         bytes.extend_from_slice(rest);
@@ -94,6 +96,7 @@ impl Story {
             b"hangup" => end.hang_up(now, leg, Some((16, String::new()))),
             b"ack" => end.ack(now, leg, sdp),
             b"reinvite" => end.reinvite(now, leg, sdp),
+            b"update" => end.update(now, leg, Bytes::from_static(b"v=0\r\ns=2\r\n")),
             b"accept" => end.answer_reinvite(now, leg, Ok(sdp)),
             b"refuse" => end.answer_reinvite(now, leg, Err(488)),
             b"digit" => end.info_digit(now, leg, '5', 100),
@@ -103,6 +106,10 @@ impl Story {
             },
             b"call" => {
                 self.call();
+                Ok(())
+            }
+            b"hour" => {
+                self.wait(Duration::from_secs(3_600));
                 Ok(())
             }
             b"wait" => {
@@ -154,7 +161,7 @@ impl Story {
                 Output::Transmit(transmit) => {
                     sent += 1;
                     assert!(sent <= 64, "one step must not make a storm");
-                    self.note_tag(&transmit.bytes);
+                    self.note(&transmit.bytes);
                 }
                 Output::Incoming { leg, .. } => self.legs.push(leg),
                 _ => {}
@@ -162,8 +169,12 @@ impl Story {
         }
     }
 
-    /// The tag that names our side: in `To` of responses, in `From` of requests.
-    fn note_tag(&mut self, message: &[u8]) {
+    /// The tag that names our side: in `To` of responses, in `From` of requests; and the number of what is reliable.
+    fn note(&mut self, message: &[u8]) {
+        let rseq = message.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"RSeq: "));
+        if let Some(rseq) = rseq {
+            self.rseq = rseq.trim_ascii().to_vec();
+        }
         let name: &[u8] = if message.starts_with(b"SIP/2.0 ") { b"To: " } else { b"From: " };
         let line = message.split(|&b| b == b'\n').find(|line| line.starts_with(name)).unwrap_or_default();
         if let Some(at) = line.windows(5).position(|window| window == b";tag=") {
