@@ -5,6 +5,8 @@ use crate::codec::Codec;
 use crate::command::{MediaCommand, MediaEvent, MediaPlan};
 use crate::dtmf;
 use crate::rtp::{self, HEADER};
+use crate::security::Fingerprint;
+use crate::srtp::{OVERHEAD, Protector, SrtpKeys, SrtpSuite, Unprotector};
 use crate::stream::{Identity, Output, Stream};
 use crate::{Clip, rtcp, wav};
 use callbox_dialogue::PromptId;
@@ -54,6 +56,57 @@ pub fn dtmf(mut data: &[u8]) {
 pub fn wav(data: &[u8]) {
     if let Ok(samples) = wav::read_samples(data) {
         assert_eq!(wav::read_samples(&wav::write(&samples)), Ok(samples));
+    }
+}
+
+/// Protected packets: 1 byte suite, then a row of steps, each 1 byte what, 1 byte length, and so many bytes: a datagram
+/// of a stranger, or one of the far end before it is sealed.
+pub fn srtp(data: &[u8]) {
+    let Some((suite, mut data)) = data.split_first() else { return };
+    let suite = SrtpSuite::ALL[usize::from(suite % 4)];
+    let keys = SrtpKeys::random(suite, &[0xA5; SrtpKeys::RANDOM]);
+    let (mut sender, mut receiver) = (Protector::new(&keys), Unprotector::new(&keys));
+    while let Some(([what, length], rest)) = data.split_first_chunk::<2>() {
+        let (bytes, behind) = rest.split_at(usize::from(*length).min(rest.len()));
+        data = behind;
+        let rtcp = what & 1 == 1;
+        let mut buffer = bytes.to_vec();
+        let open = if rtcp { Unprotector::rtcp } else { Unprotector::rtp };
+        if what & 2 == 0 {
+            assert!(open(&mut receiver, &mut buffer).is_err(), "a forgery");
+            assert_eq!(buffer, bytes, "left as it was");
+            continue;
+        }
+        if let Some(ssrc) = buffer.get_mut(8..12).filter(|_| !rtcp) {
+            // One stream: a far end counts each of its streams by itself.
+            ssrc.fill(7);
+        }
+        let plain = buffer.clone();
+        buffer.resize(plain.len() + OVERHEAD, 0);
+        let seal = if rtcp { Protector::rtcp } else { Protector::rtp };
+        if let Ok(length) = seal(&mut sender, &mut buffer, plain.len()) {
+            let sealed = &mut buffer[..length];
+            // RTCP may be sealed whatever it says; only what is of version 2 is opened.
+            if plain[0] >> 6 == 2 {
+                let again = &mut sealed.to_vec();
+                assert_eq!(open(&mut receiver, sealed), Ok(plain.len()));
+                assert_eq!(sealed[..plain.len()], plain);
+                assert!(open(&mut receiver, again).is_err(), "a replay");
+            }
+        }
+    }
+}
+
+/// Keys and fingerprints as an SDP has them: what is read is written the same.
+pub fn keys(data: &[u8]) {
+    let Some((suite, data)) = data.split_first() else { return };
+    let suite = SrtpSuite::ALL[usize::from(suite % 4)];
+    let text = String::from_utf8_lossy(data);
+    if let Ok(keys) = SrtpKeys::from_inline(suite, &text) {
+        assert_eq!(SrtpKeys::from_inline(suite, &keys.to_inline()), Ok(keys));
+    }
+    if let Ok(fingerprint) = text.parse::<Fingerprint>() {
+        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
     }
 }
 

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_dialogue::{CallId, PromptId};
-use callbox_media::{Clip, Codec, Law, MediaCommand, MediaConfig, MediaPlan, MediaPlane, Tap};
+use callbox_media::{
+    Clip, Codec, Law, MediaCommand, MediaConfig, MediaPlan, MediaPlane, Security, SrtpKeys, SrtpSuite, Tap,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +44,17 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn the_steady_state_of_a_call_allocates_nothing() {
+    // Both directions with one key, so that the far end may send back what it gets.
+    let sdes = |suite| {
+        let keys = SrtpKeys::random(suite, &[7; SrtpKeys::RANDOM]);
+        Security::Sdes { send: keys.clone(), receive: keys }
+    };
+    for security in [Security::None, sdes(SrtpSuite::AesCm128HmacSha1_80), sdes(SrtpSuite::AeadAes256Gcm)] {
+        nothing_is_allocated(&security);
+    }
+}
+
+fn nothing_is_allocated(security: &Security) {
     let folder = tempfile::tempdir().unwrap();
     let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 2, ..MediaConfig::default() }).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -49,9 +62,10 @@ fn the_steady_state_of_a_call_allocates_nothing() {
     let plan = |remote: std::net::SocketAddr| MediaPlan {
         dtmf: Some(101),
         remote_rtcp: remote,
+        security: security.clone(),
         ..MediaPlan::new(Codec::Pcma, 8, remote)
     };
-    // One session talks to us, is recorded, tapped and plays a prompt; two are bridged, on different workers, and
+    // One session talks to us, is protected, recorded, captured, tapped and plays a prompt; two are bridged, on different workers, and
     // echo each other's silence.
     let sessions: Vec<_> = (0..3).map(|_| plane.open(&CallId("call".into())).unwrap()).collect();
     let (tap, mut frames) = Tap::new(64);
@@ -62,6 +76,7 @@ fn the_steady_state_of_a_call_allocates_nothing() {
     for command in [
         MediaCommand::Configure(plan(peer.local_addr().unwrap())),
         MediaCommand::Record { path: folder.path().join("call.wav") },
+        MediaCommand::Capture { path: folder.path().join("call.pcap"), decrypted: true },
         MediaCommand::Tap(Some(tap)),
         MediaCommand::Append { prompt, clip },
         MediaCommand::Complete { prompt },
@@ -97,5 +112,5 @@ fn the_steady_state_of_a_call_allocates_nothing() {
             return;
         }
     }
-    panic!("allocations in each second of three calls: {seen:?}");
+    panic!("allocations in each second of three calls with {security:?}: {seen:?}");
 }

@@ -31,6 +31,10 @@ const PIECES: &[&[u8]] = &[
     b"\x01\x00",
     b"\xfe\xff",
     b"\x40\x1f\x00\x00",
+    b"inline:",
+    b"|2^20|1:4",
+    b"sha-256 ",
+    b"AB:",
 ];
 
 /// A small generator of our own (xorshift), so that mutations never change with a library.
@@ -120,4 +124,14 @@ fn wav() {
 #[test]
 fn call() {
     run("call", fuzz::call);
+}
+
+#[test]
+fn srtp() {
+    run("srtp", fuzz::srtp);
+}
+
+#[test]
+fn keys() {
+    run("keys", fuzz::keys);
 }
