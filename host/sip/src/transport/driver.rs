@@ -1,12 +1,12 @@
 //! The task that owns the endpoint: it alone hands it messages, commands and time, and carries out what it wants.
 
 use super::accounts::{AccountCommand, Registrations};
+use super::connections::{Connections, Outgoing};
 use super::ingress::{Arrival, Ingress};
 use super::reach::Reach;
 use super::stack::{IncomingCall, SipStats};
-use super::tcp::{Connections, Outgoing};
 use super::trace::Traces;
-use super::{Control, Dialog};
+use super::{Control, Dialog, udp};
 use crate::overload::SourcePolicy;
 use crate::ua::{
     DialogEvent, Endpoint, Flow, Incoming, Invite, InviteInfo, LegId, NextHop, Output, RegistrationId, SipError,
@@ -73,7 +73,7 @@ struct Listening {
 pub(crate) struct Driver {
     pub(crate) endpoint: Endpoint,
     pub(crate) ingress: Arc<Ingress>,
-    /// By listener index; `None` for those that are TCP.
+    /// By listener index; `None` for those with connections.
     pub(crate) sockets: Vec<Option<UdpSocket>>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -261,6 +261,7 @@ impl Driver {
         match control {
             Control::Account(control) => self.account_control(control),
             Control::Unsendable(transaction) => self.endpoint.unsendable(now, transaction),
+            Control::Unreachable(branch) => self.endpoint.unreachable(now, branch),
             Control::Resolved(leg, ways) => self.endpoint.resolved(now, leg, ways),
         }
         self.flush(now);
@@ -311,7 +312,7 @@ impl Driver {
                     self.unsendable(transaction);
                     return;
                 };
-                if let Err(error) = socket.send_to(&bytes, flow.remote) {
+                if let Err(error) = udp::send(socket, &bytes, flow.remote) {
                     // A full buffer is a lost packet: timers repeat what matters. Anything else will not get better.
                     self.legs.send_failures += 1;
                     if error.kind() != std::io::ErrorKind::WouldBlock {
@@ -346,7 +347,7 @@ impl Driver {
         (Dialog::new(leg, call_id, trace, commands, self.to_dropped.clone()), receiver)
     }
 
-    fn incoming(&mut self, now: Instant, leg: LegId, invite: InviteInfo) {
+    fn incoming(&mut self, now: Instant, leg: LegId, mut invite: InviteInfo) {
         let incoming = self.incoming.clone();
         let Ok(place) = incoming.try_reserve() else {
             // Cheaply, and without a line of log for each: under a flood there is no end of them.
@@ -357,6 +358,11 @@ impl Driver {
             return;
         };
         tracing::info!(sip_call = %invite.call_id, source = %invite.source, "a call came in");
+        let connection = self.endpoint.made_on(leg).and_then(|flow| flow.connection);
+        if let Some(connection) = connection {
+            invite.tls_identities = self.connections.identities(connection).to_vec();
+            invite.tls_identity = invite.tls_identities.first().cloned();
+        }
         let (dialog, events) = self.listen(leg);
         place.send(IncomingCall { dialog, events, invite });
     }

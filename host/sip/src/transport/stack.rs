@@ -1,14 +1,17 @@
 //! The stack as the host starts and uses it.
 
 use super::accounts::Registrations;
+use super::connections::{Connections, Parts};
 use super::driver::{Command, Driver, Legs, checked_headers};
 use super::ingress::Ingress;
-use super::local::{LocalAddresses, route};
+use super::listen::{self, Listening};
+use super::local::route;
+use super::names::PeerNames;
 use super::reach::Reach;
-use super::tcp::Connections;
-use super::tls::TlsConfig;
+use super::resolve::Resolver;
+use super::tls::{CurrentTls, Tls, TlsConfig};
 use super::trace::Traces;
-use super::{Dialog, tcp, udp};
+use super::{Dialog, public_host};
 use crate::overload::{SipLimits, SourcePolicy};
 use crate::registrar::{BoundContact, RegistrarConfig};
 use crate::transaction::Timing;
@@ -22,7 +25,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 /// Commands that may wait for the driver; whoever sends one more waits.
 const COMMANDS: usize = 1_024;
@@ -73,6 +75,9 @@ pub struct SipConfig {
     pub ws_origins: Vec<String>,
     /// Which name servers to ask.
     pub dns: Dns,
+    /// How often a connection that we opened is asked whether the peer is still there (RFC 5626 §4.4.1), less up to a
+    /// fifth; WebSockets at least every 30 s.
+    pub keepalive: Duration,
     /// How single listeners are reached where that differs from their address and from `advertise`.
     pub public: Vec<PublicAddress>,
     /// The host that peers are told, where it is not the local address: a public IP address or a name.
@@ -102,6 +107,7 @@ impl Default for SipConfig {
             tls_config: TlsConfig::default(),
             ws_origins: Vec::new(),
             dns: Dns::default(),
+            keepalive: Duration::from_secs(120),
             public: Vec::new(),
             advertise: None,
             user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -223,6 +229,7 @@ pub struct SipStack(Arc<Shared>);
 struct Shared {
     commands: mpsc::Sender<Command>,
     reach: Arc<Reach>,
+    connections: Arc<Connections>,
     advertise: Option<String>,
     stats: Arc<Mutex<SipStats>>,
     ingress: Arc<Ingress>,
@@ -233,34 +240,28 @@ impl SipStack {
     ///
     /// # Errors
     /// [`SipError::Bind`] naming the address that is taken or not ours, [`SipError::NoListener`],
-    /// [`SipError::Target`] for an advertised host that is none.
+    /// [`SipError::Target`] for an advertised host that is none, [`SipError::Tls`] for certificates that cannot be
+    /// used.
     pub async fn start(config: SipConfig) -> Result<(Self, mpsc::Receiver<IncomingCall>), SipError> {
-        let advertise = config.advertise.as_deref().map(advertised).transpose()?;
-        if config.udp.is_empty() && config.tcp.is_empty() {
-            return Err(SipError::NoListener);
+        let advertise = config.advertise.as_deref().map(public_host).transpose()?;
+        let tls = load_tls(config.tls_config.clone()).await?;
+        let secure = !config.tls.is_empty() || !config.wss.is_empty();
+        if secure && !tls.accepts() {
+            let why = "listeners of tls and wss need a certificate with its key".to_owned();
+            return Err(SipError::Tls { part: "identity", why });
         }
         let (to_control, control) = mpsc::channel(COMMANDS);
         let ingress = Arc::new(Ingress::new(&config.limits));
-        let connections = Arc::new(Connections::new(config.limits.clone(), ingress.clone(), to_control.clone()));
-        let mut listeners = Vec::new();
-        let mut sockets = Vec::new();
-        let mut tasks = JoinSet::new();
-        for &address in &config.udp {
-            let bind = |source| SipError::Bind { transport: Transport::Udp, address, source };
-            let (socket, sender) = udp::bind(address).map_err(bind)?;
-            let bound = socket.local_addr().map_err(bind)?;
-            tasks.spawn(udp::read(socket, listeners.len(), ingress.clone(), LocalAddresses::new(bound)));
-            listeners.push(Listener::new(Transport::Udp, bound));
-            sockets.push(Some(sender));
-        }
-        for &address in &config.tcp {
-            let bind = |source| SipError::Bind { transport: Transport::Tcp, address, source };
-            let listener = tcp::bind(address).map_err(bind)?;
-            let bound = listener.local_addr().map_err(bind)?;
-            tasks.spawn(tcp::accept(listener, listeners.len(), connections.clone()));
-            listeners.push(Listener::new(Transport::Tcp, bound));
-            sockets.push(None);
-        }
+        let names = Arc::new(PeerNames::default());
+        let connections = Arc::new(Connections::new(Parts {
+            limits: config.limits.clone(),
+            keepalive: config.keepalive,
+            ingress: ingress.clone(),
+            tls: CurrentTls::new(tls),
+            names: names.clone(),
+            control: to_control.clone(),
+        }));
+        let Listening { listeners, sockets, tasks } = listen::open(&config, &connections, &to_control)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| SipError::Randomness(std::io::Error::other(error.to_string())))?;
         let mut endpoint = Endpoint::new(EndpointConfig {
@@ -274,7 +275,7 @@ impl SipStack {
         });
         endpoint.set_sources(&config.sources);
         ingress.set_sources(&config.sources);
-        let reach = Arc::new(Reach { listeners });
+        let reach = Arc::new(Reach { listeners, resolver: Resolver::new(&config.dns), names });
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (to_dropped, dropped) = mpsc::unbounded_channel();
         let (incoming, calls) = mpsc::channel(INCOMING);
@@ -288,7 +289,7 @@ impl SipStack {
             endpoint,
             ingress: ingress.clone(),
             sockets,
-            connections,
+            connections: connections.clone(),
             commands: receiver,
             to_commands: commands.downgrade(),
             dropped,
@@ -308,7 +309,7 @@ impl SipStack {
         for listener in &reach.listeners {
             tracing::info!(transport = %listener.transport, address = %listener.address, "listening for SIP");
         }
-        Ok((Self(Arc::new(Shared { commands, reach, advertise, stats, ingress })), calls))
+        Ok((Self(Arc::new(Shared { commands, reach, connections, advertise, stats, ingress })), calls))
     }
 
     /// The listeners, with the ports that the system chose.
@@ -317,12 +318,54 @@ impl SipStack {
         self.0.reach.listeners.iter().map(|listener| (listener.transport, listener.address)).collect()
     }
 
-    /// The address to put into a session description for a peer at `remote`: the advertised one where that is an
-    /// address, else the one that packets to it leave from.
+    /// The address to put into a session description for a peer at `remote`: the public one of the listener that
+    /// it would be called from, where that is an address of its family, else the one that packets to it leave from.
     #[must_use]
     pub fn media_address(&self, remote: IpAddr) -> Option<IpAddr> {
-        let advertised = self.0.advertise.as_ref().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-        advertised.or_else(|| route(SocketAddr::new(remote, 5060)))
+        self.media_address_by(self.0.reach.listener_towards(remote), remote)
+    }
+
+    /// The same for a call that came in at `local` ([`InviteInfo::local`]) by `transport`.
+    #[must_use]
+    pub fn media_address_at(&self, transport: Transport, local: SocketAddr, remote: IpAddr) -> Option<IpAddr> {
+        let mut listeners = self.0.reach.listeners.iter();
+        let came_by = listeners.find(|listener| {
+            let address = listener.address;
+            listener.transport == transport
+                && address.port() == local.port()
+                && (address.ip() == local.ip()
+                    || (address.ip().is_unspecified() && address.is_ipv4() == local.is_ipv4()))
+        });
+        self.media_address_by(came_by, remote)
+    }
+
+    fn media_address_by(&self, listener: Option<&Listener>, remote: IpAddr) -> Option<IpAddr> {
+        let remote = remote.to_canonical();
+        let public = listener.and_then(|listener| listener.public.as_deref());
+        let address = |host: &str| {
+            let ip = host.parse::<SocketAddr>().map(|address| address.ip());
+            let ip = ip.or_else(|_| host.trim_matches(['[', ']']).parse()).ok();
+            ip.filter(|ip| ip.is_ipv4() == remote.is_ipv4())
+        };
+        let told = public.and_then(address).or_else(|| self.0.advertise.as_deref().and_then(address));
+        told.or_else(|| route(SocketAddr::new(remote, 5060)))
+    }
+
+    /// Takes another TLS configuration, or the same with its files read again: certificates are renewed without a
+    /// restart. It counts for the connections that follow; those that are up stay.
+    ///
+    /// # Errors
+    /// [`SipError::Tls`]; what was in force stays then.
+    pub async fn reload_tls(&self, config: TlsConfig) -> Result<(), SipError> {
+        let tls = load_tls(config).await?;
+        let needed = self.0.reach.listeners.iter().any(|listener| listener.transport.secure());
+        if needed && !tls.accepts() {
+            let why = "the listeners of tls and wss would be left without a certificate".to_owned();
+            return Err(SipError::Tls { part: "identity", why });
+        }
+        self.0.connections.tls.replace(tls);
+        tracing::info!("the TLS configuration was read again");
+        Ok(())
     }
 
     /// Places a call. The host of the target is looked up first; then the INVITE is on its way and the events tell
@@ -343,15 +386,25 @@ impl SipStack {
             };
             NextHop::of(&target).map_err(why)
         };
-        let mut ways = match (call.flow, &call.proxy) {
-            (Some(flow), _) => vec![flow],
-            (None, Some(proxy)) => self.0.reach.ways(proxy).await?,
-            (None, None) => self.0.reach.ways(&named()?).await?,
+        let secure = target.scheme() == Scheme::Sips;
+        let (mut ways, open) = match (call.flow, &call.proxy) {
+            (Some(flow), _) => (vec![flow], false),
+            (None, proxy) => {
+                let hop = match proxy {
+                    // Every hop of sips is encrypted, the first one above all (RFC 3261 §26.2.2).
+                    Some(proxy) if secure => {
+                        NextHop { transport: proxy.transport.or(Some(Transport::Tls)), ..proxy.clone() }
+                    }
+                    Some(proxy) => proxy.clone(),
+                    None => named()?,
+                };
+                (self.0.reach.ways(&hop).await?, hop.transport.is_none())
+            }
         };
-        let open = call
-            .proxy
-            .as_ref()
-            .map_or_else(|| named().is_ok_and(|hop| hop.transport.is_none()), |proxy| proxy.transport.is_none());
+        if secure && !ways.iter().all(|way| way.transport.secure()) {
+            let why = "sips needs TLS on the way to the next hop".to_owned();
+            return Err(SipError::Target { uri: call.target, why });
+        }
         let flow = ways.remove(0);
         let local = flow.local;
         let host = self.0.advertise.clone().unwrap_or_else(|| host_of(local.ip()));
@@ -434,6 +487,12 @@ fn checked_route(text: &str) -> Result<Bytes, SipError> {
     }
 }
 
+/// Reads certificates, which waits for the disk.
+async fn load_tls(config: TlsConfig) -> Result<Tls, SipError> {
+    let loaded = tokio::task::spawn_blocking(move || Tls::load(&config)).await;
+    loaded.unwrap_or_else(|error| Err(SipError::Tls { part: "identity", why: error.to_string() }))
+}
+
 /// `sip:` in front where only `user@host` was given.
 pub(crate) fn sip_uri(text: &str) -> Result<Uri, SipError> {
     let bad = |why: String| SipError::Target { uri: text.to_owned(), why };
@@ -455,16 +514,4 @@ fn sip_user_at(user: &str, host: &str, port: u16) -> Result<Uri, SipError> {
     let user = String::from_utf8_lossy(escaped.user().unwrap_or_default()).into_owned();
     let text = if user.is_empty() { format!("sip:{host}:{port}") } else { format!("sip:{user}@{host}:{port}") };
     Uri::from_text(&text).map_err(|fault| SipError::Target { uri: text.clone(), why: fault.to_string() })
-}
-
-/// The advertised host, an IPv6 address with brackets.
-fn advertised(host: &str) -> Result<String, SipError> {
-    let host = host.trim();
-    let host = host.trim_matches(['[', ']']).parse::<IpAddr>().map_or_else(|_| host.to_owned(), host_of);
-    let fits = Uri::from_text(&format!("sip:{host}")).is_ok_and(|uri| uri.host() == host);
-    if fits {
-        Ok(host)
-    } else {
-        Err(SipError::Target { uri: host, why: "the advertised host is neither an address nor a name".to_owned() })
-    }
 }

@@ -16,7 +16,7 @@ use crate::transaction::Timing;
 use crate::wire::{Scheme, Uri};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One of our addresses.
@@ -224,7 +224,12 @@ impl Core {
     pub(crate) fn sent_by(&self, flow: &Flow) -> String {
         let listener = self.config.listeners.get(flow.listener);
         let port = listener.map_or(flow.local.port(), |l| l.address.port());
-        match (listener.and_then(|l| l.public.as_ref()), &self.config.advertise) {
+        let other_family = |host: &String| {
+            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            ip.is_ok_and(|ip| ip.is_ipv4() != flow.local.ip().to_canonical().is_ipv4())
+        };
+        let advertise = self.config.advertise.as_ref().filter(|host| !other_family(host));
+        match (listener.and_then(|l| l.public.as_ref()), advertise) {
             (Some(public), _) if has_port(public) => public.clone(),
             (Some(host), _) | (None, Some(host)) => format!("{host}:{port}"),
             (None, None) => format!("{}:{port}", host_of(flow.local.ip())),

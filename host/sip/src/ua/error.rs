@@ -20,6 +20,14 @@ pub enum SipError {
     /// The configuration names no listener.
     #[error("no SIP listener configured: give at least one UDP or TCP address")]
     NoListener,
+    /// A part of the TLS configuration cannot be used.
+    #[error("TLS cannot be set up: {part}: {why}")]
+    Tls {
+        /// Which part: a field of [`TlsConfig`](crate::TlsConfig).
+        part: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The system gave no random seed.
     #[error("the system gave no randomness: {0}")]
     Randomness(io::Error),

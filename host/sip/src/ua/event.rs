@@ -181,4 +181,6 @@ pub struct Replaced {
     pub call_id: String,
     /// Whether it is a call of ours that was not answered yet.
     pub early: bool,
+    /// All identities of that certificate; `tls_identity` is the first.
+    pub tls_identities: Vec<String>,
 }

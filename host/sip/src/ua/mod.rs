@@ -174,6 +174,14 @@ impl Endpoint {
         self.outcome(now, transaction, outcome, None);
     }
 
+    /// The network said that the request with this branch did not reach its destination.
+    pub fn unreachable(&mut self, now: Instant, branch: String) {
+        // A CANCEL has the branch of its INVITE, which the destination had answered when it was sent.
+        if let Some(transaction) = self.core.clients.find(branch, false) {
+            self.unsendable(now, transaction);
+        }
+    }
+
     /// The ways to the next hop of this leg, best first, asked for by [`Output::Resolve`]. None says that the name
     /// leads nowhere: requests go the way the dialog was made.
     pub fn resolved(&mut self, now: Instant, leg: LegId, ways: Vec<Flow>) {

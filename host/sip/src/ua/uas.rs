@@ -192,6 +192,7 @@ pub(crate) fn describe(invite: &Message, offer: Option<Bytes>, flow: Flow) -> In
         account: None,
         registration: None,
         replaces: None,
+        tls_identities: Vec::new(),
     }
 }
 
