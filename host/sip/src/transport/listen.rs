@@ -41,6 +41,7 @@ pub(crate) fn open(
             ingress: connections.ingress.clone(),
             locals: LocalAddresses::new(bound),
             limits: config.limits.clone(),
+            sources: config.sources.clone(),
             control: control.clone(),
         };
         listening.tasks.spawn(reader.run());

@@ -5,8 +5,9 @@ use super::icmp;
 use super::ingress::{Arrival, Ingress};
 use super::local::LocalAddresses;
 use super::stun;
-use crate::overload::{Admission, SipLimits};
+use crate::overload::{Admission, SipLimits, SourcePolicy};
 use crate::ua::{Flow, Transport};
+use crate::wire::Method;
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
@@ -61,6 +62,7 @@ pub(crate) struct Reader {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) locals: LocalAddresses,
     pub(crate) limits: SipLimits,
+    pub(crate) sources: SourcePolicy,
     pub(crate) control: mpsc::Sender<Control>,
 }
 
@@ -71,6 +73,7 @@ impl Reader {
         let mut batch = Vec::with_capacity(BATCH);
         // Its own, since what it lets through never reaches the endpoint.
         let mut stun = Admission::new(self.limits.clone());
+        stun.set_policy(&self.sources);
         loop {
             match self.socket.ready(Interest::READABLE | Interest::ERROR).await {
                 Ok(ready) if ready.is_error() => self.read_errors(),
@@ -125,7 +128,8 @@ impl Reader {
     }
 
     fn answer_stun(&self, datagram: &[u8], remote: SocketAddr, at: Instant, admission: &mut Admission) {
-        if admission.source(at, remote.ip())
+        if !admission.denied(remote.ip())
+            && admission.answer(at, remote.ip(), &Method::Options)
             && let Some(answer) = stun::answer(datagram, remote)
         {
             // Lost where the buffer is full: the phone asks again.
