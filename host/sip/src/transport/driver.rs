@@ -288,6 +288,7 @@ impl Driver {
                 Output::Transmit(transmit) => self.transmit(transmit),
                 Output::Incoming { leg, invite } => self.incoming(now, leg, *invite),
                 Output::Event { leg, event } => self.event(now, leg, event),
+                Output::Alias { flow, port } => self.connections.alias(&flow, port),
                 Output::Resolve { leg, hop } => self.resolve(leg, hop),
                 Output::KeepAlive { flow } => self.keep_alive(flow),
                 other @ (Output::FindAccount { .. }

@@ -459,7 +459,10 @@ impl Core {
 
     fn via(&self, flow: &Flow, branch: &str) -> Bytes {
         let sent_by = self.sent_by(flow);
-        Via::value(flow.transport.via(), &sent_by, branch)
+        // Where we are a TLS server, too, the peer may send its requests by the connection of this one (RFC 5923).
+        let serves = self.config.listeners.get(flow.listener).is_some_and(|l| l.transport == Transport::Tls);
+        let alias = if flow.transport == Transport::Tls && serves { ";alias" } else { "" };
+        Via::value(flow.transport.via(), &sent_by, &format!("{branch}{alias}"))
             // An advertised host that is no host is refused at start, so this cannot be reached.
             .unwrap_or_else(|_| Bytes::from(format!("SIP/2.0/{} invalid;rport;branch={branch}", flow.transport.via())))
     }

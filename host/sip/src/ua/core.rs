@@ -118,6 +118,14 @@ pub enum Output {
         /// To a peer behind a NAT.
         flow: Flow,
     },
+    /// The peer of this TLS connection takes requests by it, as the server at `port` of its address (`alias` in its
+    /// `Via`, RFC 5923).
+    Alias {
+        /// The connection's flow.
+        flow: Flow,
+        /// The port of its `sent-by`.
+        port: u16,
+    },
     /// The leg is forgotten; no event follows.
     Gone {
         /// Which.

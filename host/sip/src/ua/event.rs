@@ -162,6 +162,8 @@ pub struct InviteInfo {
     /// Whom the peer proved to be by its TLS certificate, which one of our client CAs signed: the SIP identity of its
     /// subject alternative names (RFC 5922 §7.1), `sip:` URIs before DNS names. None without such a certificate.
     pub tls_identity: Option<String>,
+    /// All identities of that certificate; `tls_identity` is the first.
+    pub tls_identities: Vec<String>,
     /// Whose call it is, where it is one of our [`Accounts`](crate::Accounts): [`Account::id`](crate::Account). It
     /// proved so by its password, or came by the connection that it is registered by.
     pub account: Option<String>,
@@ -181,6 +183,4 @@ pub struct Replaced {
     pub call_id: String,
     /// Whether it is a call of ours that was not answered yet.
     pub early: bool,
-    /// All identities of that certificate; `tls_identity` is the first.
-    pub tls_identities: Vec<String>,
 }

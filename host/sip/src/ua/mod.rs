@@ -288,6 +288,9 @@ impl Endpoint {
             Transport::Udp => Flow { remote: named, ..flow },
             _ => Flow { redial: Some(named), ..flow },
         };
+        if flow.transport == Transport::Tls && via.params.get("alias").is_some() {
+            self.core.outputs.push_back(Output::Alias { flow, port: named.port() });
+        }
         message.stamp_source(flow.remote);
         let Ok(to) = message.to() else { return };
         if method == Method::Cancel {
