@@ -9,7 +9,7 @@ use super::tls::CurrentTls;
 use crate::overload::SipLimits;
 use crate::ua::{ConnectionId, Flow, PeerName, TransactionId, Transport};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 
 /// Messages that may wait to be written to one peer; one more counts as not sent.
 const WRITE_QUEUE: usize = 256;
+
+/// Requests that a connection remembers to have written.
+const WRITTEN: usize = 64;
 
 /// A message on its way out.
 #[derive(Debug)]
@@ -74,6 +77,9 @@ pub(crate) struct Slot {
     pub(crate) connections: Arc<Connections>,
     /// Whether we opened it.
     pub(crate) ours: bool,
+    /// The last requests that were written to it. Should it break, those without any answer are tried another way: a
+    /// TLS server that wants a certificate, say, refuses only after we have begun to write.
+    pub(crate) written: VecDeque<TransactionId>,
     peer: Peer,
 }
 
@@ -83,6 +89,16 @@ impl Slot {
         if let Some(entry) = self.connections.lock().by_id.get_mut(&self.id) {
             entry.identities = identities.into();
         }
+    }
+}
+
+/// Takes note of a message that was written.
+pub(crate) fn wrote(written: &mut VecDeque<TransactionId>, out: &Outgoing) {
+    if let Some(transaction) = out.transaction {
+        if written.len() >= WRITTEN {
+            written.pop_front();
+        }
+        written.push_back(transaction);
     }
 }
 
@@ -106,6 +122,9 @@ impl Drop for Slot {
         self.queue.close();
         while let Ok(unsent) = self.queue.try_recv() {
             self.connections.unsent(unsent);
+        }
+        for transaction in self.written.drain(..) {
+            self.connections.unsendable(transaction);
         }
     }
 }
@@ -223,7 +242,10 @@ impl Connections {
         table.by_peer.insert(peer, id);
         *table.by_source.entry(remote.ip()).or_default() += 1;
         drop(table);
-        Some((Slot { id, remote, queue: receiver, connections: self.clone(), ours, peer }, queue))
+        Some((
+            Slot { id, remote, queue: receiver, connections: self.clone(), ours, written: VecDeque::new(), peer },
+            queue,
+        ))
     }
 
     /// Counts a connection that was closed for a limit of its own.
@@ -233,9 +255,13 @@ impl Connections {
 
     pub(crate) fn unsent(&self, out: Outgoing) {
         if let Some(transaction) = out.transaction {
-            // When even this finds no room, the transaction's own timer tells.
-            let _ = self.control.try_send(Control::Unsendable(transaction));
+            self.unsendable(transaction);
         }
+    }
+
+    fn unsendable(&self, transaction: TransactionId) {
+        // When even this finds no room, the transaction's own timer tells.
+        let _ = self.control.try_send(Control::Unsendable(transaction));
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

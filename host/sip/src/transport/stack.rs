@@ -15,9 +15,10 @@ use super::{Dialog, public_host};
 use crate::overload::{SipLimits, SourcePolicy};
 use crate::registrar::{BoundContact, RegistrarConfig};
 use crate::transaction::Timing;
+use crate::ua::sent_by;
 use crate::ua::{
     Credentials, DialogEvent, DialogPolicy, Endpoint, EndpointConfig, EndpointStats, Flow, Invite, InviteInfo,
-    Listener, NextHop, Redirects, RegistrarStats, RegistrationId, SipError, Transport, host_of,
+    Listener, NextHop, Redirects, RegistrarStats, RegistrationId, SipError, Transport,
 };
 use crate::wire::{NameAddr, Scheme, Uri};
 use bytes::Bytes;
@@ -406,11 +407,9 @@ impl SipStack {
             return Err(SipError::Target { uri: call.target, why });
         }
         let flow = ways.remove(0);
-        let local = flow.local;
-        let host = self.0.advertise.clone().unwrap_or_else(|| host_of(local.ip()));
         let from = match Uri::from_text(&call.from) {
             Ok(uri) if matches!(uri.scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) => uri,
-            _ => sip_user_at(&call.from, &host, local.port())?,
+            _ => our_uri(&call.from, &sent_by(&self.0.reach.listeners, self.0.advertise.as_deref(), &flow), secure)?,
         };
         let invite = Invite {
             target,
@@ -508,10 +507,12 @@ pub(crate) fn sip_uri(text: &str) -> Result<Uri, SipError> {
     }
 }
 
-fn sip_user_at(user: &str, host: &str, port: u16) -> Result<Uri, SipError> {
+/// Us, as a user of ours: `sips:` where the call is one.
+fn our_uri(user: &str, sent_by: &str, secure: bool) -> Result<Uri, SipError> {
     // Escaped by a URI on a throw-away address.
     let escaped = Uri::sip(Some(user), SocketAddr::from(([127, 0, 0, 1], 1)), None);
     let user = String::from_utf8_lossy(escaped.user().unwrap_or_default()).into_owned();
-    let text = if user.is_empty() { format!("sip:{host}:{port}") } else { format!("sip:{user}@{host}:{port}") };
+    let scheme = if secure { "sips" } else { "sip" };
+    let text = if user.is_empty() { format!("{scheme}:{sent_by}") } else { format!("{scheme}:{user}@{sent_by}") };
     Uri::from_text(&text).map_err(|fault| SipError::Target { uri: text.clone(), why: fault.to_string() })
 }

@@ -1,6 +1,6 @@
 //! Serving one stream, TCP or TLS: framing, writing, keep-alives (RFC 3261 §18.3, RFC 5626 §4.4.1).
 
-use super::connections::{Connections, Outgoing, Slot};
+use super::connections::{Connections, Outgoing, Slot, wrote};
 use super::ingress::Arrival;
 use super::keepalive::Keepalive;
 use crate::ua::Flow;
@@ -27,7 +27,7 @@ where
     let connections = slot.connections.clone();
     // What is being written when the connection breaks.
     let mut writing = None;
-    let queue = &mut slot.queue;
+    let (queue, written) = (&mut slot.queue, &mut slot.written);
     let write = async {
         loop {
             let out = tokio::select! {
@@ -44,7 +44,9 @@ where
             if !matches!(timeout(PATIENCE, sent).await, Ok(Ok(()))) {
                 return;
             }
-            writing = None;
+            if let Some(out) = writing.take() {
+                wrote(written, &out);
+            }
         }
     };
     let keepalive =

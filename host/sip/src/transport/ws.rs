@@ -1,6 +1,6 @@
 //! SIP over WebSocket (RFC 7118): the upgrade of a connection, and serving it.
 
-use super::connections::{Connections, Slot};
+use super::connections::{Connections, Slot, wrote};
 use super::ingress::Arrival;
 use super::keepalive::Keepalive;
 use crate::ua::Flow;
@@ -78,7 +78,7 @@ where
     let (control, mut controls) = mpsc::channel::<Message>(4);
     let connections = slot.connections.clone();
     let mut writing = None;
-    let queue = &mut slot.queue;
+    let (queue, written) = (&mut slot.queue, &mut slot.written);
     let write = async {
         loop {
             let sent = tokio::select! {
@@ -92,7 +92,9 @@ where
             if !sent {
                 return;
             }
-            writing = None;
+            if let Some(out) = writing.take() {
+                wrote(written, &out);
+            }
         }
     };
     let keepalive =

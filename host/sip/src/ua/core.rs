@@ -230,18 +230,7 @@ impl Core {
 
     /// `host:port` by which the peer of this flow reaches us.
     pub(crate) fn sent_by(&self, flow: &Flow) -> String {
-        let listener = self.config.listeners.get(flow.listener);
-        let port = listener.map_or(flow.local.port(), |l| l.address.port());
-        let other_family = |host: &String| {
-            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
-            ip.is_ok_and(|ip| ip.is_ipv4() != flow.local.ip().to_canonical().is_ipv4())
-        };
-        let advertise = self.config.advertise.as_ref().filter(|host| !other_family(host));
-        match (listener.and_then(|l| l.public.as_ref()), advertise) {
-            (Some(public), _) if has_port(public) => public.clone(),
-            (Some(host), _) | (None, Some(host)) => format!("{host}:{port}"),
-            (None, None) => format!("{}:{port}", host_of(flow.local.ip())),
-        }
+        sent_by(&self.config.listeners, self.config.advertise.as_deref(), flow)
     }
 
     /// Our `Contact` on this flow, with the user (still escaped) of the URI that stands for us.
@@ -298,6 +287,22 @@ impl Core {
     /// 64·T1.
     pub(crate) fn life(&self) -> Duration {
         self.config.timing.transaction_life()
+    }
+}
+
+/// `host:port` by which the peer of this flow reaches us: what is told of its listener, else what is told of all,
+/// where that is of the peer's address family, else our address.
+pub(crate) fn sent_by(listeners: &[Listener], advertise: Option<&str>, flow: &Flow) -> String {
+    let listener = listeners.get(flow.listener);
+    let port = listener.map_or(flow.local.port(), |l| l.address.port());
+    let other_family = |host: &str| {
+        let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        ip.is_ok_and(|ip| ip.is_ipv4() != flow.local.ip().to_canonical().is_ipv4())
+    };
+    match (listener.and_then(|l| l.public.as_deref()), advertise.filter(|host| !other_family(host))) {
+        (Some(public), _) if has_port(public) => public.to_owned(),
+        (Some(host), _) | (None, Some(host)) => format!("{host}:{port}"),
+        (None, None) => format!("{}:{port}", host_of(flow.local.ip())),
     }
 }
 

@@ -53,6 +53,7 @@ pub use registration::{Line, Register, RegistrationId, RegistrationState};
 pub use uac::Invite;
 
 use self::core::Core;
+pub(crate) use self::core::sent_by;
 use crate::dialog::DialogState;
 use crate::overload::{Calls, Offence, Refusal, Silence, SourcePolicy};
 use crate::wire::{self, Body, Field, HeaderName, Message, Method, Support};
