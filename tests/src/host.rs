@@ -143,6 +143,12 @@ impl Host {
         request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
     }
 
+    /// GET of a file that must succeed.
+    pub async fn bytes(&self, path: &str) -> Vec<u8> {
+        let request = self.client.get(format!("http://{}{path}", self.http)).bearer_auth(&self.key);
+        request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap().into()
+    }
+
     /// POST that must succeed.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         self.ok(Method::POST, path, Some(body)).await

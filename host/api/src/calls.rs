@@ -61,6 +61,9 @@ pub(crate) struct Place {
     #[serde(default)]
     #[schema(max_length = 255)]
     relation_id: Option<String>,
+    /// Capture its packets, whatever its number says: `GET /v1/calls/{call}/pcap`.
+    #[serde(default)]
+    capture: bool,
 }
 
 impl Place {
@@ -93,6 +96,7 @@ impl Place {
             parameters: self.parameters.filter(|value| !value.is_null()),
             external_id: self.external_id,
             relation_id: self.relation_id,
+            capture: self.capture,
         })
     }
 }
@@ -263,11 +267,16 @@ pub(crate) async fn send(
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
     /// `call_…`
-    call_id: String,
+    pub(crate) call_id: String,
 }
 
 /// A call that is over is a conflict; one that never was is not found.
-async fn reached(api: &Api, tenant: &TenantId, call: &str, told: Result<(), LiveError>) -> Result<(), Problem> {
+pub(crate) async fn reached(
+    api: &Api,
+    tenant: &TenantId,
+    call: &str,
+    told: Result<(), LiveError>,
+) -> Result<(), Problem> {
     if told == Err(LiveError::NotRunning) && !api.platform().is_open(tenant, &CallId(call.to_owned())) {
         api.store().call(tenant, call).await?;
     }

@@ -4,7 +4,8 @@
 use crate::intake::JSON_BYTES;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::{
-    Api, bindings, calls, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes, signalling,
+    Api, bindings, calls, capture, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes,
+    signalling,
 };
 use crate::{sip_accounts, tenant, trunks, versions, webhooks};
 use axum::Router;
@@ -106,6 +107,8 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(conversation::events))
         .routes(routes!(conversation::tape))
         .routes(routes!(signalling::sip))
+        .routes(routes!(capture::begin))
+        .routes(routes!(capture::read))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read))
         .routes(routes!(keys::create, keys::list))

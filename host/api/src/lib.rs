@@ -16,6 +16,7 @@
 
 mod bindings;
 mod calls;
+mod capture;
 mod conversation;
 mod deliveries;
 mod document;

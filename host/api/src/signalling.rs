@@ -110,24 +110,23 @@ pub(crate) async fn sip(
     Path(call): Path<String>,
     Query(query): Query<SipQuery>,
 ) -> Result<Response, Problem> {
-    let ladder = ladder(&api, &caller.tenant, &call).await?;
+    let ladder = kept(&api, &caller.tenant, &call).await?;
+    let ladder = ladder.ok_or_else(|| Problem::not_found("the SIP messages of this call were not kept"))?;
     Ok(match query.format {
         Format::Json => Json(SipMessages::from(ladder)).into_response(),
         Format::Text => ([(CONTENT_TYPE, "text/plain; charset=utf-8")], ladder.to_text()).into_response(),
     })
 }
 
-/// From the call while it runs, else from the books.
-pub(crate) async fn ladder(api: &Api, tenant: &TenantId, call: &str) -> Result<Ladder, Problem> {
-    let kept = match find(api, tenant, call).await?.1 {
-        Some(_) => match api.platform().ladder(tenant, &CallId(call.to_owned())).await {
-            Ok(ladder) => ladder,
-            // Over in this moment.
-            Err(_) => stored(api, tenant, call).await?,
-        },
-        None => stored(api, tenant, call).await?,
-    };
-    kept.ok_or_else(|| Problem::not_found("the SIP messages of this call were not kept"))
+/// From the call while it runs, else from the books; none where they were not kept.
+pub(crate) async fn kept(api: &Api, tenant: &TenantId, call: &str) -> Result<Option<Ladder>, Problem> {
+    if find(api, tenant, call).await?.1.is_some()
+        && let Ok(ladder) = api.platform().ladder(tenant, &CallId(call.to_owned())).await
+    {
+        return Ok(ladder);
+    }
+    // Over, perhaps in this moment.
+    stored(api, tenant, call).await
 }
 
 async fn stored(api: &Api, tenant: &TenantId, call: &str) -> Result<Option<Ladder>, Problem> {

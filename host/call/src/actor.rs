@@ -200,6 +200,7 @@ impl Actor {
             CallCommand::Hangup { reason, why } => self.engine.handle(now, Input::Hangup { reason, why }),
             CallCommand::Message(json) => self.engine.handle(now, Input::Message(json)),
             CallCommand::Drain { within } => self.engine.handle(now, Input::Drain { within }),
+            CallCommand::Capture => self.leg.capture(),
             CallCommand::Ladder(reply) => {
                 let _ = reply.send(self.leg.signalling().ladder());
             }

@@ -146,6 +146,7 @@ impl SecondLeg {
     /// dialog sends CANCEL or BYE.
     async fn talk(&mut self, target: Target, request: BridgeRequest) -> Result<(), Failure> {
         let (media, mut media_events) = self.dial.media.open(&self.dial.call).map_err(Failure::host)?;
+        self.dial.packets.of(&media);
         let ask = Ask {
             caller: request.caller_id.or_else(|| self.dial.caller.clone()),
             trunk: self.dial.trunk.clone(),

@@ -7,6 +7,7 @@ use crate::leg::{LegParts, Placed, SipLeg};
 use crate::live::Seat;
 use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, uri_host};
+use crate::packets::Packets;
 use crate::platform::Platform;
 use crate::signalling::Signalling;
 use crate::trunks::Admitted;
@@ -153,6 +154,7 @@ impl Platform {
             dial,
             placed: Placed::default(),
             recording,
+            capture: route.capture,
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), route, &start, &setup);
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
@@ -247,6 +249,7 @@ impl Platform {
             peer_name: None,
             created: created_at.0.unsigned_abs(),
             signalling: Signalling::new(self.inner.policy.keep_signalling),
+            packets: Packets::new(&self.inner.policy.captures, id),
         }
     }
 

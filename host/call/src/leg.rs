@@ -103,6 +103,8 @@ pub(crate) struct LegParts {
     pub(crate) direction: Direction,
     /// Where the call is recorded, where it is.
     pub(crate) recording: Option<PathBuf>,
+    /// Whether its packets are captured from the beginning.
+    pub(crate) capture: bool,
 }
 
 /// One SIP leg.
@@ -157,6 +159,10 @@ impl SipLeg {
     pub(crate) fn new(parts: LegParts) -> Self {
         let (signal_sender, signals) = mpsc::channel(SIGNALS);
         parts.dial.signalling.add(&parts.dialog);
+        if parts.capture {
+            parts.dial.packets.begin();
+        }
+        parts.dial.packets.of(&parts.media);
         let media = Arc::new(parts.media);
         Self {
             prompts: Prompts::new(parts.speech, media.clone(), parts.script, signal_sender.clone()),
@@ -182,6 +188,13 @@ impl SipLeg {
             direction: parts.direction,
             recording: parts.recording,
             closing: Closing::default(),
+        }
+    }
+
+    /// Captures the packets of the call from now on; those of a transfer that is under way already are not among them.
+    pub(crate) fn capture(&self) {
+        if self.dial.packets.begin() {
+            self.dial.packets.of(&self.media);
         }
     }
 

@@ -8,7 +8,7 @@
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
 //! * `trunks` – carriers, PBXs and telephones: by whom a call comes, by which ways it goes out
-//! * `signalling` – the SIP messages of a call
+//! * `signalling`, `packets` – the SIP messages of a call, and on request its packets
 //! * `live` – the registry of running calls
 //!
 //! What this room never does: hold a rule of the dialogue, hold a lock across an
@@ -24,6 +24,7 @@ mod leg;
 mod live;
 mod negotiation;
 mod outbound;
+mod packets;
 mod place;
 mod platform;
 mod policy;

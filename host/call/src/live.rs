@@ -28,6 +28,8 @@ pub(crate) enum CallCommand {
     },
     /// What is known so far.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Capture its packets from now on.
+    Capture,
     /// The SIP messages so far.
     Ladder(oneshot::Sender<Option<Ladder>>),
 }

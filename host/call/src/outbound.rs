@@ -1,5 +1,6 @@
 //! Calls we place: whom they may go to, and how.
 
+use crate::packets::Packets;
 use crate::signalling::Signalling;
 use crate::trunks::{OUTSIDE, TrunkBook, uri_of};
 use callbox_dialogue::CallId;
@@ -80,6 +81,8 @@ pub(crate) struct Dial {
     pub(crate) created: u64,
     /// Where the dialogs of the call are kept for its ladder.
     pub(crate) signalling: Signalling,
+    /// Where its packets are captured.
+    pub(crate) packets: Packets,
 }
 
 impl OutboundPolicy {

@@ -39,6 +39,8 @@ pub struct PlaceCall {
     pub external_id: Option<String>,
     /// Ties calls together.
     pub relation_id: Option<String>,
+    /// Whether its packets are captured, whatever its number says.
+    pub capture: bool,
 }
 
 /// What talks in a call that is placed, and from which number.
@@ -176,6 +178,7 @@ impl Platform {
             dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), ..dial },
             placed: Placed { attempts: Some(attempts), used, permit },
             recording: self.recording(&id, &route),
+            capture: route.capture || request.capture,
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);

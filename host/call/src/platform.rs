@@ -4,6 +4,7 @@
 use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
+use crate::packets;
 use crate::trunks::{TrunkBook, TrunkPolicy};
 use bytes::Bytes;
 use callbox_delivery::Egress;
@@ -58,6 +59,8 @@ pub struct CallPolicy {
     pub max_calls: usize,
     /// Where recordings go.
     pub recordings: PathBuf,
+    /// Where captured packets go.
+    pub captures: PathBuf,
     /// The API's own address in documents, for example `https://calls.example.com`.
     pub public_url: String,
     /// Calls we place where no trunk is defined.
@@ -195,6 +198,20 @@ impl Platform {
             Ok(Err(_)) => Err(LiveError::NotRunning),
             Err(_) => Err(LiveError::Busy),
         }
+    }
+
+    /// Captures the packets of a tenant's running call from now on.
+    ///
+    /// # Errors
+    /// The call does not run, or takes no more commands.
+    pub fn capture(&self, tenant: &TenantId, call: &CallId) -> Result<(), LiveError> {
+        self.inner.live.send(tenant.as_str(), call, CallCommand::Capture)
+    }
+
+    /// The files with the captured packets of a call; whose call it is, the books know.
+    #[must_use]
+    pub fn captured(&self, call: &CallId) -> Vec<PathBuf> {
+        packets::files(&self.inner.policy.captures, call)
     }
 
     /// The SIP messages of a tenant's running call, so far; none where they are not kept.

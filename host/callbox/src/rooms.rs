@@ -160,6 +160,7 @@ fn private(path: &Path, text: &str) -> std::io::Result<()> {
 pub(crate) async fn policy(
     config: &Config,
     recordings: PathBuf,
+    captures: PathBuf,
     public_url: String,
     host: &str,
 ) -> miette::Result<CallPolicy> {
@@ -186,6 +187,7 @@ pub(crate) async fn policy(
         },
         max_calls: config.calls.max as usize,
         recordings,
+        captures,
         public_url,
         keep_signalling: config.sip.keep_messages,
         outbound: OutboundPolicy { proxy, domain, credentials, allowed_hosts: outbound.allowed_hosts.clone() },

@@ -162,7 +162,8 @@ impl Host {
     async fn start(config: &Config) -> miette::Result<Self> {
         let data = &config.data_dir;
         let recordings = data.join("recordings");
-        for folder in [data, &recordings] {
+        let captures = data.join("captures");
+        for folder in [data, &recordings, &captures] {
             std::fs::create_dir_all(folder)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("the folder {} cannot be made", folder.display()))?;
@@ -203,7 +204,7 @@ impl Host {
             egress: egress.clone(),
         };
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let platform = Platform::new(rooms, rooms::policy(config, recordings, public_url, HOST).await?);
+        let platform = Platform::new(rooms, rooms::policy(config, recordings, captures, public_url, HOST).await?);
         let outbox = OutboxWorker::start(store.clone(), egress, HOST);
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(

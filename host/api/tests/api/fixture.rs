@@ -108,6 +108,7 @@ impl House {
             limits: Limits::default(),
             max_calls: 10,
             recordings: recordings.clone(),
+            captures: recordings.clone(),
             public_url: "http://api.example".into(),
             keep_signalling: true,
             outbound: OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() },

@@ -70,10 +70,12 @@ async fn ringing() -> House {
             peer_name: None,
             created: 1,
             signalling: Signalling::new(true),
+            packets: crate::packets::Packets::new(&std::env::temp_dir(), &CallId("call_test".into())),
         },
         placed: Placed::default(),
         direction: Direction::Inbound,
         recording: None,
+        capture: false,
     });
     House { leg, caller, caller_events, plane, _caller_media: caller_media, _stacks: [ours, theirs] }
 }
