@@ -221,3 +221,13 @@ pub fn uri(data: &[u8]) {
         let _ = (via.sent_by(), via.ip(), via.transaction_branch(), via.received(), via.rport(), via.port());
     }
 }
+
+/// A datagram that may be STUN: it gets a small whole answer or none.
+pub fn stun(data: &[u8]) {
+    let source = ([192, 0, 2, 200], 5060).into();
+    if let Some(answer) = crate::transport::stun::answer(data, source) {
+        assert!(answer.len() <= 44 && answer.len() % 4 == 0);
+        assert_eq!(usize::from(u16::from_be_bytes([answer[2], answer[3]])) + 20, answer.len());
+        assert_eq!(answer[4..20], data[4..20], "the transaction is the request's");
+    }
+}

@@ -167,3 +167,8 @@ fn digest() {
 fn uri() {
     run(fuzz::uri, &["fuzz/corpus/uri"]);
 }
+
+#[test]
+fn stun() {
+    run(fuzz::stun, &["fuzz/corpus/stun"]);
+}

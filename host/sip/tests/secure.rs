@@ -6,6 +6,7 @@ use callbox_sip::{
     ClientCertificates, DialogEvent, IncomingCall, OutgoingCall, Pem, SipConfig, SipError, SipLimits, SipStack,
     TlsConfig, TlsIdentity, Transport,
 };
+use futures_util::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -17,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 const OFFER: &[u8] =
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
@@ -270,10 +273,11 @@ async fn messages_in_one_piece_and_in_many() {
     let authority = Authority::new();
     let (stack, _calls) = start(authority.config(&["127.0.0.1"])).await;
     let mut stream = authority.connect(address(&stack, Transport::Tls), "127.0.0.1").await;
-    let both = format!("\r\n\r\n{}{}", OPTIONS.replace("-N", "-1"), OPTIONS.replace("-N", "-2"));
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    assert_eq!(read_until(&mut stream, 1, "\r\n").await, "\r\n", "the ping has its pong");
+    let both = format!("{}{}", OPTIONS.replace("-N", "-1"), OPTIONS.replace("-N", "-2"));
     stream.write_all(both.as_bytes()).await.unwrap();
-    let answers = read_until(&mut stream, 2, "SIP/2.0 200").await;
-    assert!(answers.starts_with("\r\nSIP/2.0 200"), "the ping has its pong: {answers}");
+    read_until(&mut stream, 2, "SIP/2.0 200").await;
     for piece in OPTIONS.replace("-N", "-3").as_bytes().chunks(7) {
         stream.write_all(piece).await.unwrap();
         stream.flush().await.unwrap();
@@ -303,6 +307,64 @@ async fn half_open_handshakes_are_bounded_and_end() {
     let mut stream = authority.connect(to, "127.0.0.1").await;
     stream.write_all(OPTIONS.as_bytes()).await.unwrap();
     read_until(&mut stream, 1, "SIP/2.0 200").await;
+}
+
+#[tokio::test]
+async fn ipv6_from_end_to_end() {
+    let authority = Authority::new();
+    let any: SocketAddr = "[::1]:0".parse().unwrap();
+    let config = |names: &[&str]| SipConfig {
+        udp: vec![any],
+        tcp: vec![any],
+        tls: vec![any],
+        tls_config: authority.config(names),
+        ..SipConfig::default()
+    };
+    let (callee, mut calls) = SipStack::start(config(&["::1"])).await.unwrap();
+    let (caller, _) = SipStack::start(config(&["::1"])).await.unwrap();
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+        let target = format!("sip:a@{};transport={transport}", address(&callee, transport));
+        let incoming = talk(&caller, &mut calls, target).await;
+        assert_eq!(incoming.invite.transport, transport);
+        assert!(incoming.invite.source.is_ipv6());
+        let header = |name: &str| incoming.invite.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
+        assert!(header("contact").contains("@[::1]:") && header("via").contains(" [::1]:"));
+        assert_eq!(header("via").contains(";alias;"), transport == Transport::Tls, "{}", header("via"));
+    }
+    assert!(callee.media_address("2001:db8::1".parse().unwrap()).is_none_or(|ip| ip.is_ipv6()));
+}
+
+#[tokio::test]
+async fn a_proven_peer_is_called_by_the_connection_it_opened() {
+    let authority = Authority::new();
+    let config = |names: &[&str]| TlsConfig {
+        client_certificates: ClientCertificates::Requested,
+        client_ca: Some(authority.pem()),
+        ..authority.config(names)
+    };
+    let (host, mut calls) = start(config(&["localhost"])).await;
+    let (carrier, mut back) = start(config(&["localhost"])).await;
+    talk(&carrier, &mut calls, format!("sips:a@localhost:{}", address(&host, Transport::Tls).port())).await;
+    let before = host.stats().connections;
+    // The same server by its name: no second connection is made.
+    talk(&host, &mut back, format!("sips:b@localhost:{}", address(&carrier, Transport::Tls).port())).await;
+    assert_eq!((before, host.stats().connections, carrier.stats().connections), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_web_socket_inside_tls() {
+    let authority = Authority::new();
+    let tls_config = authority.config(&["localhost"]);
+    let (stack, _calls) =
+        SipStack::start(SipConfig { wss: vec![any()], tls_config, ..SipConfig::default() }).await.unwrap();
+    let to = address(&stack, Transport::Wss);
+    let stream = authority.connect(to, "localhost").await;
+    let mut request = format!("wss://localhost:{}/", to.port()).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "sip".parse().unwrap());
+    let (mut socket, _) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
+    socket.send(Message::text(OPTIONS.replace("/TLS", "/WSS"))).await.unwrap();
+    let Message::Text(answer) = within(socket.next()).await.unwrap().unwrap() else { panic!() };
+    assert!(answer.starts_with("SIP/2.0 200") && answer.contains("Via: SIP/2.0/WSS "), "{answer}");
 }
 
 #[tokio::test]
