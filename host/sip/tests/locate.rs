@@ -1,5 +1,6 @@
 //! Finding servers by name (RFC 3263) with a name server of our own, fail-over between them, and unreachable peers.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "real time passes here")]
 
 use callbox_sip::{DialogEvent, Dns, IncomingCall, OutgoingCall, SipConfig, SipError, SipStack, Transport};
 use hickory_proto::op::{Message, MessageType, ResponseCode};

@@ -1,6 +1,7 @@
 //! TLS with real certificates: calls, mutual TLS, names that do not fit, reload, slow and half-open handshakes, framing,
 //! a connection that drops in mid-call.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "real time passes here")]
 
 use callbox_sip::{
     ClientCertificates, DialogEvent, IncomingCall, OutgoingCall, Pem, SipConfig, SipError, SipLimits, SipStack,
