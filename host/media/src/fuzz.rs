@@ -142,13 +142,21 @@ pub fn call(mut data: &[u8]) {
                 continue;
             }
             10 => MediaCommand::Configure(MediaPlan {
+                formats: Codec::ALL.iter().map(|codec| (codec.static_payload_type().unwrap_or(111), *codec)).collect(),
+                comfort_noise: (much & 1 == 0).then_some(13),
+                dtx: much & 32 != 0,
+                detect_tones: much & 64 != 0,
+                fec: much & 128 != 0,
                 dtmf: (much & 4 == 0).then_some(101),
                 remote_rtcp: far_end,
                 signalling_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 send: much & 8 == 0,
                 receive: much & 16 == 0,
                 ptime_ms: *length,
-                ..MediaPlan::new(Codec::G711[usize::from(much % 2)], much % 2 * 8, far_end)
+                ..{
+                    let codec = Codec::ALL[usize::from(much % 4)];
+                    MediaPlan::new(codec, codec.static_payload_type().unwrap_or(111), far_end)
+                }
             }),
             11 => MediaCommand::Append {
                 prompt,

@@ -23,6 +23,8 @@ pub(crate) struct Incoming {
     waiting: Option<Box<Waiting>>,
     /// The last packet that was decoded in its turn.
     last: Option<Last>,
+    /// The codec of the newest packet.
+    codec: Option<Codec>,
     down: Downsampler,
 }
 
@@ -45,6 +47,7 @@ impl Default for Incoming {
             decoders: Decoders::default(),
             waiting: None,
             last: None,
+            codec: None,
             down: Downsampler::default(),
         }
     }
@@ -107,6 +110,9 @@ impl Incoming {
         if !useful {
             return;
         }
+        if self.codec.replace(codec).is_some_and(|before| before != codec) {
+            self.jitter.seam(place);
+        }
         if codec.law().is_some() && !self.jitter.wide() {
             let mut samples = [0; MOST];
             let count = self.decoders.decode(codec, packet.payload, false, &mut samples);
@@ -162,6 +168,9 @@ impl Incoming {
             }
             let payload = waiting.payload(packet);
             repair(&mut self.jitter, &mut self.decoders, self.last, packet, payload, &mut out);
+            if self.last.is_some_and(|last| last.codec != packet.codec) {
+                self.decoders.forget(packet.codec);
+            }
             let wide = self.jitter.wide();
             let count = self.decoders.decode(packet.codec, payload, wide, &mut out);
             self.jitter.store(packet.place, &out[..count]);
@@ -177,6 +186,10 @@ impl Incoming {
         let Some(last) = self.last.as_mut().filter(|last| last.codec == Codec::Opus) else { return };
         if before(last.end, next) {
             last.end = next;
+        }
+        if self.jitter.wants_more() {
+            // The buffer makes up something of its own, and what is missing may come in the time that wins.
+            return;
         }
         while before(last.end, until) && last.made_up < GAP * scale {
             // What follows may be there already, and say something of it.

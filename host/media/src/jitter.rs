@@ -87,6 +87,8 @@ pub struct Jitter {
     scale: u32,
     concealer: Concealer,
     noise: Noise,
+    /// Where another codec begins, whose samples do not continue those before.
+    seam: Option<u32>,
     /// From this place on nobody speaks.
     noise_from: Option<u32>,
     bounds: Delay,
@@ -121,6 +123,7 @@ impl Jitter {
             scale: 1,
             concealer: Concealer::default(),
             noise: Noise::default(),
+            seam: None,
             noise_from: None,
             bounds,
             next: None,
@@ -175,6 +178,7 @@ impl Jitter {
         }
         self.next = self.next.map(|next| next.wrapping_mul(2));
         self.noise_from = self.noise_from.map(|from| from.wrapping_mul(2));
+        self.seam = self.seam.map(|seam| seam.wrapping_mul(2));
         self.first = self.first.wrapping_mul(2);
         self.newest = self.newest.wrapping_mul(2);
         for slack in &mut self.slack {
@@ -211,8 +215,9 @@ impl Jitter {
     #[must_use]
     pub fn due(&self, samples: usize) -> Option<(u32, u32)> {
         let next = self.next?;
-        // It may leave some out on the way.
-        Some((next, next.wrapping_add(samples as u32 + (PERIOD as u32 + STEP as u32) * self.scale)))
+        // It may leave some out on the way. Otherwise nothing is decoded before it must be: what is late may still come.
+        let ahead = if self.correction > 0 { (PERIOD as u32).max(STEP as u32) * self.scale } else { 0 };
+        Some((next, next.wrapping_add(samples as u32 + ahead)))
     }
 
     /// Forgets the stream: the next packet begins another.
@@ -220,6 +225,7 @@ impl Jitter {
         self.filled = [0; 2 * RING / 64];
         self.next = None;
         self.noise_from = None;
+        self.seam = None;
         self.waited = 0;
         self.slacks = 0;
         self.correction = 0;
@@ -293,6 +299,17 @@ impl Jitter {
         }
     }
 
+    /// Whether more delay is needed, which a gap is the occasion to add.
+    #[must_use]
+    pub const fn wants_more(&self) -> bool {
+        self.correction < 0
+    }
+
+    /// Another codec begins at this place: its audio is faded in over what would have been before.
+    pub const fn seam(&mut self, place: u32) {
+        self.seam = Some(place);
+    }
+
     /// Samples that were made up were none that should have come: the far end had paused.
     pub const fn forgive(&mut self, samples: u64) {
         self.stats.concealed = self.stats.concealed.saturating_sub(samples);
@@ -352,7 +369,16 @@ impl Jitter {
             }
         }
         while at < out.len() {
-            let run = self.run(next, out.len() - at);
+            let mut run = self.run(next, out.len() - at);
+            if let Some(ahead) = self.seam.map(|seam| seam.wrapping_sub(next) as i32) {
+                if ahead <= 0 {
+                    let period = self.concealer.period();
+                    self.concealer.cut(period);
+                    self.seam = None;
+                } else {
+                    run = run.min(ahead as usize);
+                }
+            }
             let target = &mut out[at..at + run];
             if self.has(next) {
                 for (place, part) in self.parts(next, run) {

@@ -19,6 +19,8 @@
 //! What this room never does: play anything it was not told to, send to an address that signalling or the locked
 //! source did not give, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
 
+#[doc(hidden)]
+pub mod bench;
 pub mod bridge;
 mod capture;
 pub mod clip;

@@ -1,5 +1,6 @@
 //! What is said: prompts, digits, the other side of a bridge or silence, encoded and numbered.
 
+use crate::FRAME;
 use crate::bridge::Bridge;
 use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusSettings};
 use crate::command::{MediaEvent, MediaPlan};
@@ -46,6 +47,8 @@ pub(crate) struct Outgoing {
     encoder: Option<(Codec, OpusSettings, Encoder)>,
     up: Upsampler,
     down: Downsampler,
+    /// The end of what was said last, at 8 kHz.
+    before: [i16; FRAME],
     packet: [u8; HEADER + MAX_PAYLOAD],
 }
 
@@ -76,15 +79,29 @@ impl Outgoing {
             encoder: None,
             up: Upsampler::default(),
             down: Downsampler::default(),
+            before: [0; FRAME],
             packet: [0; HEADER + MAX_PAYLOAD],
         }
     }
 
-    /// A plan. The encoder stays as long as its codec does.
+    /// A plan. The encoder stays as long as its codec and its settings do.
     pub(crate) fn configure(&mut self, plan: &MediaPlan, opus_complexity: u8) {
-        let opus = OpusSettings { complexity: opus_complexity, fec: plan.fec };
+        let opus = match plan.codec {
+            Codec::Opus => OpusSettings { complexity: opus_complexity, fec: plan.fec, packet_ms: plan.ptime_ms },
+            _ => OpusSettings::default(),
+        };
         if self.encoder.as_ref().is_none_or(|(codec, settings, _)| (*codec, *settings) != (plan.codec, opus)) {
             self.encoder = Encoder::new(plan.codec, opus).map(|encoder| (plan.codec, opus, encoder));
+            if let Some((Codec::Opus, _, encoder)) = &mut self.encoder {
+                // It looks ahead, and would begin with silence and a step: it is given what was said before, and what
+                // it makes of that is not sent. (G.722 looks ahead for less than a period of the voice, and its
+                // decoder must see all that its encoder has seen.)
+                let mut voice = [0; 2 * MOST];
+                let samples = 16 * usize::from(plan.ptime_ms);
+                let length = samples.min(2 * FRAME);
+                self.up.push(&self.before[FRAME - length / 2..], &mut voice[samples - length..samples]);
+                encoder.encode(&voice[..samples], &mut self.packet[HEADER..]);
+            }
         }
     }
 
@@ -205,19 +222,23 @@ impl Outgoing {
         }
         let gap = self.last_sent.replace(now).map(|before| now.saturating_sub(before));
         self.sent.max_gap = self.sent.max_gap.max(gap.unwrap_or_default());
-        if !recorded || (masked && matches!(step, Step::Tone { .. })) {
-            said.fill(0);
-        } else if let Encoder::G711(law) = encoder {
+        if let Encoder::G711(law) = encoder
+            && payload_type == plan.payload_type
+        {
             // What the far end hears of it.
-            if payload_type == plan.payload_type {
-                law.decode(&self.packet[HEADER..HEADER + length], said);
-            }
+            law.decode(&self.packet[HEADER..HEADER + length], said);
         } else if source == Source::Voice {
             if wide {
                 self.down.push(voice, said);
             } else {
                 said.copy_from_slice(voice);
             }
+        }
+        let tail = said.len().min(FRAME);
+        self.before.copy_within(tail.., 0);
+        self.before[FRAME - tail..].copy_from_slice(&said[said.len() - tail..]);
+        if !recorded || (masked && matches!(step, Step::Tone { .. })) {
+            said.fill(0);
         }
         gap
     }

@@ -1,4 +1,5 @@
-//! In the steady state of a call nothing is allocated: not for packets, prompts, recordings, taps or bridges.
+//! In the steady state of a call nothing is allocated: not for packets, prompts, recordings, taps or bridges, and not
+//! by any codec.
 
 #![allow(
     unsafe_code,
@@ -49,12 +50,15 @@ fn the_steady_state_of_a_call_allocates_nothing() {
         let keys = SrtpKeys::random(suite, &[7; SrtpKeys::RANDOM]);
         Security::Sdes { send: keys.clone(), receive: keys }
     };
-    for security in [Security::None, sdes(SrtpSuite::AesCm128HmacSha1_80), sdes(SrtpSuite::AeadAes256Gcm)] {
-        nothing_is_allocated(&security);
+    for security in [sdes(SrtpSuite::AesCm128HmacSha1_80), sdes(SrtpSuite::AeadAes256Gcm)] {
+        nothing_is_allocated(Codec::Pcma, &security);
+    }
+    for codec in Codec::ALL {
+        nothing_is_allocated(*codec, &Security::None);
     }
 }
 
-fn nothing_is_allocated(security: &Security) {
+fn nothing_is_allocated(codec: Codec, security: &Security) {
     let folder = tempfile::tempdir().unwrap();
     let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 2, ..MediaConfig::default() }).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -62,8 +66,9 @@ fn nothing_is_allocated(security: &Security) {
     let plan = |remote: std::net::SocketAddr| MediaPlan {
         dtmf: Some(101),
         remote_rtcp: remote,
+        detect_tones: true,
         security: security.clone(),
-        ..MediaPlan::new(Codec::Pcma, 8, remote)
+        ..MediaPlan::new(codec, codec.static_payload_type().unwrap_or(111), remote)
     };
     // One session talks to us, is protected, recorded, captured, tapped and plays a prompt; two are bridged, on different workers, and
     // echo each other's silence.
@@ -71,7 +76,9 @@ fn nothing_is_allocated(security: &Security) {
     let (tap, mut frames) = Tap::new(64);
     let prompt = PromptId(1);
     let clip = Clip::from_pcm(vec![5_000; 80_000]);
-    clip.encoded(Law::A);
+    for law in Law::ALL {
+        clip.encoded(law);
+    }
     let [(talking, _), (one, _), (other, _)] = &sessions[..] else { panic!("three") };
     for command in [
         MediaCommand::Configure(plan(peer.local_addr().unwrap())),
@@ -112,5 +119,5 @@ fn nothing_is_allocated(security: &Security) {
             return;
         }
     }
-    panic!("allocations in each second of three calls with {security:?}: {seen:?}");
+    panic!("allocations in each second of three calls of {codec} with {security:?}: {seen:?}");
 }

@@ -82,6 +82,25 @@ impl Decoders {
         self.at_rate(codec, &raw[..count], wide, out)
     }
 
+    /// A stream of this codec begins, of an encoder without a memory. That of Opus stays: it costs an allocation to
+    /// have another, and it is made to find its way after any loss.
+    pub(crate) fn forget(&mut self, codec: Codec) {
+        match codec {
+            Codec::G722 => {
+                if let Some(g722) = &mut self.g722 {
+                    **g722 = G722Decoder::new();
+                }
+            }
+            #[cfg(feature = "g729")]
+            Codec::G729 => {
+                if let Some(g729) = &mut self.g729 {
+                    **g729 = audio_codec::g729::G729Decoder::new();
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// What Opus makes up for lost audio: `length` as in [`length`], a multiple of 20 (2.5 ms), 60 ms at most. With
     /// `next`, the packet behind the gap, the end of it is read from what that repeats of it (FEC), where it does.
     pub(crate) fn conceal(&mut self, length: usize, next: Option<&[u8]>, wide: bool, out: &mut [i16; MOST]) -> usize {

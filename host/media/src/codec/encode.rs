@@ -19,6 +19,8 @@ pub(crate) struct OpusSettings {
     pub(crate) complexity: u8,
     /// Each packet's audio once more in the one behind it.
     pub(crate) fec: bool,
+    /// All packets of one encoder are of this length: the one we use panics where it changes.
+    pub(crate) packet_ms: u8,
 }
 
 /// An encoder and what it remembers of the audio before.
