@@ -484,8 +484,8 @@ impl Session {
         let other = other.ok_or(MediaError::InvalidBridge(with))?;
         let (here, there) = Bridge::pair();
         // Should only one side get its end, it notices at once that the other is gone.
-        self.worker()?.order(Order::Join { number: self.id.number, bridge: here })?;
-        other.order(Order::Join { number: with.number, bridge: there })
+        self.worker()?.order(Order::Join { number: self.id.number, bridge: Box::new(here) })?;
+        other.order(Order::Join { number: with.number, bridge: Box::new(there) })
     }
 
     fn worker(&self) -> Result<&Handle, MediaError> {

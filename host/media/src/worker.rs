@@ -52,7 +52,7 @@ const BACKLOG: usize = 256;
 pub(crate) enum Order {
     Open(Box<Opening>),
     Command { number: u64, command: MediaCommand },
-    Join { number: u64, bridge: Bridge },
+    Join { number: u64, bridge: Box<Bridge> },
     Close { number: u64 },
     Shutdown,
 }
@@ -395,7 +395,7 @@ impl Worker {
                     if let Some(key) = self.keys.get(&number)
                         && let Some((_, call)) = self.places.get_mut(*key).and_then(Place::call)
                     {
-                        call.stream.join(bridge);
+                        call.stream.join(*bridge);
                     }
                 }
                 Ok(Order::Close { number }) => {
