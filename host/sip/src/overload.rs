@@ -61,7 +61,8 @@ pub struct SipLimits {
     pub tcp_connections: usize,
     /// Open connections from one source. This holds for trusted ones, too.
     pub tcp_connections_per_source: usize,
-    /// A connection without traffic for this long is closed.
+    /// A connection without traffic for this long is closed; one that we opened, after six times as long without a
+    /// message.
     pub tcp_idle: Duration,
     /// An inbound call that nobody answers or refuses ends after this long.
     pub max_ringing: Duration,

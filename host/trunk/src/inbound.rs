@@ -10,8 +10,8 @@ use std::net::IpAddr;
 pub struct Source<'a> {
     /// Its address.
     pub ip: IpAddr,
-    /// A name in the certificate it has proved to hold.
-    pub tls_identity: Option<&'a str>,
+    /// The names in the certificate it has proved to hold.
+    pub tls_identities: &'a [String],
     /// The user name it has signed in with.
     pub account: Option<&'a str>,
     /// The trunk whose registration brought it.
@@ -100,8 +100,9 @@ impl Matcher {
                 }
             }
         };
-        let identity = source.tls_identity.map(str::to_ascii_lowercase);
-        take(identity.and_then(|identity| self.identities.get(&identity)), Proof::Certificate);
+        for identity in source.tls_identities {
+            take(self.identities.get(&identity.to_ascii_lowercase()), Proof::Certificate);
+        }
         take(source.account.and_then(|account| self.accounts.get(account)), Proof::Account);
         take(source.registration.map(|trunk| vec![trunk]).as_ref(), Proof::Registration);
         let ip = source.ip.to_canonical();
@@ -140,7 +141,7 @@ mod tests {
     }
 
     fn from(ip: &str) -> Source<'static> {
-        Source { ip: ip.parse().unwrap(), tls_identity: None, account: None, registration: None }
+        Source { ip: ip.parse().unwrap(), tls_identities: &[], account: None, registration: None }
     }
 
     #[test]
@@ -177,8 +178,8 @@ mod tests {
             |source: Source<'_>| matcher.find(source).into_iter().map(|f| (f.trunk, f.proof)).collect::<Vec<_>>();
         let source = from("10.1.1.1");
         assert_eq!(find(source), [(0, Proof::Network)]);
-        let tls_identity = Some("sip.carrier.EXAMPLE");
-        assert_eq!(find(Source { tls_identity, ..source }), [(1, Proof::Certificate)]);
+        let tls_identities = &["sbc1.carrier.example".to_owned(), "sip.carrier.EXAMPLE".to_owned()];
+        assert_eq!(find(Source { tls_identities, ..source }), [(1, Proof::Certificate)]);
         assert_eq!(find(Source { account: Some("pbx"), ..source }), [(2, Proof::Account)]);
         assert_eq!(find(Source { registration: Some(3), ..source }), [(3, Proof::Registration)]);
         assert_eq!(find(Source { account: Some("PBX"), ..source }), [(0, Proof::Network)]);
@@ -195,7 +196,7 @@ mod tests {
             let known: Vec<_> = inbounds.iter().zip(&networks)
                 .map(|(inbound, (.., tenant))| Known { tenant: ["a", "b", "c"][*tenant], inbound })
                 .collect();
-            let source = Source { ip: spread(ip).into(), tls_identity: None, account: None, registration: None };
+            let source = Source { ip: spread(ip).into(), tls_identities: &[], account: None, registration: None };
             let found = Matcher::new(&known).find(source);
             for tenant in 0..3 {
                 let best = (0..networks.len())

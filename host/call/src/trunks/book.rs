@@ -114,11 +114,10 @@ impl TrunkBook {
     /// The trunks that a call may have come by: at most one of each tenant, the strongest proof first.
     pub(crate) fn of_call(&self, invite: &InviteInfo, account: Option<&str>) -> Vec<(Arc<LiveTrunk>, Proof)> {
         let pages = self.pages();
-        let identity = invite.tls_identity.as_deref();
         let brought = invite.registration;
         let source = Source {
             ip: invite.source.ip(),
-            tls_identity: identity.map(|identity| identity.strip_prefix("sip:").unwrap_or(identity)),
+            tls_identities: &invite.tls_identities,
             account,
             registration: pages.trunks.iter().position(|trunk| brought.is_some() && trunk.registration() == brought),
         };

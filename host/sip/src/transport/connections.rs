@@ -92,6 +92,10 @@ impl Slot {
     }
 }
 
+fn is_ping(out: &Outgoing) -> bool {
+    out.bytes.iter().all(|&b| matches!(b, b'\r' | b'\n'))
+}
+
 /// Takes note of a message that was written.
 pub(crate) fn wrote(written: &mut VecDeque<TransactionId>, out: &Outgoing) {
     if let Some(transaction) = out.transaction {
@@ -206,6 +210,12 @@ impl Connections {
             Some(queue) => queue,
             // Whoever came by WebSocket cannot be called back.
             None if flow.transport.web_socket() => {
+                self.unsent(out);
+                return;
+            }
+            // Nor is a keep-alive worth a connection, nor a response brought after a TLS client that left: it is known
+            // by no name that it could prove.
+            None if is_ping(&out) || (flow.transport.secure() && out.bytes.starts_with(b"SIP/2.0 ")) => {
                 self.unsent(out);
                 return;
             }
