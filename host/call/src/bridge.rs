@@ -5,8 +5,10 @@
 //! whatever fits.
 
 use crate::leg::LegSignal;
+use crate::negotiation::Negotiation;
 use crate::outbound::{Dial, Target};
 use crate::policy::DtmfManner;
+use crate::takeover::{self, Following, Moved, Place, Referral};
 use crate::trunks::{Ask, Attempt, NoWay};
 use callbox_dialogue::leg::{TransferId, TransferResult};
 use callbox_media::{MediaCommand, MediaEvent, Session};
@@ -147,6 +149,9 @@ impl SecondLeg {
     async fn talk(&mut self, target: Target, request: BridgeRequest) -> Result<(), Failure> {
         let (media, mut media_events) = self.dial.media.open(&self.dial.call).map_err(Failure::host)?;
         self.dial.packets.of(&media);
+        let media = Arc::new(media);
+        // What the target may ask for goes to where it is, not to where the caller is.
+        self.dial.peer = Some(target.host.clone());
         let ask = Ask {
             caller: request.caller_id.or_else(|| self.dial.caller.clone()),
             trunk: self.dial.trunk.clone(),
@@ -167,19 +172,49 @@ impl SecondLeg {
     async fn reach(
         &mut self,
         attempt: Attempt,
-        media: &Session,
+        media: &Arc<Session>,
         media_events: &mut mpsc::Receiver<MediaEvent>,
     ) -> Result<(), Failure> {
-        let Attempt { dialog, mut events, mut negotiation, policy, permit: _permit, .. } = attempt;
-        let manner = policy.dtmf;
+        let Attempt { mut dialog, mut events, mut negotiation, mut policy, permit: mut _permit, .. } = attempt;
         self.dial.signalling.add(&dialog);
+        let mut place = self.dial.places.of(&dialog);
+        let mut referral = Following::default();
+        // The target has hung up, since it has been told that its transfer is under way.
+        let mut parted = false;
         let mut heard = false;
         loop {
             let event = tokio::select! {
-                event = events.recv() => event.ok_or_else(Failure::lost)?,
+                event = events.recv(), if !parted => event.ok_or_else(Failure::lost)?,
+                incoming = place.wanted(), if self.is_joined() => {
+                    let source = incoming.invite.source.ip();
+                    let terms = self.dial.terms(self.dial.stack.media_address(source), policy.clone());
+                    match Moved::by(incoming, media, &terms).await {
+                        Some(moved) => {
+                            let old = self.moved(moved, &mut dialog, &mut events, &mut negotiation, &mut place);
+                            Self::hang_up(&old, None).await;
+                        }
+                        None => negotiation.again(media),
+                    }
+                    continue;
+                }
+                outcome = referral.outcome() => {
+                    match outcome {
+                        Ok(mut moved) => {
+                            (policy, _permit) = (moved.policy.clone(), moved.permit.take());
+                            let old = self.moved(moved, &mut dialog, &mut events, &mut negotiation, &mut place);
+                            takeover::tell(&old, 200, "OK").await;
+                            if !std::mem::take(&mut parted) {
+                                Self::hang_up(&old, None).await;
+                            }
+                        }
+                        Err(_) if parted => return Ok(()),
+                        Err(_) => {}
+                    }
+                    continue;
+                }
                 event = media_events.recv() => match event {
-                    // Nobody has to say anything before the answer.
-                    Some(MediaEvent::MediaTimeout) if self.is_joined() => {
+                    // Nobody has to say anything before the answer, or while it is being replaced.
+                    Some(MediaEvent::MediaTimeout) if self.is_joined() && !referral.is_under_way() => {
                         return Err(Failure::new(408, "nothing was heard of the target"));
                     }
                     Some(MediaEvent::SecurityFailed { why }) => {
@@ -190,7 +225,7 @@ impl SecondLeg {
                     Some(_) => continue,
                 },
                 Some(key) = self.keys.recv() => {
-                    let sent = match manner {
+                    let sent = match policy.dtmf {
                         DtmfManner::Info => dialog.info_digit(key, KEY_MS).await.map_err(|error| error.to_string()),
                         _ => media.send(MediaCommand::SendDigits { digits: key.into() }).map_err(|e| e.to_string()),
                     };
@@ -225,6 +260,12 @@ impl SecondLeg {
                         tracing::debug!(call = %self.dial.call, %error, "a key of the target does not get through");
                     }
                 }
+                DialogEvent::ReferRequested { target, replaces, referred_by } => {
+                    let request = Referral { target, replaces, referred_by };
+                    let free = self.is_joined() && !referral.is_under_way();
+                    referral.begin(request, free, &self.dial, media, &dialog).await;
+                }
+                DialogEvent::Ended { .. } if referral.is_under_way() => parted = true,
                 DialogEvent::Ended { status, reason, .. } => {
                     let reason = reason.unwrap_or_else(|| "not answered".into());
                     let failure = Failure { status: status.unwrap_or(480), reason };
@@ -243,9 +284,29 @@ impl SecondLeg {
     }
 
     async fn incompatible(&self, dialog: &Dialog) {
-        if let Err(error) = dialog.hangup(Some(INCOMPATIBLE.into())).await {
-            tracing::debug!(call = %self.dial.call, %error, "the second leg could not be hung up");
+        Self::hang_up(dialog, Some(INCOMPATIBLE.into())).await;
+    }
+
+    async fn hang_up(dialog: &Dialog, reason: Option<(u8, String)>) {
+        if let Err(error) = dialog.hangup(reason).await {
+            tracing::debug!(sip_call = dialog.id(), %error, "the second leg could not be hung up");
         }
+    }
+
+    /// The second leg goes on with somebody else; gives the dialog that it had.
+    fn moved(
+        &self,
+        moved: Moved,
+        dialog: &mut Dialog,
+        events: &mut mpsc::Receiver<DialogEvent>,
+        negotiation: &mut Negotiation,
+        place: &mut Place,
+    ) -> Dialog {
+        tracing::info!(call = %self.dial.call, sip_call = moved.dialog.id(), "the target of a bridge is another now");
+        self.dial.signalling.add(&moved.dialog);
+        *place = self.dial.places.of(&moved.dialog);
+        (*events, *negotiation) = (moved.events, moved.negotiation);
+        std::mem::replace(dialog, moved.dialog)
     }
 }
 
@@ -268,12 +329,6 @@ impl Failure {
     }
 
     fn no_way(error: NoWay) -> Self {
-        let status = match &error {
-            NoWay::NoTrunk(_) | NoWay::NoTrunkFor(_) | NoWay::NoAccount(_) => 404,
-            NoWay::NotRegistered(_) => 480,
-            NoWay::Busy | NoWay::Store(_) => 503,
-            NoWay::Sip(_) => 500,
-        };
-        Self { status, reason: error.to_string() }
+        Self { status: error.status(), reason: error.to_string() }
     }
 }

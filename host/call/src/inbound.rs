@@ -10,6 +10,7 @@ use crate::outbound::{Dial, uri_host};
 use crate::packets::Packets;
 use crate::platform::Platform;
 use crate::signalling::Signalling;
+use crate::takeover;
 use crate::trunks::Admitted;
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
@@ -62,6 +63,15 @@ impl Refusal {
 impl Platform {
     /// Answers one INVITE, and runs its call to the end. `begins` is dropped when the script has begun.
     pub(crate) async fn incoming(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) {
+        if let Some(replaced) = &incoming.invite.replaces {
+            // A call that we placed and that rings has nobody to go on with yet.
+            let leg = replaced.leg;
+            return if replaced.early {
+                takeover::refuse(&incoming.dialog, 481, "Call/Transaction Does Not Exist").await;
+            } else {
+                self.inner.places.hand_over(leg, incoming).await;
+            };
+        }
         let dialog = incoming.dialog.clone();
         // In a box, and gone before the call runs: beginning holds more than a call does.
         let accepted = Box::pin(self.accept(incoming, begins)).await;
@@ -138,6 +148,7 @@ impl Platform {
             // Not what it calls itself in `From`, which anybody can write.
             peer: Some(source.to_canonical().to_string()),
             peer_name: uri_host(&invite.from.uri),
+            known: admitted.trunk.is_some() || admitted.account.is_some(),
             ..self.dial(&id, route, created_at)
         };
         let recording = self.recording(&id, route);
@@ -247,6 +258,8 @@ impl Platform {
             trunk: route.trunk_id.clone(),
             peer: None,
             peer_name: None,
+            known: false,
+            places: self.inner.places.clone(),
             created: created_at.0.unsigned_abs(),
             signalling: Signalling::new(self.inner.policy.keep_signalling),
             packets: Packets::new(&self.inner.policy.captures, id),

@@ -4,6 +4,7 @@
 //! It knows offer and answer, prompts, transfers and the order in which a call
 //! is torn down. It knows no rule of the dialogue.
 
+mod moves;
 mod redial;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,14 @@ use crate::outbound::{Dial, is_caller_id};
 use crate::policy::{DtmfManner, LegPolicy};
 use crate::prompts::Prompts;
 use crate::signalling::Signalling;
+use crate::takeover::{Following, Moved, Place, Referral, Stayed};
 use crate::trunks::TrunkUsed;
 use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
 use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
 use callbox_dialogue::script::{HostError, TransferMode};
 use callbox_media::{MediaCommand, MediaEvent, MediaStats, Session};
 use callbox_script::Script;
-use callbox_sip::{Dialog, DialogEvent, Transport};
+use callbox_sip::{Dialog, DialogEvent, IncomingCall, Transport};
 use callbox_speech::Speech;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -59,6 +61,10 @@ pub(crate) enum Happening {
     Dialog(DialogEvent),
     Media(MediaEvent),
     Signal(LegSignal),
+    /// An INVITE that takes the place of the dialog.
+    Replaced(Box<IncomingCall>),
+    /// What came of a transfer by the far end.
+    Referred(Result<Box<Moved>, Stayed>),
     /// The stack dropped the dialog without a last word.
     Lost,
     /// The media plane dropped the session without a last word.
@@ -136,6 +142,12 @@ pub(crate) struct SipLeg {
     placed: Placed,
     /// Another way to the callee is being tried.
     redialling: bool,
+    /// Where an INVITE finds this call to take the place of its dialog.
+    place: Place,
+    /// The far end transfers the call.
+    referral: Following,
+    /// It has hung up meanwhile.
+    parting: Option<(EndCause, Evidence)>,
     direction: Direction,
     recording: Option<PathBuf>,
     closing: Closing,
@@ -163,6 +175,7 @@ impl SipLeg {
             parts.dial.packets.begin();
         }
         parts.dial.packets.of(&parts.media);
+        let place = parts.dial.places.of(&parts.dialog);
         let media = Arc::new(parts.media);
         Self {
             prompts: Prompts::new(parts.speech, media.clone(), parts.script, signal_sender.clone()),
@@ -185,6 +198,9 @@ impl SipLeg {
             dial: parts.dial,
             placed: parts.placed,
             redialling: false,
+            place,
+            referral: Following::default(),
+            parting: None,
             direction: parts.direction,
             recording: parts.recording,
             closing: Closing::default(),
@@ -214,7 +230,9 @@ impl SipLeg {
             biased;
             event = self.media_events.recv(), if !self.media_over => event.map_or(Happening::MediaLost, Happening::Media),
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
-            event = self.dialog_events.recv(), if !self.ended && !self.redialling => event.map_or(Happening::Lost, Happening::Dialog),
+            incoming = self.place.wanted(), if self.answered && !self.ended => Happening::Replaced(Box::new(incoming)),
+            outcome = self.referral.outcome(), if !self.ended => Happening::Referred(outcome.map(Box::new)),
+            event = self.dialog_events.recv(), if !self.ended && !self.redialling && self.parting.is_none() => event.map_or(Happening::Lost, Happening::Dialog),
         }
     }
 
@@ -228,6 +246,8 @@ impl SipLeg {
             Happening::Signal(LegSignal::DigitsSent) => self.reports.push_back(LegEvent::DigitsSent),
             Happening::Signal(LegSignal::Bridge(id, end)) => self.bridge_over(id, end),
             Happening::Signal(LegSignal::Redialled(redialled)) => self.redialled(*redialled),
+            Happening::Replaced(incoming) => self.replaced(*incoming).await,
+            Happening::Referred(outcome) => self.referred(outcome.map(|moved| *moved)).await,
             Happening::Lost => self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::TrunkLost)),
             Happening::MediaLost => self.media_ended(),
         }
@@ -263,6 +283,7 @@ impl SipLeg {
             }
             LegCommand::Hangup => {
                 self.gives_up();
+                self.parts();
                 self.hang_up(None).await;
             }
             LegCommand::Prepare { prompt, segments, voice, open } => {
@@ -348,7 +369,7 @@ impl SipLeg {
     }
 
     async fn media_timeout(&mut self) {
-        if self.answered && !self.ended {
+        if self.answered && !self.ended && !self.referral.is_under_way() {
             self.hang_up(None).await;
             self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::MediaTimeout));
         }
@@ -368,9 +389,13 @@ impl SipLeg {
             DialogEvent::Reinvite { sdp } => self.reinvite(sdp).await,
             DialogEvent::Digit { digit, .. } => self.digit(digit, Keys::Info),
             DialogEvent::ReferProgress { status, reason } => self.refer_progress(status, reason),
+            DialogEvent::ReferRequested { target, replaces, referred_by } => {
+                let referral = Referral { target, replaces, referred_by };
+                let free = self.answered && !self.ended && !self.referral.is_under_way();
+                self.referral.begin(referral, free, &self.dial, &self.media, &self.dialog).await;
+            }
             DialogEvent::EarlyOffer { .. }
             | DialogEvent::EarlyAnswer { .. }
-            | DialogEvent::ReferRequested { .. }
             | DialogEvent::ReinviteAnswered { .. }
             | DialogEvent::ReinviteFailed { .. } => {}
             DialogEvent::Ended { by_remote, status, reason, q850, .. } => {
@@ -383,7 +408,10 @@ impl SipLeg {
                     (false, _) => EndCause::LocalHangup,
                 };
                 let evidence = Evidence { sip_status: status, sip_reason: reason, q850 };
-                if !self.redials(&evidence) {
+                if self.referral.is_under_way() {
+                    // Whoever transfers a call hangs up at once: it goes on with whom we call.
+                    self.parting = Some((cause, evidence));
+                } else if !self.redials(&evidence) {
                     self.over(cause, evidence, None);
                 }
             }
@@ -471,6 +499,7 @@ impl SipLeg {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        self.referral.give_up();
         if let Some(Transfer { id, bridge: Some(bridge) }) = self.transfer.take() {
             // A caller who leaves a bridge has been served by the target.
             let result = bridge.caller_left();

@@ -9,6 +9,7 @@
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
 //! * `trunks` – carriers, PBXs and telephones: by whom a call comes, by which ways it goes out
 //! * `signalling`, `packets` – the SIP messages of a call, and on request its packets
+//! * `takeover` – a call that moves to another dialog: REFER and Replaces of the far end
 //! * `live` – the registry of running calls
 //!
 //! What this room never does: hold a rule of the dialogue, hold a lock across an
@@ -30,6 +31,7 @@ mod platform;
 mod policy;
 mod prompts;
 mod signalling;
+mod takeover;
 mod trunks;
 
 pub use live::{LiveError, Snapshot};

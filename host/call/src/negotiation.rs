@@ -224,6 +224,12 @@ impl Negotiation {
         }
     }
 
+    /// Tells the media plane again what is agreed: it was told something else meanwhile.
+    pub(crate) fn again(&mut self, media: &Session) {
+        self.plan = None;
+        self.apply(media);
+    }
+
     /// Why the media plane did not take what was agreed, where it did not.
     pub(crate) fn take_fault(&mut self) -> Option<String> {
         self.fault.take()

@@ -1,7 +1,10 @@
 //! Calls we place: whom they may go to, and how.
 
+use crate::negotiation::Terms;
 use crate::packets::Packets;
+use crate::policy::LegPolicy;
 use crate::signalling::Signalling;
+use crate::takeover::Places;
 use crate::trunks::{OUTSIDE, TrunkBook, uri_of};
 use callbox_dialogue::CallId;
 use callbox_dialogue::script::TransferMode;
@@ -77,6 +80,10 @@ pub(crate) struct Dial {
     /// What the far end calls itself. It may be asked to call there by REFER, which is its own affair; we would not
     /// call there ourselves on the word of a stranger.
     pub(crate) peer_name: Option<String>,
+    /// The far end is one of the tenant's own: a trunk, or a telephone that has signed in.
+    pub(crate) known: bool,
+    /// Where an INVITE finds the call whose place it takes.
+    pub(crate) places: Places,
     /// When the call was created, in Unix milliseconds.
     pub(crate) created: u64,
     /// Where the dialogs of the call are kept for its ladder.
@@ -145,6 +152,22 @@ impl OutboundPolicy {
 }
 
 impl Dial {
+    /// The target that a far end refers us to, where it is allowed. A stranger may send us no further than to itself, or
+    /// to where the operator lets calls go.
+    pub(crate) fn referred(&self, target: &str) -> Option<Target> {
+        if self.known {
+            return self.resolve(target, TransferMode::Bridge);
+        }
+        let peers: Vec<&str> = self.peer.as_deref().into_iter().collect();
+        self.policy.resolve(target, &peers).filter(|target| target.by == By::Uri)
+    }
+
+    /// What a new negotiation of the call goes into, with a far end that sees us at `address`.
+    pub(crate) fn terms(&self, address: Option<IpAddr>, policy: LegPolicy) -> Terms {
+        // One millisecond on: another name for the session than that with the far end it had.
+        Terms::new(&self.stack, &self.media, address, self.created + 1, policy)
+    }
+
     /// The target of a transfer or of a call through the API, where it is allowed.
     pub(crate) fn resolve(&self, target: &str, mode: TransferMode) -> Option<Target> {
         let text = target.trim();

@@ -5,6 +5,7 @@ use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
 use crate::packets;
+use crate::takeover::Places;
 use crate::trunks::{TrunkBook, TrunkPolicy};
 use bytes::Bytes;
 use callbox_delivery::Egress;
@@ -83,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) outbound: Arc<OutboundPolicy>,
     pub(crate) trunks: TrunkBook,
     pub(crate) live: LiveCalls,
+    /// The dialogs whose place an INVITE may take.
+    pub(crate) places: Places,
     pub(crate) health: StoreHealth,
     pub(crate) draining: AtomicBool,
 }
@@ -105,6 +108,7 @@ impl Platform {
             policy,
             outbound,
             live: LiveCalls::new(),
+            places: Places::default(),
             health,
             draining: AtomicBool::new(false),
         };

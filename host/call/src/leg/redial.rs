@@ -53,6 +53,7 @@ impl SipLeg {
         match attempt {
             Ok(attempt) => {
                 self.dial.signalling.add(&attempt.dialog);
+                self.place = self.dial.places.of(&attempt.dialog);
                 self.dialog = attempt.dialog;
                 self.dialog_events = attempt.events;
                 self.negotiation = attempt.negotiation;

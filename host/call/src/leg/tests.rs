@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod moves;
+
 use super::*;
 use crate::negotiation::Terms;
 use crate::outbound::OutboundPolicy;
 use crate::signalling::Signalling;
+use crate::takeover::Places;
 use crate::trunks::TrunkBook;
 use callbox_dialogue::CallId;
 use callbox_dialogue::leg::VoiceSettings;
@@ -21,10 +24,14 @@ struct House {
     /// Of both.
     plane: MediaPlane,
     _caller_media: Session,
-    _stacks: [SipStack; 2],
+    /// Further calls to us.
+    incoming: mpsc::Receiver<IncomingCall>,
+    places: Places,
+    /// Ours and the caller's.
+    stacks: [SipStack; 2],
 }
 
-async fn stack() -> (SipStack, mpsc::Receiver<callbox_sip::IncomingCall>) {
+async fn stack() -> (SipStack, mpsc::Receiver<IncomingCall>) {
     let udp = vec!["127.0.0.1:0".parse().unwrap()];
     SipStack::start(SipConfig { udp, ..SipConfig::default() }).await.unwrap()
 }
@@ -40,15 +47,16 @@ async fn ringing() -> House {
     let target = format!("sip:1000@{}", ours.local_addrs()[0].1);
     let call = OutgoingCall { target, offer: Some(offer), ..OutgoingCall::default() };
     let (caller, caller_events) = theirs.call(call).await.unwrap();
-    let incoming = incoming.recv().await.unwrap();
+    let call = incoming.recv().await.unwrap();
+    let places = Places::default();
     let (media, media_events) = plane.open(&id).unwrap();
-    let source = incoming.invite.source.ip();
-    let negotiation = Negotiation::inbound(&media, incoming.invite.offer.as_deref(), source, &terms).unwrap();
+    let source = call.invite.source.ip();
+    let negotiation = Negotiation::inbound(&media, call.invite.offer.as_deref(), source, &terms).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open("sqlite::memory:", folder.path()).await.unwrap();
     let leg = SipLeg::new(LegParts {
-        dialog: incoming.dialog,
-        dialog_events: incoming.events,
+        dialog: call.dialog,
+        dialog_events: call.events,
         media,
         media_events,
         negotiation,
@@ -58,7 +66,7 @@ async fn ringing() -> House {
         dial: Dial {
             stack: ours.clone(),
             media: plane.clone(),
-            policy: Arc::new(OutboundPolicy::default()),
+            policy: Arc::new(OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() }),
             call: id,
             tenant: store.default_tenant().clone(),
             trunks: TrunkBook::open(store.clone(), ours.clone()),
@@ -68,6 +76,8 @@ async fn ringing() -> House {
             trunk: None,
             peer: None,
             peer_name: None,
+            known: false,
+            places: places.clone(),
             created: 1,
             signalling: Signalling::new(true),
             packets: crate::packets::Packets::new(&std::env::temp_dir(), &CallId("call_test".into())),
@@ -77,7 +87,8 @@ async fn ringing() -> House {
         recording: None,
         capture: false,
     });
-    House { leg, caller, caller_events, plane, _caller_media: caller_media, _stacks: [ours, theirs] }
+    let stacks = [ours, theirs];
+    House { leg, caller, caller_events, plane, _caller_media: caller_media, incoming, places, stacks }
 }
 
 async fn answered() -> House {

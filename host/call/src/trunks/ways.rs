@@ -61,6 +61,18 @@ pub(crate) enum NoWay {
     Sip(#[from] SipError),
 }
 
+impl NoWay {
+    /// The status of a call that could not be placed for that reason.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::NoTrunk(_) | Self::NoTrunkFor(_) | Self::NoAccount(_) => 404,
+            Self::NotRegistered(_) => 480,
+            Self::Busy | Self::Store(_) => 503,
+            Self::Sip(_) => 500,
+        }
+    }
+}
+
 /// One way.
 struct Way {
     call: OutgoingCall,
