@@ -120,7 +120,7 @@ impl Platform {
             inner.rooms.media.open(&id).map_err(|error| Refusal::later(format!("no media session: {error}")))?;
         let created_at = inner.rooms.store.now();
         let source = invite.source.ip();
-        let address = inner.rooms.sip.media_address(source);
+        let address = inner.rooms.sip.media_address_at(invite.transport, invite.local, source);
         let policy = admitted.policy();
         let created = created_at.0.unsigned_abs();
         let terms = Terms::new(&inner.rooms.sip, &inner.rooms.media, address, created, policy.clone());
