@@ -90,6 +90,8 @@ pub(crate) struct Handshake {
     keys: Option<Box<Established>>,
     connected: bool,
     done: bool,
+    /// There are keys already: should it fail, they go on.
+    renewal: bool,
 }
 
 impl Handshake {
@@ -117,7 +119,38 @@ impl Handshake {
             keys: None,
             connected: false,
             done: false,
+            renewal: false,
         }
+    }
+
+    /// Another one after the first, with the same far end (RFC 5763 §6.6): it has moved, or begins anew. Should nothing
+    /// come of it, the keys that there are go on.
+    pub(crate) fn renew(&mut self, credentials: &Credentials, peer: SocketAddr, now: Duration) {
+        *self = Self { renewal: true, ..Self::new(credentials, self.role, self.fingerprint, peer, now) };
+    }
+
+    /// The far end is to be found here, where it has not been heard yet.
+    pub(crate) const fn retarget(&mut self, peer: SocketAddr) {
+        if !self.done {
+            self.peer = peer;
+        }
+    }
+
+    /// Whether this is a far end's wish to begin anew: we wait for it to begin, and the last time is over.
+    pub(crate) fn begins_anew(&self, datagram: &[u8]) -> bool {
+        // A record of a handshake in the clear (epoch 0), in it a ClientHello.
+        let hello = datagram.len() > 13 && datagram[0] == 22 && datagram[3..5] == [0, 0] && datagram[13] == 1;
+        hello && self.done && self.role == DtlsRole::Passive
+    }
+
+    /// It has given its keys.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// We begin.
+    pub(crate) const fn is_active(&self) -> bool {
+        matches!(self.role, DtlsRole::Active)
     }
 
     /// Whether it is, or was, what this plan asks for.
@@ -197,6 +230,7 @@ impl Handshake {
         match self.keys.take() {
             Some(keys) if self.verified => {
                 self.done = true;
+                self.renewal = false;
                 self.deadline += LINGER;
                 Step::Done(keys)
             }
@@ -227,6 +261,10 @@ impl Handshake {
         let told = self.done || self.dtls.is_none();
         self.dtls = None;
         self.deadline = Duration::MAX;
+        if self.renewal {
+            self.done = true;
+            return Step::Going;
+        }
         if told { Step::Going } else { Step::Failed(why) }
     }
 }

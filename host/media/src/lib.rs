@@ -13,11 +13,13 @@
 //! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
 //! * [`playout`], [`bridge`], [`tap`] – what is said: prompts, or another call; and who listens beside us
 //! * `stream`, `report` – all of the above for one call: packets, commands and time in; packets and events out
+//! * [`security`], [`srtp`], `dtls`, `shield` – what protects packets, and the guard between the sockets and a stream
+//! * `capture` – what passes, as pcap files, on a thread of its own
 //! * `recorder` – two-channel WAV files, on a thread of its own
 //! * [`wheel`], `ports`, `worker`, [`plane`] – threads, sockets and the clock
 //!
 //! What this room never does: play anything it was not told to, send to an address that signalling or the locked
-//! source did not give, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
+//! source did not give, send or hear anything in the clear where protection was agreed on, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
 
 #[doc(hidden)]
 pub mod bench;

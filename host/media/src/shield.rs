@@ -82,6 +82,8 @@ struct Component {
     handshake: Option<Box<Handshake>>,
     send: Option<Box<Protector>>,
     receive: Option<Box<Unprotector>>,
+    /// Where the plan says that the far end is.
+    target: Option<SocketAddr>,
     /// The key before, and until when it is good.
     before: Option<(Box<Unprotector>, Duration)>,
     /// The key to come, and when at the latest.
@@ -179,12 +181,21 @@ impl Shield {
         for which in 0..count {
             let peer = self.remote[which];
             let component = &mut self.components[which];
-            if component.handshake.as_ref().is_some_and(|handshake| handshake.serves(role, fingerprint)) {
+            // No address is a hold: it comes back to where it was.
+            let moved = !peer.ip().is_unspecified() && component.target.replace(peer).is_some_and(|old| old != peer);
+            if let Some(handshake) = component.handshake.as_mut().filter(|shaken| shaken.serves(role, fingerprint)) {
+                match moved {
+                    // The same certificate elsewhere may be another program of the far end's: its wish to begin anew
+                    // is waited for, or ours is told.
+                    true if handshake.is_done() && handshake.is_active() => handshake.renew(credentials, peer, now),
+                    true => handshake.retarget(peer),
+                    false => {}
+                }
                 continue;
             }
             component.handshake = Some(Box::new(Handshake::new(credentials, role, fingerprint, peer, now)));
             if let Some((source, datagram)) = component.early.take().map(|early| *early) {
-                self.shake(now, which, source, None, &datagram, path);
+                self.shake(now, which, source, None, &datagram, credentials, path);
             }
         }
     }
@@ -197,6 +208,7 @@ impl Shield {
         source: SocketAddr,
         heard: Option<SocketAddr>,
         datagram: &mut [u8],
+        credentials: &Credentials,
         path: &mut impl Path,
     ) -> Inbound {
         // What is what is told by the first byte (RFC 7983).
@@ -204,7 +216,7 @@ impl Shield {
             if !self.configured {
                 self.components[which].keep(source, datagram);
             } else if matches!(self.security, Security::Dtls { .. }) {
-                self.shake(now, which, source, heard, datagram, path);
+                self.shake(now, which, source, heard, datagram, credentials, path);
             } else {
                 self.refused.unauthentic += 1;
             }
@@ -287,6 +299,7 @@ impl Shield {
         source: SocketAddr,
         heard: Option<SocketAddr>,
         datagram: &[u8],
+        credentials: &Credentials,
         path: &mut impl Path,
     ) {
         let host = source.ip();
@@ -298,6 +311,9 @@ impl Shield {
             self.refused.unauthentic += 1;
             return;
         };
+        if handshake.begins_anew(datagram) {
+            handshake.renew(credentials, source, now);
+        }
         let step = handshake.take(now, source, datagram, &mut |to, datagram| path.datagram(which, to, datagram));
         self.note(now, which, step, path);
     }

@@ -512,7 +512,7 @@ impl Worker {
                     let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, common);
                     let rejected = stream.rejected() + wire.shield.refused().sum();
                     let datagram = &mut self.buffer[..length];
-                    hear(stream, &mut wire, which % 2, source, datagram);
+                    hear(stream, &mut wire, &common.credentials, which % 2, source, datagram);
                     let rejected = stream.rejected() + wire.shield.refused().sum() - rejected;
                     self.gauges.rejected.fetch_add(rejected, Ordering::Relaxed);
                 }
@@ -652,13 +652,20 @@ impl Worker {
 }
 
 /// Hands a datagram to the stream, if the shield lets it through.
-fn hear(stream: &mut Stream, wire: &mut Wire<'_>, which: usize, source: SocketAddr, datagram: &mut [u8]) {
+fn hear(
+    stream: &mut Stream,
+    wire: &mut Wire<'_>,
+    credentials: &Credentials,
+    which: usize,
+    source: SocketAddr,
+    datagram: &mut [u8],
+) {
     let now = wire.line.now;
     let decrypted = wire.line.captures_decrypted();
     if decrypted == Some(false) {
         wire.line.received(which, source, datagram);
     }
-    let inbound = wire.shield.take(now, which, source, stream.heard_from(), datagram, &mut wire.line);
+    let inbound = wire.shield.take(now, which, source, stream.heard_from(), datagram, credentials, &mut wire.line);
     let length = match inbound {
         Inbound::Media(length) => length,
         Inbound::Nothing => datagram.len(),

@@ -78,7 +78,7 @@ impl Side {
     fn hears(&mut self, now: Duration, from: IpAddr, which: usize, datagram: &[u8]) -> bool {
         let mut datagram = datagram.to_vec();
         let source = SocketAddr::new(from, 4_000 + which as u16);
-        let taken = self.shield.take(now, which, source, None, &mut datagram, &mut self.line);
+        let taken = self.shield.take(now, which, source, None, &mut datagram, &self.credentials, &mut self.line);
         matches!(taken, Inbound::Media(_))
     }
 }
@@ -254,6 +254,68 @@ fn another_fingerprint_begins_another_handshake_while_the_old_keys_serve() {
 }
 
 #[test]
+fn a_far_end_that_moves_or_begins_anew_is_followed_and_who_only_says_so_changes_nothing() {
+    let mut pair = Pair::new();
+    pair.dtls(0, DtlsRole::Active, true);
+    pair.dtls(1, DtlsRole::Passive, true);
+    let (now, side) = (pair.now, &mut pair.sides[0]);
+    side.shield.tick(now, &mut side.line);
+    let hello = side.line.sent[0].1.clone();
+    pair.run(ms(1_000));
+    assert!(pair.talks(0) && pair.talks(1));
+    // A late copy of the first message, or a forgery: nothing comes of it, and nothing ends.
+    let (now, host) = (pair.now, pair.sides[0].host);
+    pair.sides[1].hears(now, host, RTP, &hello);
+    pair.run(pair.now + ms(40_000));
+    assert!(pair.talks(0) && pair.talks(1));
+    assert_eq!(pair.sides.each_ref().map(|side| side.line.events.len()), [1, 1]);
+    // Another program with the same certificate takes over: it shakes hands anew, from another address.
+    let mut fresh = Side::new(1);
+    std::mem::swap(&mut fresh.credentials, &mut pair.sides[0].credentials);
+    pair.sides[0] = fresh;
+    pair.dtls(0, DtlsRole::Active, true);
+    pair.dtls(1, DtlsRole::Passive, true);
+    pair.run(pair.now + ms(1_000));
+    assert!(pair.talks(0) && pair.talks(1));
+    assert_eq!(pair.events(1).len(), 2);
+}
+
+#[test]
+fn we_begin_anew_where_the_far_end_has_moved_and_go_on_where_it_has_only_moved() {
+    for answers in [true, false] {
+        let mut pair = Pair::new();
+        pair.dtls(0, DtlsRole::Active, true);
+        pair.dtls(1, DtlsRole::Passive, true);
+        pair.run(ms(1_000));
+        pair.events(0);
+        let fingerprint = pair.sides[1].credentials.fingerprint();
+        let security = Security::Dtls { role: DtlsRole::Active, fingerprint };
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let held = MediaPlan { security, remote_rtcp: nowhere, ..MediaPlan::new(Codec::Pcmu, 0, nowhere) };
+        let (now, side) = (pair.now, &mut pair.sides[0]);
+        side.shield.configure(now, &held, &side.credentials, &mut side.line);
+        pair.dtls(0, DtlsRole::Active, true);
+        pair.run(pair.now + ms(200));
+        assert!(pair.talks(0) && pair.events(0).is_empty(), "a hold is no move");
+        let moved = SocketAddr::new(pair.sides[1].host, 4_444);
+        let moved = MediaPlan { remote: moved, remote_rtcp: moved, ..held };
+        let (now, side) = (pair.now, &mut pair.sides[0]);
+        side.shield.configure(now, &moved, &side.credentials, &mut side.line);
+        if answers {
+            pair.run(pair.now + ms(1_000));
+            assert_eq!(pair.events(0).len(), 1);
+        } else {
+            for tick in 0..2_500 {
+                side.shield.tick(now + ms(tick * 20), &mut side.line);
+            }
+            assert!(side.line.events.is_empty(), "{:?}", side.line.events);
+            pair.sides[0].line.sent.clear();
+        }
+        assert!(pair.talks(0) && pair.talks(1));
+    }
+}
+
+#[test]
 fn the_wrong_certificate_ends_it() {
     let mut pair = Pair::new();
     let far = pair.sides[1].host;
@@ -299,7 +361,7 @@ fn what_comes_before_the_plan_is_kept_within_bounds() {
     for n in 0..10_000_u32 {
         let mut datagram = vec![22; n as usize % 3_000];
         assert_eq!(
-            side.shield.take(ms(0), RTP, stranger, None, &mut datagram, &mut line),
+            side.shield.take(ms(0), RTP, stranger, None, &mut datagram, &side.credentials, &mut line),
             match datagram.len() {
                 0 => Inbound::Media(0),
                 _ => Inbound::Nothing,
