@@ -457,3 +457,27 @@ fn algorithms_are_the_phones_choice() {
         assert!(lab.bench.last().starts_with("SIP/2.0 200"), "{line}");
     }
 }
+
+#[test]
+fn a_phone_that_cannot_stand_sha_256_is_offered_md5_alone() {
+    let mut lab = Lab::new();
+    let offered = |lab: &Lab| {
+        let answer = wire::parse(lab.bench.last().as_bytes()).unwrap();
+        Challenge::all(&answer).iter().map(|c| c.algorithm.name()).collect::<Vec<_>>()
+    };
+    for expected in [&["SHA-256", "MD5"][..], &["MD5"], &["MD5"]] {
+        let text = lab.request(&Method::Register, CONTACT, "");
+        lab.bench.put(&text);
+        assert_eq!(offered(&lab), expected);
+    }
+    lab.take_challenge().unwrap();
+    let text = lab.request(&Method::Register, CONTACT, "");
+    lab.bench.put(&text);
+    lab.find();
+    assert!(lab.bench.last().starts_with("SIP/2.0 200"));
+    lab.bench.run(Duration::from_secs(700));
+    let text = lab.request(&Method::Register, CONTACT, "");
+    lab.bench.put(&text);
+    assert!(lab.bench.last().contains("stale=true"));
+    assert_eq!(offered(&lab), ["MD5"]);
+}

@@ -123,7 +123,7 @@ fn server() -> Server {
 }
 
 fn challenges(now: u64, stale: bool) -> String {
-    let lines = server().challenge(now, 7, address(1).ip(), stale);
+    let lines = server().challenge(now, 7, address(1).ip(), stale, false);
     lines.iter().map(|line| format!("WWW-Authenticate: {}\n", std::str::from_utf8(line).unwrap())).collect()
 }
 

@@ -113,9 +113,9 @@ impl Server {
         &self.realm
     }
 
-    /// The challenge lines for a 401 or 407 to `source`, one for each hash. `now` is in seconds since any fixed day,
-    /// `number` random.
-    pub fn challenge(&self, now: u64, number: u32, source: IpAddr, stale: bool) -> Vec<Bytes> {
+    /// The challenge lines for a 401 or 407 to `source`, one for each hash; `md5_alone` is for clients that cannot stand
+    /// another beside it. `now` is in seconds since any fixed day, `number` random.
+    pub fn challenge(&self, now: u64, number: u32, source: IpAddr, stale: bool, md5_alone: bool) -> Vec<Bytes> {
         let nonce = self.nonce(Nonce { issued: now, number }, source);
         let stale = if stale { ", stale=true" } else { "" };
         let line = |algorithm: Algorithm| {
@@ -125,7 +125,8 @@ impl Server {
                 algorithm.name()
             )
         };
-        OFFERED.into_iter().map(|algorithm| line(algorithm).into()).collect()
+        let offered = OFFERED.into_iter().filter(|algorithm| !md5_alone || *algorithm == Algorithm::Md5);
+        offered.map(|algorithm| line(algorithm).into()).collect()
     }
 
     /// Whether a request brings credentials for our realm at all, right or wrong.

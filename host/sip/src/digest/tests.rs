@@ -178,7 +178,7 @@ fn verdict(server: &Server, request: &Message, now: u64) -> &'static str {
 fn server_and_client_agree() {
     let server = Server::new("call\"box", [7; 32], 60);
     let challenged = |client: &mut Client, now, line: usize| {
-        let lines = server.challenge(now, 5, SOURCE, false);
+        let lines = server.challenge(now, 5, SOURCE, false, false);
         assert_eq!(lines.len(), 2, "SHA-256 and MD5");
         client.challenged(&response(&[(Field::WwwAuthenticate, std::str::from_utf8(&lines[line]).unwrap())])).unwrap();
     };

@@ -6,12 +6,14 @@
 mod accounts;
 mod bindings;
 mod guard;
+mod hearing;
 mod request;
 
 pub use accounts::{Account, AccountLookup, Accounts, AccountsUnavailable};
 pub use bindings::BoundContact;
 pub(crate) use bindings::{Bindings, Refused, Registering};
 pub(crate) use guard::{Guard, Toll};
+pub(crate) use hearing::Hearing;
 pub(crate) use request::{Asked, Wanted};
 
 use std::fmt;

@@ -12,7 +12,8 @@ use super::servers::Request;
 use crate::digest::{Presented, Replays, Server, Signed};
 use crate::overload::Offence;
 use crate::registrar::{
-    Account, AccountsUnavailable, Asked, Bindings, BoundContact, Guard, Refused, Registering, RegistrarRules, Toll,
+    Account, AccountsUnavailable, Asked, Bindings, BoundContact, Guard, Hearing, Refused, Registering, RegistrarRules,
+    Toll,
 };
 use crate::wire::{self, Field, Message, Method, Support, Uri};
 use std::collections::{BTreeMap, HashMap};
@@ -84,6 +85,7 @@ pub(crate) struct Registrar {
     server: Server,
     replays: Replays,
     guard: Guard,
+    hearing: Hearing,
     pub(crate) bindings: Bindings,
     waiting: BTreeMap<LookupId, Waiting>,
     waiting_by_source: HashMap<IpAddr, usize>,
@@ -116,6 +118,7 @@ impl Registrar {
             rules,
             replays: Replays::new(NONCES),
             guard: Guard::new(),
+            hearing: Hearing::default(),
             bindings: Bindings::default(),
             waiting: BTreeMap::new(),
             waiting_by_source: HashMap::new(),
@@ -131,10 +134,11 @@ impl Registrar {
         now.saturating_duration_since(epoch).as_secs()
     }
 
-    fn challenge(&mut self, core: &mut Core, now: Instant, source: IpAddr, stale: bool) -> Reply {
+    fn challenge(&mut self, core: &mut Core, now: Instant, flow: &Flow, stale: bool) -> Reply {
         self.stats.challenged += 1;
         let (seconds, number) = (self.seconds(now), core.names.below(u32::MAX));
-        let lines = self.server.challenge(seconds, number, source, stale);
+        let md5_alone = self.hearing.is_deaf(flow.remote);
+        let lines = self.server.challenge(seconds, number, flow.remote.ip(), stale, md5_alone);
         lines.into_iter().fold(Reply::new(401), |reply, line| reply.header(Field::WwwAuthenticate, line))
     }
 
@@ -143,10 +147,14 @@ impl Registrar {
         let source = flow.remote.ip();
         let seconds = self.seconds(now);
         let signed = match self.server.read(request, seconds, source) {
-            Presented::Missing => return Admitted::Refused(self.challenge(core, now, source, false)),
-            Presented::Stale => return Admitted::Refused(self.challenge(core, now, source, true)),
+            Presented::Missing => {
+                self.hearing.unanswered(flow.remote, request);
+                return Admitted::Refused(self.challenge(core, now, flow, false));
+            }
+            Presented::Stale => return Admitted::Refused(self.challenge(core, now, flow, true)),
             Presented::Signed(signed) => signed,
         };
+        self.hearing.answered(flow.remote);
         // A nonce goes nowhere but to its source: that one is not forged.
         core.admission.reached(now, source);
         // Where the phone is registered from, a stranger who guesses at its account does not lock it out.
@@ -244,11 +252,11 @@ impl Registrar {
             }
 
             core.admission.offence(now, source, Offence::WrongCredentials);
-            return Err(self.challenge(core, now, source, false));
+            return Err(self.challenge(core, now, &waiting.flow, false));
         }
         if !self.replays.take(signed.nonce, signed.count) {
             // A count that was used: two requests overtook each other, or somebody repeats what he overheard.
-            return Err(self.challenge(core, now, source, true));
+            return Err(self.challenge(core, now, &waiting.flow, true));
         }
         self.guard.succeeded(source, &signed.username);
         core.admission.vouch(now, source, self.rules.max_expires);
