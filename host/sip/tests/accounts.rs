@@ -1,6 +1,8 @@
 //! Registering and calling by it over real sockets: one stack as registrar, another as its phone.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use callbox_sip::digest::Client;
+use callbox_sip::wire::{self, Method};
 use callbox_sip::{
     Account, AccountLookup, Accounts, Credentials, DialogEvent, NextHop, OutgoingCall, Ping, RegistrarConfig,
     RegistrarRules, Registration, RegistrationConfig, RegistrationState, SipConfig, SipError, SipStack, Transport,
@@ -8,6 +10,8 @@ use callbox_sip::{
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 const OFFER: &[u8] =
@@ -41,9 +45,12 @@ async fn phone() -> (SipStack, Calls) {
     SipStack::start(SipConfig { udp: vec![any], tcp: vec![any], ..SipConfig::default() }).await.unwrap()
 }
 
+fn at(stack: &SipStack, transport: Transport) -> SocketAddr {
+    stack.local_addrs().into_iter().find(|(t, _)| *t == transport).unwrap().1
+}
+
 fn hop(stack: &SipStack, transport: Transport) -> NextHop {
-    let address = stack.local_addrs().into_iter().find(|(t, _)| *t == transport).unwrap().1;
-    NextHop { transport: Some(transport), ..address.into() }
+    NextHop { transport: Some(transport), ..at(stack, transport).into() }
 }
 
 fn config(registrar: &SipStack, transport: Transport, password: &str) -> RegistrationConfig {
@@ -129,6 +136,52 @@ async fn a_shutdown_takes_the_registration_with_it() {
     assert!(matches!(stands(&registration).await, RegistrationState::Registered { .. }));
     client.shutdown().await;
     assert!(server.contacts("account-1").await.is_empty());
+    server.shutdown().await;
+}
+
+/// A phone of our own making, by TCP from behind a NAT.
+#[tokio::test]
+async fn a_phone_is_gone_with_its_connection() {
+    let (server, mut calls) = registrar().await;
+    let mut stream = TcpStream::connect(at(&server, Transport::Tcp)).await.unwrap();
+    let mut digest = Client::new(Credentials { username: "alice".into(), password: "secret".into() });
+    let mut buffer = vec![0; 8_192];
+    for cseq in 1..=2 {
+        let authorization = digest.authorize(&Method::Register, b"sip:callbox", "c0ffeec0ffeec0ff");
+        let lines =
+            authorization.iter().map(|(_, line)| format!("Authorization: {}\r\n", String::from_utf8_lossy(line)));
+        let register = format!(
+            "REGISTER sip:callbox SIP/2.0\r\nVia: SIP/2.0/TCP phone.invalid;branch=z9hG4bK{cseq}\r\nMax-Forwards: 70\r\n\
+             From: <sip:alice@callbox>;tag=1\r\nTo: <sip:alice@callbox>\r\nCall-ID: raw\r\nCSeq: {cseq} REGISTER\r\n\
+             Contact: <sip:alice@phone.invalid;transport=tcp>\r\n{}Content-Length: 0\r\n\r\n",
+            lines.collect::<String>()
+        );
+        stream.write_all(register.as_bytes()).await.unwrap();
+        let length = within(stream.read(&mut buffer)).await.unwrap();
+        let answer = wire::parse(&buffer[..length]).unwrap();
+        match cseq {
+            1 => digest.challenged(&answer).unwrap(),
+            _ => assert_eq!(answer.status(), Some(200)),
+        }
+    }
+    assert_eq!(server.contacts("account-1").await.len(), 1);
+    // What it calls now is a call of the account, without another challenge.
+    let invite = format!(
+        "INVITE sip:100@callbox SIP/2.0\r\nVia: SIP/2.0/TCP phone.invalid;branch=z9hG4bKinv\r\nMax-Forwards: 70\r\n\
+         From: <sip:alice@callbox>;tag=2\r\nTo: <sip:100@callbox>\r\nCall-ID: raw-call\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:alice@phone.invalid;transport=tcp>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n",
+        OFFER.len()
+    );
+    stream.write_all(&[invite.as_bytes(), OFFER].concat()).await.unwrap();
+    let call = within(calls.recv()).await.unwrap();
+    assert_eq!(call.invite.account.as_deref(), Some("account-1"));
+    drop((stream, call));
+    let gone = async {
+        while !server.contacts("account-1").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(gone).await;
     server.shutdown().await;
 }
 

@@ -130,6 +130,8 @@ impl Drop for Slot {
         for transaction in self.written.drain(..) {
             self.connections.unsendable(transaction);
         }
+        // Phones that registered by it cannot be reached any more. Where the word gets lost, calls to them find out.
+        let _ = self.connections.control.try_send(Control::Disconnected(self.id));
     }
 }
 

@@ -260,6 +260,7 @@ impl Driver {
         let now = super::now();
         match control {
             Control::Account(control) => self.account_control(control),
+            Control::Disconnected(connection) => self.endpoint.disconnected(now, connection),
             Control::Unsendable(transaction) => self.endpoint.unsendable(now, transaction),
             Control::Unreachable(branch) => self.endpoint.unreachable(now, branch),
             Control::Resolved(leg, ways) => self.endpoint.resolved(now, leg, ways),

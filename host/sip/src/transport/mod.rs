@@ -28,7 +28,7 @@ pub use stack::{Dns, IncomingCall, OutgoingCall, PublicAddress, SipConfig, SipSt
 pub use tls::{ClientCertificates, Pem, TlsConfig, TlsIdentity};
 pub use trace::DialogTrace;
 
-use crate::ua::{Flow, LegId, SipError, TransactionId, host_of};
+use crate::ua::{ConnectionId, Flow, LegId, SipError, TransactionId, host_of};
 use crate::wire::Uri;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -38,6 +38,8 @@ use std::time::Instant;
 enum Control {
     /// A look-up for an account or a registration ended.
     Account(accounts::AccountControl),
+    /// A connection is gone.
+    Disconnected(ConnectionId),
     /// The transport of a request failed.
     Unsendable(TransactionId),
     /// The network says that the request with this branch did not arrive.
