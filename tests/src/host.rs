@@ -3,7 +3,7 @@
 use crate::{SOON, binary, eventually, guest};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use tempfile::TempDir;
@@ -24,6 +24,10 @@ pub struct Options {
     pub key: Option<String>,
     /// Customers' URLs may not reach private addresses, as in a real deployment.
     pub guarded: bool,
+    /// Where it takes SIP, and what it tells others; 127.0.0.1 where nothing is given.
+    pub sip: Option<IpAddr>,
+    /// It runs in this network namespace, and its API is at this address of it.
+    pub inside: Option<(String, IpAddr)>,
 }
 
 /// A running host.
@@ -60,8 +64,19 @@ impl Host {
         let data = options.data.clone().unwrap_or_else(|| folder.as_ref().unwrap().path().to_path_buf());
         std::fs::create_dir_all(&data).unwrap();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).unwrap();
-        let mut child = Command::new(binary())
-            .args(["serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--advertise", "127.0.0.1"])
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let sip = options.sip.unwrap_or(here);
+        let (mut command, http) = match &options.inside {
+            None => (Command::new(binary()), here),
+            Some((namespace, address)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(binary());
+                (command, *address)
+            }
+        };
+        let mut child = command
+            .args(["serve", "--http", &SocketAddr::new(http, 0).to_string(), "--sip", &SocketAddr::new(sip, 0).to_string()])
+            .args(["--advertise", &sip.to_string()])
             .args(["--log", "info,callbox_call=debug,callbox_sip=debug", "--data-dir"])
             .arg(&data)
             .args((!options.guarded).then_some("--allow-private"))

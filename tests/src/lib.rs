@@ -5,17 +5,25 @@
 //! * [`Host`] – a real `callbox serve` with an empty data folder, and its API
 //! * [`Business`] – a customer's system that verifies what it receives with the public library
 //! * [`peer`] – SIPp, baresip and our own caller as far ends
+//! * [`Bystander`] – a good call next to which something bad happens
 //! * [`Phone`] – a telephone that says and hears tones
+//! * [`kamailio`] – a proxy in front, and a media relay beside it
+//! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
 //! * [`raw`] – SIP by hand
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
 mod business;
+mod bystander;
 mod host;
+pub mod kamailio;
+mod net;
 pub mod peer;
 mod phone;
 pub mod raw;
 
 pub use business::{Answer, Business, Received};
+pub use bystander::Bystander;
+pub use net::{Bad, Net};
 pub use host::{Host, Options, probe_bindings};
 pub use phone::{Line, Over, Phone, compress, expand};
 

@@ -81,11 +81,22 @@ impl Phone {
         over(&mut events).await
     }
 
+    /// Where it takes calls.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stack.local_addrs()[0].1
+    }
+
     /// Calls a number; up, or refused.
     pub async fn dial(&self, host: &Host, number: &str, headers: &[(&str, &str)]) -> Result<Line, Over> {
+        self.dial_to(&format!("sip:{number}@{}", host.sip), headers).await
+    }
+
+    /// Calls an address; up, or refused.
+    pub async fn dial_to(&self, target: &str, headers: &[(&str, &str)]) -> Result<Line, Over> {
         let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let call = OutgoingCall {
-            target: format!("sip:{number}@{}", host.sip),
+            target: target.to_owned(),
             from: "sip:phone@127.0.0.1".into(),
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use axum::routing::any;
-use callbox_tests::{Business, Host, Line, Options, Phone, SOON, eventually, guest, peer, probe_bindings, raw};
+use callbox_tests::{Business, Bystander, Host, Options, Phone, SOON, eventually, guest, peer, probe_bindings, raw};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -21,39 +21,12 @@ const STRANGER: &str = "127.0.0.66:0";
 /// What a host may grow by under attack.
 const GROWTH_KB: u64 = 64 << 10;
 
-/// A host with a good call that waits for keys.
-async fn with_a_good_call() -> (Host, Line) {
-    let host = Host::start().await;
-    host.publish_probe(None).await;
-    let phone = Phone::new().await;
-    let line = phone.dial_probe(&host, "echo", &[("X-Probe-Count", "1"), ("X-Probe-Text", "Go on.")]).await;
-    // Its audio has come, so that the host knows where from.
-    line.sound(500.0);
-    line.speaks_for(300).await;
-    line.hears_for(300).await;
-    (host, line)
-}
-
-/// The good call ends as it should.
-async fn ends_well(host: &Host, mut line: Line) {
-    line.press("42#");
-    assert!(line.over().await.by_host);
-    let record = eventually("the good call's record", async || {
-        let call = host.completed().await.into_iter().find(|call| call["from"] == "sip:phone@127.0.0.1")?;
-        Some(host.get(&format!("/v1/calls/{}", call["id"].as_str().unwrap())).await["record"].take())
-    })
-    .await;
-    assert_eq!(record["end_reason"], "script_returned", "{record}");
-    assert_eq!(record["fields"]["digits"], json!(["42"]), "{record}");
-}
-
 #[tokio::test]
 async fn broken_sip_disturbs_nobody() {
-    let (host, line) = with_a_good_call().await;
-    let before = host.memory_kb();
+    let good = Bystander::new().await;
     let socket = UdpSocket::bind(STRANGER).await.unwrap();
     let from = socket.local_addr().unwrap();
-    let to = host.sip;
+    let to = good.host.sip;
     let bye = |method: &str| {
         format!(
             "{method} sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKx;rport\r\nMax-Forwards: 70\r\n\
@@ -92,11 +65,7 @@ async fn broken_sip_disturbs_nobody() {
         }
     }
     assert!(raw::is_alive(to, "at-last").await);
-    let grown = host.memory_kb().saturating_sub(before);
-    assert!(grown < GROWTH_KB, "it grew by {grown} kB");
-    ends_well(&host, line).await;
-    assert!(!host.log().contains("panicked"), "something panicked");
-    assert!(host.stop().await.success());
+    assert!(good.ends_well().await.stop().await.success());
 }
 
 /// An RTP packet as a stranger sends it.
@@ -111,9 +80,8 @@ fn rtp(kind: u8, sequence: u16, stamp: u32, source: u32, payload: &[u8]) -> Vec<
 
 #[tokio::test]
 async fn a_strangers_audio_and_keys_reach_nobody() {
-    let (host, line) = with_a_good_call().await;
-    let before = host.memory_kb();
-    let (audio, control) = (line.host_rtp, SocketAddr::new(line.host_rtp.ip(), line.host_rtp.port() + 1));
+    let good = Bystander::new().await;
+    let (audio, control) = (good.line.host_rtp, SocketAddr::new(good.line.host_rtp.ip(), good.line.host_rtp.port() + 1));
     let strangers = [UdpSocket::bind(STRANGER).await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
     let mut dice = raw::Dice::new(2);
     for round in 0..10_000_u16 {
@@ -144,18 +112,15 @@ async fn a_strangers_audio_and_keys_reach_nobody() {
         let _ = stranger.send_to(&report, control).await;
         if round % 200 == 0 {
             // The good caller goes on in between.
-            let heard = line.sent().len();
-            line.speaks_for(heard / 8 + 20).await;
+            let heard = good.line.sent().len();
+            good.line.speaks_for(heard / 8 + 20).await;
         }
     }
-    let grown = host.memory_kb().saturating_sub(before);
-    assert!(grown < GROWTH_KB, "it grew by {grown} kB");
     let mut packet = [0; 2_048];
     for stranger in &strangers {
         assert!(stranger.try_recv_from(&mut packet).is_err(), "a stranger was sent something");
     }
-    ends_well(&host, line).await;
-    assert!(!host.log().contains("panicked"), "something panicked");
+    good.ends_well().await;
 }
 
 async fn options_over(stream: &mut TcpStream, to: SocketAddr, name: &str) -> String {
@@ -174,12 +139,11 @@ async fn stranger(to: SocketAddr) -> Option<TcpStream> {
 
 #[tokio::test]
 async fn broken_and_slow_connections_disturb_nobody() {
-    let (host, line) = with_a_good_call().await;
-    let before = host.memory_kb();
+    let good = Bystander::new().await;
     let mut dice = raw::Dice::new(3);
     // Garbage and endless messages.
     for round in 0..60 {
-        let Some(mut connection) = stranger(host.sip_tcp).await else { continue };
+        let Some(mut connection) = stranger(good.host.sip_tcp).await else { continue };
         for _ in 0..50 {
             let bytes = match round % 3 {
                 0 => dice.bytes(2_000),
@@ -195,19 +159,16 @@ async fn broken_and_slow_connections_disturb_nobody() {
     // Connections that send next to nothing and stay: the host keeps some and closes the rest.
     let mut slow = Vec::new();
     for _ in 0..400 {
-        if let Some(mut connection) = stranger(host.sip_tcp).await {
+        if let Some(mut connection) = stranger(good.host.sip_tcp).await {
             let _ = connection.write_all(b"INVITE sip:2000@").await;
             slow.push(connection);
         }
     }
-    assert!(raw::is_alive(host.sip, "udp").await);
-    let mut good = TcpStream::connect(host.sip_tcp).await.unwrap();
-    let answer = options_over(&mut good, host.sip_tcp, "tcp").await;
+    assert!(raw::is_alive(good.host.sip, "udp").await);
+    let mut other = TcpStream::connect(good.host.sip_tcp).await.unwrap();
+    let answer = options_over(&mut other, good.host.sip_tcp, "tcp").await;
     assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
-    let grown = host.memory_kb().saturating_sub(before);
-    assert!(grown < GROWTH_KB, "it grew by {grown} kB");
-    ends_well(&host, line).await;
-    assert!(!host.log().contains("panicked"), "something panicked");
+    good.ends_well().await;
 }
 
 #[tokio::test]

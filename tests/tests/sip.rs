@@ -102,6 +102,56 @@ async fn methods_we_do_not_speak_are_refused() {
 }
 
 #[tokio::test]
+async fn a_second_answer_is_not_needed_when_the_ack_comes_late() {
+    let record = scenario("late_ack").await;
+    assert_eq!(record["end_reason"], "script_returned", "{record}");
+}
+
+#[tokio::test]
+async fn a_bye_that_overtakes_the_ack_ends_the_call() {
+    let record = scenario("early_bye").await;
+    assert_eq!(record["end_reason"], "caller_hangup", "{record}");
+}
+
+#[tokio::test]
+async fn answers_carry_every_via_in_order() {
+    assert_eq!(scenario("multi_via").await["end_reason"], "script_returned");
+}
+
+#[tokio::test]
+async fn a_recorded_route_is_the_way_of_our_bye() {
+    assert_eq!(scenario("loose_route").await["end_reason"], "script_returned");
+}
+
+#[tokio::test]
+async fn a_strict_route_is_obeyed_as_of_old() {
+    assert_eq!(scenario("strict_route").await["end_reason"], "script_returned");
+}
+
+#[tokio::test]
+async fn ringing_that_has_to_arrive_is_acknowledged() {
+    assert_eq!(scenario("prack").await["end_reason"], "script_returned");
+}
+
+#[tokio::test]
+async fn an_update_changes_the_session() {
+    assert_eq!(scenario("update").await["end_reason"], "script_returned");
+}
+
+#[tokio::test]
+async fn sessions_are_timed_as_both_sides_can_bear() {
+    let host = Host::start().await;
+    host.publish_probe(None).await;
+    peer::sipp(&host, "session_timer", "2000", 1, &[]).await;
+    assert_eq!(host.finished_call().await["record"]["end_reason"], "script_returned");
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_refused_with_what_could() {
+    no_call("require_unknown", "2000").await;
+}
+
+#[tokio::test]
 async fn calls_come_over_tcp() {
     let mut host = Host::start().await;
     host.publish_probe(None).await;

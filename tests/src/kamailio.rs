@@ -1,0 +1,200 @@
+//! Kamailio in front of a host, and rtpengine beside it.
+
+use crate::peer::free_port;
+use crate::{SOON, eventually, raw};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A program of several processes, all of which end with it.
+#[derive(Debug)]
+struct Daemon {
+    child: std::process::Child,
+}
+
+impl Daemon {
+    fn start(command: &mut Command, log: &Path) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        let log = std::fs::File::create(log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}: run tools/setup test"));
+        Self { child }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.child.id());
+        let signal = |name: &str| Command::new("kill").args([name, "--", &group]).stderr(Stdio::null()).status();
+        let _ = signal("-TERM");
+        for _ in 0..100 {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        // Whatever of it is left.
+        let _ = signal("-KILL");
+        let _ = self.child.wait();
+    }
+}
+
+/// rtpengine: relays media, encrypts and transcodes it.
+#[derive(Debug)]
+pub struct Rtpengine {
+    control: SocketAddr,
+    folder: TempDir,
+    _daemon: Daemon,
+}
+
+impl Rtpengine {
+    /// Starts one in user space on 127.0.0.1.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let control: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        // Above what the kernel hands out, each one elsewhere.
+        let first = 61_000 + free_port() % 70 * 60;
+        let mut command = Command::new("rtpengine");
+        command
+            .args(["--foreground", "--log-stderr", "--log-level=5", "--table=-1", "--num-threads=2"])
+            .args([format!("--interface=127.0.0.1"), format!("--listen-ng={control}")])
+            .args([format!("--port-min={first}"), format!("--port-max={}", first + 59)])
+            .arg(format!("--pidfile={}", folder.path().join("pid").display()));
+        let daemon = Daemon::start(&mut command, &folder.path().join("log"));
+        let this = Self { control, folder, _daemon: daemon };
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        eventually(&format!("rtpengine answers: {}", this.log()), async || {
+            socket.send_to(b"1 d7:command4:pinge", control).await.ok()?;
+            tokio::time::timeout(std::time::Duration::from_millis(200), socket.recv(&mut [0; 100])).await.ok()?.ok()
+        })
+        .await;
+        this
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// What a Kamailio is to do.
+#[derive(Clone, Debug, Default)]
+pub struct Proxying {
+    /// How it reaches the host: `127.0.0.1:5060;transport=tcp`.
+    pub host: String,
+    /// Where calls go that are for nobody of the host.
+    pub phone: Option<SocketAddr>,
+    /// Its certificate and key, PEM, where it speaks TLS.
+    pub identity: Option<(String, String)>,
+    /// Where media goes through: rtpengine, and what it makes of offers and of answers to calls that come in.
+    pub media: Option<(SocketAddr, &'static str, &'static str)>,
+}
+
+impl Rtpengine {
+    /// Media of a proxy goes through it, changed like this.
+    #[must_use]
+    pub fn with(&self, offer: &'static str, answer: &'static str) -> Option<(SocketAddr, &'static str, &'static str)> {
+        Some((self.control, offer, answer))
+    }
+}
+
+/// A running Kamailio.
+#[derive(Debug)]
+pub struct Kamailio {
+    /// Where it takes SIP, by UDP and TCP.
+    pub address: SocketAddr,
+    /// Where it takes SIP by TLS.
+    pub tls: SocketAddr,
+    folder: TempDir,
+    _daemon: Daemon,
+}
+
+impl Kamailio {
+    /// Starts one, with `tests/proxy/kamailio.cfg`.
+    pub async fn start(proxying: &Proxying) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, tls): (SocketAddr, SocketAddr) =
+            (([127, 0, 0, 1], free_port()).into(), ([127, 0, 0, 1], free_port()).into());
+        let template = std::fs::read_to_string(crate::root().join("tests/proxy/kamailio.cfg")).unwrap();
+        let only = |wanted: bool| if wanted { "" } else { "#" };
+        let (media, offer, answer) = proxying.media.map_or((String::new(), "", ""), |(address, offer, answer)| {
+            (address.to_string(), offer, answer)
+        });
+        let mut config = template;
+        for (word, value) in [
+            ("@TLS_ONLY@", only(proxying.identity.is_some()).to_owned()),
+            ("@MEDIA_ONLY@", only(proxying.media.is_some()).to_owned()),
+            ("@PORT@", address.port().to_string()),
+            ("@TLS_PORT@", tls.port().to_string()),
+            ("@FOLDER@", folder.path().display().to_string()),
+            ("@PHONE@", proxying.phone.map_or_else(|| "127.0.0.1:9".to_owned(), |phone| phone.to_string())),
+            ("@MEDIA@", media),
+            ("@OFFER@", offer.to_owned()),
+            ("@ANSWER@", answer.to_owned()),
+        ] {
+            config = config.replace(word, &value);
+        }
+        let path = folder.path();
+        std::fs::write(path.join("kamailio.cfg"), config).unwrap();
+        std::fs::write(path.join("hosts"), format!("1 sip:{}\n", proxying.host)).unwrap();
+        if let Some((certificate, key)) = &proxying.identity {
+            std::fs::write(path.join("cert.pem"), certificate).unwrap();
+            std::fs::write(path.join("key.pem"), key).unwrap();
+            let profile = |name: &str| {
+                format!(
+                    "[{name}:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n\
+                     private_key = {0}/key.pem\ncertificate = {0}/cert.pem\n",
+                    path.display()
+                )
+            };
+            std::fs::write(path.join("tls.cfg"), profile("server") + &profile("client")).unwrap();
+        }
+        let mut command = Command::new("kamailio");
+        // In the foreground, without a pid file, with little memory.
+        command.args(["-DD", "-E", "-m", "32", "-M", "4", "-f"]).arg(path.join("kamailio.cfg"));
+        command.args(["-Y".as_ref(), path.as_os_str()]);
+        let mut daemon = Daemon::start(&mut command, &path.join("log"));
+        let log = path.join("log");
+        let begun = std::time::Instant::now();
+        // Its listener is there before its workers are.
+        while std::net::UdpSocket::bind(address).is_ok() {
+            let log = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(daemon.child.try_wait().unwrap().is_none(), "Kamailio did not start: {}", log());
+            assert!(begun.elapsed() < SOON, "Kamailio did not listen: {}", log());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(raw::is_alive(address, "kamailio").await);
+        Self { address, tls, folder, _daemon: daemon }
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Asks it something by `kamcmd`.
+    #[must_use]
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        let socket = format!("unix:{}/ctl", self.folder.path().display());
+        let output = Command::new("kamcmd").args(["-s", &socket]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// Waits until its pings say that the host is up, or is not.
+    pub async fn sees_host(&self, up: bool) {
+        // Active or inactive, and probed.
+        let flags = if up { "FLAGS: AP" } else { "FLAGS: IP" };
+        eventually(&format!("{flags} in {}", self.ask(&["dispatcher.list"])), async || {
+            self.ask(&["dispatcher.list"]).contains(flags).then_some(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,103 @@
+//! Kamailio in front of a host: it records its route, changes the transport, watches the host, and relays the media.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use callbox_tests::kamailio::{Kamailio, Proxying};
+use callbox_tests::{Host, Line, Options, Phone};
+use serde_json::{Value, json};
+
+async fn probe_host() -> Host {
+    let host = Host::start().await;
+    host.publish_probe(None).await;
+    host
+}
+
+/// A call to the echo of the probe through the proxy.
+async fn dial(phone: &Phone, proxy: &Kamailio) -> Line {
+    let headers = [("X-Probe-Mode", "echo"), ("X-Probe-Count", "1")];
+    let line = phone.dial_to(&format!("sip:2000@{}", proxy.address), &headers).await;
+    line.unwrap_or_else(|over| panic!("{over:?}: {}", proxy.log()))
+}
+
+/// The call hears, is heard, and ends by the robot's BYE, which goes back the way the call came.
+async fn talks(host: &Host, mut line: Line) -> Value {
+    line.sound(400.0);
+    line.hears_for(500).await;
+    line.press("42#");
+    assert!(line.over().await.by_host);
+    let record = host.finished_call().await["record"].take();
+    assert_eq!(record["end_reason"], "script_returned", "{record}");
+    assert_eq!(record["fields"]["digits"], json!(["42"]), "{record}");
+    record
+}
+
+#[tokio::test]
+async fn a_proxy_in_front_stays_in_the_way_of_the_call() {
+    for transport in ["", ";transport=tcp"] {
+        let host = probe_host().await;
+        let address = if transport.is_empty() { host.sip } else { host.sip_tcp };
+        let proxying = Proxying { host: format!("{address}{transport}"), ..Proxying::default() };
+        let proxy = Kamailio::start(&proxying).await;
+        proxy.sees_host(true).await;
+        let phone = Phone::new().await;
+        // From a telephone that speaks UDP.
+        talks(&host, dial(&phone, &proxy).await).await;
+        assert!(!proxy.log().contains("ERROR"), "{}", proxy.log());
+    }
+}
+
+#[tokio::test]
+async fn a_caller_behind_a_proxy_hangs_up() {
+    let host = probe_host().await;
+    let proxying = Proxying { host: format!("{};transport=tcp", host.sip_tcp), ..Proxying::default() };
+    let proxy = Kamailio::start(&proxying).await;
+    proxy.sees_host(true).await;
+    let phone = Phone::new().await;
+    let mut line = dial(&phone, &proxy).await;
+    line.hears_for(200).await;
+    line.hang_up().await;
+    let record = host.finished_call().await["record"].take();
+    assert_eq!(record["end_reason"], "caller_hangup", "{record}");
+}
+
+#[tokio::test]
+async fn a_call_of_ours_goes_through_the_proxy_and_comes_back_by_it() {
+    let phone = Phone::new().await;
+    let proxying = Proxying { host: "127.0.0.1:9".into(), phone: Some(phone.address()), ..Proxying::default() };
+    let proxy = Kamailio::start(&proxying).await;
+    let env = vec![("CALLBOX_OUTBOUND__PROXY", proxy.address.to_string())];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    let script = host.publish_probe(None).await;
+    host.post("/v1/calls", &json!({ "to": "+493012345", "script_id": script })).await;
+    let incoming = phone.incoming().await;
+    assert!(incoming.invite.headers.iter().any(|(name, _)| name == "record-route"), "{:?}", incoming.invite.headers);
+    incoming.dialog.ring().await.unwrap();
+    let mut line = phone.pick_up(incoming).await;
+    line.hears_for(200).await;
+    // Our BYE to its BYE finds the way through the proxy.
+    line.hang_up().await;
+    let record = host.finished_call().await["record"].take();
+    assert_eq!(record["outcome"], "answered", "{record}");
+    assert_eq!(record["end_reason"], "caller_hangup", "{record}");
+}
+
+#[tokio::test]
+async fn a_dispatcher_sees_who_serves_and_who_shuts_down() {
+    let mut options = Options::default();
+    options.env.push(("CALLBOX_CALLS__DRAIN_MS", "20000".into()));
+    let host = Host::start_with(options).await;
+    host.publish_probe(None).await;
+    let proxy = Kamailio::start(&Proxying { host: host.sip.to_string(), ..Proxying::default() }).await;
+    proxy.sees_host(true).await;
+    let phone = Phone::new().await;
+    let line = dial(&phone, &proxy).await;
+    line.hears_for(200).await;
+    // It ends when its last call does; until then its pings are answered with 503, and new calls go elsewhere.
+    host.terminate().await;
+    proxy.sees_host(false).await;
+    let refused = Phone::new().await.dial_to(&format!("sip:2000@{}", proxy.address), &[]).await;
+    assert_eq!(refused.err().and_then(|over| over.status), Some(503));
+    let mut line = line;
+    line.press("42#");
+    assert!(line.over().await.by_host);
+    assert!(host.exit().await.success());
+}
