@@ -45,8 +45,13 @@ impl Bystander {
         line.press("4");
         assert!(line.over().await.by_host);
         let record = eventually("the good call's record", async || {
-            let call = host.completed().await.into_iter().find(|call| call["from"] == "sip:phone@127.0.0.1")?;
-            Some(host.get(&format!("/v1/calls/{}", call["id"].as_str().unwrap())).await["record"].take())
+            for call in host.completed().await.iter().filter(|call| call["from"] == "sip:phone@127.0.0.1") {
+                let record = host.get(&format!("/v1/calls/{}", call["id"].as_str().unwrap())).await["record"].take();
+                if record["fields"]["mode"] == "grace" {
+                    return Some(record);
+                }
+            }
+            None
         })
         .await;
         assert_eq!(record["end_reason"], "script_returned", "{record}");

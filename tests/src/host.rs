@@ -121,6 +121,14 @@ impl Host {
         }
     }
 
+    /// Where it listens: `udp`, `tcp`, `tls`, `ws` or `wss`.
+    #[must_use]
+    pub fn listener(&self, transport: &str) -> SocketAddr {
+        let all = self.ready["sip"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let mut found = all.filter_map(|text| text.split_once(' ')).filter(|(name, _)| *name == transport);
+        found.next().unwrap_or_else(|| panic!("no {transport} in {}", self.ready)).1.trim().parse().unwrap()
+    }
+
     /// What the host has logged so far.
     #[must_use]
     pub fn log(&self) -> String {

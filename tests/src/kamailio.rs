@@ -5,6 +5,7 @@ use crate::{SOON, eventually, raw};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A program of several processes, all of which end with it.
@@ -37,7 +38,7 @@ impl Drop for Daemon {
             if let Ok(Some(_)) = self.child.try_wait() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         // Whatever of it is left.
         let _ = signal("-KILL");
@@ -62,19 +63,24 @@ impl Rtpengine {
         let first = 61_000 + free_port() % 70 * 60;
         let mut command = Command::new("rtpengine");
         command
-            .args(["--foreground", "--log-stderr", "--log-level=5", "--table=-1", "--num-threads=2"])
-            .args([format!("--interface=127.0.0.1"), format!("--listen-ng={control}")])
+            .args(["--config-file=none", "--foreground", "--log-stderr", "--log-level=5", "--table=-1", "--num-threads=2"])
+            .args(["--interface=127.0.0.1".to_owned(), format!("--listen-ng={control}")])
             .args([format!("--port-min={first}"), format!("--port-max={}", first + 59)])
             .arg(format!("--pidfile={}", folder.path().join("pid").display()));
-        let daemon = Daemon::start(&mut command, &folder.path().join("log"));
-        let this = Self { control, folder, _daemon: daemon };
+        let log = folder.path().join("log");
+        let daemon = Daemon::start(&mut command, &log);
         let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        eventually(&format!("rtpengine answers: {}", this.log()), async || {
-            socket.send_to(b"1 d7:command4:pinge", control).await.ok()?;
-            tokio::time::timeout(std::time::Duration::from_millis(200), socket.recv(&mut [0; 100])).await.ok()?.ok()
-        })
-        .await;
-        this
+        let begun = Instant::now();
+        loop {
+            let _ = socket.send_to(b"1 d7:command4:pinge", control).await;
+            if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(200), socket.recv(&mut [0; 100])).await {
+                return Self { control, folder, _daemon: daemon };
+            }
+            let log = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(begun.elapsed() < SOON, "rtpengine did not start: {}", log());
+            // A port of nobody refuses at once.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What it said.
@@ -162,13 +168,13 @@ impl Kamailio {
         command.args(["-Y".as_ref(), path.as_os_str()]);
         let mut daemon = Daemon::start(&mut command, &path.join("log"));
         let log = path.join("log");
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         // Its listener is there before its workers are.
         while std::net::UdpSocket::bind(address).is_ok() {
             let log = || std::fs::read_to_string(&log).unwrap_or_default();
             assert!(daemon.child.try_wait().unwrap().is_none(), "Kamailio did not start: {}", log());
             assert!(begun.elapsed() < SOON, "Kamailio did not listen: {}", log());
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(raw::is_alive(address, "kamailio").await);
         Self { address, tls, folder, _daemon: daemon }

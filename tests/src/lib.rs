@@ -23,7 +23,7 @@ pub mod raw;
 
 pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;
-pub use net::{Bad, Net};
+pub use net::{Bad, BehindNat, Net};
 pub use host::{Host, Options, probe_bindings};
 pub use phone::{Line, Over, Phone, compress, expand};
 

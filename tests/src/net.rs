@@ -145,6 +145,65 @@ impl Net {
     }
 }
 
+/// A namespace behind a router that gives everything its own address, as homes and offices have it.
+#[derive(Debug)]
+pub struct BehindNat {
+    /// Its name.
+    pub name: String,
+    /// The private address inside.
+    pub address: IpAddr,
+}
+
+impl BehindNat {
+    /// A program inside.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+}
+
+impl Net {
+    /// Makes the namespace a router with a NAT, and a further one behind it. Nothing where the kernel has no NAT.
+    #[must_use]
+    #[allow(clippy::print_stderr, reason = "a test that is left out says why")]
+    pub fn behind_nat(&self) -> Option<BehindNat> {
+        let (number, router) = (self.number, &self.name);
+        let inner = BehindNat { name: format!("callboxin{number}"), address: [192, 168, 77, 2].into() };
+        let name = &inner.name;
+        let _ = ip(&format!("netns del {name}"));
+        for step in [
+            format!("netns add {name}"),
+            format!("-n {router} link add lan type veth peer name wan netns {name}"),
+            format!("-n {router} addr add 192.168.77.1/24 dev lan"),
+            format!("-n {router} link set lan up"),
+            format!("-n {name} addr add {}/24 dev wan", inner.address),
+            format!("-n {name} link set wan up"),
+            format!("-n {name} link set lo up"),
+            format!("-n {name} route add default via 192.168.77.1"),
+        ] {
+            ip(&step).unwrap();
+        }
+        let rules = format!(
+            "table ip nat {{ chain out {{ type nat hook postrouting priority 100; oifname \"cbr{number}\" masquerade random; }} }}"
+        );
+        for (program, arguments) in [("sysctl", "-qw net.ipv4.ip_forward=1"), ("nft", rules.as_str())] {
+            let mut command = self.command(program);
+            match program {
+                "nft" => command.arg(arguments),
+                _ => command.args(arguments.split(' ')),
+            };
+            let output = command.output().unwrap();
+            if !output.status.success() {
+                eprintln!("left out: no NAT: {program}: {}", String::from_utf8_lossy(&output.stderr));
+                return None;
+            }
+        }
+        Some(inner)
+    }
+}
+
 impl Drop for Net {
     fn drop(&mut self) {
         if let Some(mut program) = self.line.take().and_then(|line| line.program) {
@@ -156,5 +215,7 @@ impl Drop for Net {
             let _ = ip(&format!("link del {device}{}", self.number));
         }
         let _ = ip(&format!("netns del {}", self.name));
+        // There only where something was behind a NAT.
+        let _ = ip(&format!("netns del callboxin{}", self.number));
     }
 }

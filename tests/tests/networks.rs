@@ -1,8 +1,9 @@
 //! Calls over networks as they are: with loss, delay and disorder, through a NAT, over IPv6.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Bad, Business, Host, Net, Options, probe_bindings};
+use callbox_tests::{Bad, Business, Host, Net, Options, peer, probe_bindings};
 use serde_json::{Value, json};
+use std::net::Ipv6Addr;
 
 /// The probe in a mode, with settings of its own.
 async fn publish(host: &Host, business: Option<&Business>, settings: Value) -> String {
@@ -11,10 +12,10 @@ async fn publish(host: &Host, business: Option<&Business>, settings: Value) -> S
     host.publish("probe", "2000", &bindings, &json!({})).await
 }
 
-/// The keys among the events that a script saw: `Digit('1')`.
+/// The keys among the events that a script saw: `Event::Digit('1')`.
 fn keys(fields: &Value) -> String {
     let events = fields["events"].as_array().unwrap_or_else(|| panic!("{fields}"));
-    events.iter().filter_map(|event| event.as_str()?.strip_prefix("Digit('")?.chars().next()).collect()
+    events.iter().filter_map(|event| event.as_str()?.strip_prefix("Event::Digit('")?.chars().next()).collect()
 }
 
 #[tokio::test]
@@ -46,4 +47,14 @@ async fn two_hosts_call_each_other_over_a_bad_line() {
     // The line was as bad as it was to be.
     let lost = |record: &Value| record["media"]["packets_lost"].as_u64().unwrap_or_default();
     assert!(lost(&answered) + lost(&placed) > 0, "{answered} {placed}");
+}
+
+#[tokio::test]
+async fn a_call_over_ipv6_from_end_to_end() {
+    let host = Host::start_with(Options { sip: Some(Ipv6Addr::LOCALHOST.into()), ..Options::default() }).await;
+    host.publish_probe(None).await;
+    peer::sipp(&host, "ipv6", "2000", 1, &["-i", "[::1]", "-mi", "::1"]).await;
+    let record = host.finished_call().await["record"].take();
+    assert_eq!(record["end_reason"], "script_returned", "{record}");
+    assert!(record["caller"]["uri"].as_str().unwrap().contains("[::1]"), "{record}");
 }

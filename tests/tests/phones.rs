@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_media::{Clip, wav};
-use callbox_tests::{Host, peer};
+use callbox_tests::{Host, Net, Options, peer};
+use serde_json::Value;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -24,28 +26,29 @@ fn read(path: &Path) -> Arc<Clip> {
     wav::read(&std::fs::read(path).unwrap()).unwrap()
 }
 
-async fn said(host: &Host) {
+async fn said(host: &Host) -> Value {
     let record = host.finished_call().await["record"].clone();
     assert_eq!(record["end_reason"], "script_returned", "{record}");
     assert_eq!(record["disposition"], "said");
     assert!(record["media"]["packets_received"].as_u64().unwrap() > 0, "{record}");
+    record
 }
 
-/// baresip with a silent microphone that keeps what it hears.
-fn baresip(folder: &TempDir) {
+/// baresip with a silent microphone that keeps what it hears. Its account may name an encryption of the media.
+fn baresip(folder: &TempDir, account: &str, (interface, address): (&str, IpAddr)) {
     let path = folder.path();
     std::fs::write(path.join("in.wav"), silence()).unwrap();
     let first = 31_000 + u32::from(peer::free_port()) % 500 * 2;
     let config = format!(
-        "poll_method epoll\nsip_listen 127.0.0.1:0\nnet_interface 127.0.0.1\nmodule_path /usr/lib/baresip/modules\n\
+        "poll_method epoll\nsip_listen {address}:0\nnet_interface {interface}\nmodule_path /usr/lib/baresip/modules\n\
          audio_player aubridge,nil\naudio_source aufile,{folder}/in.wav\naudio_alert aubridge,nil\nsnd_path {folder}\n\
          module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\n\
-         module_app menu.so\nrtp_ports {first}-{}\n",
+         module srtp.so\nmodule_app dtls_srtp.so\nmodule_app menu.so\nrtp_ports {first}-{}\n",
         first + 98,
         folder = path.display(),
     );
     std::fs::write(path.join("config"), config).unwrap();
-    std::fs::write(path.join("accounts"), "<sip:baresip@127.0.0.1>;regint=0\n").unwrap();
+    std::fs::write(path.join("accounts"), format!("<sip:baresip@127.0.0.1>;regint=0{account}\n")).unwrap();
     std::fs::write(path.join("contacts"), "").unwrap();
 }
 
@@ -60,35 +63,120 @@ fn silence() -> Vec<u8> {
     file
 }
 
-#[tokio::test]
-async fn baresip_calls_a_script_and_hears_it() {
-    let host = Host::start().await;
+/// A host that takes calls by TLS, too.
+async fn with_tls() -> Host {
+    let env = vec![
+        ("CALLBOX_SIP__TLS", "[\"127.0.0.1:0\"]".to_owned()),
+        ("CALLBOX_TLS__SELF_SIGNED", "true".to_owned()),
+    ];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
     host.publish_probe(None).await;
+    host
+}
+
+/// How the call of a phone went over the wire: its transport, and the line of its offer that its media's keys come by.
+async fn went(host: &Host, transport: &str, keys: &str) {
+    let record = said(host).await;
+    assert!(record["media"]["encryption"].is_string(), "{record}");
+    let id = record["call_id"].as_str().unwrap();
+    let messages = host.get(&format!("/v1/calls/{id}/sip")).await;
+    let invite = &messages["messages"][0];
+    assert_eq!(invite["transport"], transport, "{messages}");
+    assert!(invite.to_string().contains(keys), "{invite}");
+}
+
+/// A call by baresip to this target; it hears the script.
+async fn baresip_calls(target: &str, account: &str) {
+    let here = ("127.0.0.1", IpAddr::from([127, 0, 0, 1]));
+    baresip_calls_from(Command::new("baresip"), here, target, account).await;
+}
+
+/// The same by this command, on this interface and address.
+async fn baresip_calls_from(mut command: Command, from: (&str, IpAddr), target: &str, account: &str) {
     let folder = tempfile::tempdir().unwrap();
-    baresip(&folder);
-    let output = Command::new("baresip")
+    baresip(&folder, account, from);
+    let output = command
         .args(["-f".as_ref(), folder.path().as_os_str()])
-        .args(["-e", &format!("/dial sip:2000@{}", host.sip), "-t", "8"])
+        .args(["-e", &format!("/dial {target}"), "-t", "8"])
         .stdin(Stdio::null())
         .output();
     let output = timeout(LONGEST, output).await.unwrap().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("Call established"), "{told}");
-    said(&host).await;
     let heard = std::fs::read_dir(folder.path()).unwrap().flatten();
     let heard = heard.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with("-dec.wav"));
     assert!(speaks(&read(&heard.expect("a recording of what it heard"))), "baresip heard no speech");
 }
 
 #[tokio::test]
+async fn baresip_calls_a_script_and_hears_it() {
+    let host = Host::start().await;
+    host.publish_probe(None).await;
+    baresip_calls(&format!("sip:2000@{}", host.sip), "").await;
+    said(&host).await;
+}
+
+/// Its offer names an address that cannot be reached; its packets come from another, at ports that the router chose.
+#[tokio::test]
+async fn baresip_calls_from_behind_a_nat() {
+    let Some(net) = Net::new() else { return };
+    let Some(inner) = net.behind_nat() else { return };
+    let host = Host::start_with(Options { sip: Some(net.near), ..Options::default() }).await;
+    host.publish_probe(None).await;
+    let target = format!("sip:2000@{}", host.sip);
+    baresip_calls_from(inner.command("baresip").into(), ("wan", inner.address), &target, "").await;
+    // Its BYE was found, too: the end came by our hand.
+    said(&host).await;
+}
+
+#[tokio::test]
+async fn baresip_calls_by_tls_with_keys_in_the_offer() {
+    let host = with_tls().await;
+    let target = format!("sip:2000@{};transport=tls", host.listener("tls"));
+    baresip_calls(&target, ";mediaenc=srtp-mand").await;
+    went(&host, "tls", "a=crypto:").await;
+}
+
+#[tokio::test]
+async fn baresip_calls_with_a_handshake_for_its_media() {
+    let host = with_tls().await;
+    let target = format!("sip:2000@{};transport=tls", host.listener("tls"));
+    baresip_calls(&target, ";mediaenc=dtls_srtp").await;
+    went(&host, "tls", "a=fingerprint:").await;
+}
+
+#[tokio::test]
 async fn linphone_calls_a_script_and_hears_it() {
     let host = Host::start().await;
     host.publish_probe(None).await;
+    linphone_calls(&host, &format!("sip:2000@{}", host.sip), "").await;
+    said(&host).await;
+}
+
+#[tokio::test]
+async fn linphone_calls_by_tls_with_keys_in_the_offer() {
+    let host = with_tls().await;
+    let target = format!("sip:2000@{};transport=tls", host.listener("tls"));
+    linphone_calls(&host, &target, "media_encryption=srtp\nmedia_encryption_mandatory=1\n").await;
+    went(&host, "tls", "a=crypto:").await;
+}
+
+#[tokio::test]
+async fn linphone_calls_by_tls_with_a_handshake_for_its_media() {
+    let host = with_tls().await;
+    let target = format!("sip:2000@{};transport=tls", host.listener("tls"));
+    linphone_calls(&host, &target, "media_encryption=dtls\nmedia_encryption_mandatory=1\n").await;
+    went(&host, "tls", "a=fingerprint:").await;
+}
+
+/// A call by linphone to this target, with further settings; it hears the script.
+async fn linphone_calls(host: &Host, target: &str, settings: &str) {
     let folder = tempfile::tempdir().unwrap();
     let rc = folder.path().join("rc");
     std::fs::create_dir_all(folder.path().join(".local/share/linphone")).unwrap();
     let port = peer::free_port();
-    std::fs::write(&rc, format!("[sip]\nsip_port={port}\nsip_tcp_port=0\nsip_tls_port=0\n")).unwrap();
+    let sip = format!("sip_port={port}\nsip_tcp_port=0\nsip_tls_port=-1\nverify_server_certs=0\nverify_server_cn=0\n");
+    std::fs::write(&rc, format!("[sip]\n{sip}{settings}")).unwrap();
     let mut phone = Command::new("linphonec")
         .args(["-c".as_ref(), rc.as_os_str()])
         .env("HOME", folder.path())
@@ -102,13 +190,12 @@ async fn linphone_calls_a_script_and_hears_it() {
     std::fs::write(&microphone, silence()).unwrap();
     let mut keyboard = phone.stdin.take().unwrap();
     let commands = format!(
-        "ipv6 disable\nsoundcard use files\nplay {}\nrecord {}\ncall sip:2000@{}\n",
+        "ipv6 disable\nsoundcard use files\nplay {}\nrecord {}\ncall {target}\n",
         microphone.display(),
         heard.display(),
-        host.sip
     );
     keyboard.write_all(commands.as_bytes()).await.unwrap();
-    said(&host).await;
+    said(host).await;
     keyboard.write_all(b"quit\n").await.unwrap();
     timeout(LONGEST, phone.wait()).await.unwrap().unwrap();
     // Its header counts itself among the samples: only they are of interest.
