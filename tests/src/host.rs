@@ -75,7 +75,13 @@ impl Host {
             }
         };
         let mut child = command
-            .args(["serve", "--http", &SocketAddr::new(http, 0).to_string(), "--sip", &SocketAddr::new(sip, 0).to_string()])
+            .args([
+                "serve",
+                "--http",
+                &SocketAddr::new(http, 0).to_string(),
+                "--sip",
+                &SocketAddr::new(sip, 0).to_string(),
+            ])
             .args(["--advertise", &sip.to_string()])
             .args(["--log", "info,callbox_call=debug,callbox_sip=debug", "--data-dir"])
             .arg(&data)

@@ -5,8 +5,9 @@ use crate::{SOON, eventually, raw};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// A program of several processes, all of which end with it.
 #[derive(Debug)]
@@ -63,7 +64,14 @@ impl Rtpengine {
         let first = 61_000 + free_port() % 70 * 60;
         let mut command = Command::new("rtpengine");
         command
-            .args(["--config-file=none", "--foreground", "--log-stderr", "--log-level=5", "--table=-1", "--num-threads=2"])
+            .args([
+                "--config-file=none",
+                "--foreground",
+                "--log-stderr",
+                "--log-level=5",
+                "--table=-1",
+                "--num-threads=2",
+            ])
             .args(["--interface=127.0.0.1".to_owned(), format!("--listen-ng={control}")])
             .args([format!("--port-min={first}"), format!("--port-max={}", first + 59)])
             .arg(format!("--pidfile={}", folder.path().join("pid").display()));
@@ -130,9 +138,9 @@ impl Kamailio {
             (([127, 0, 0, 1], free_port()).into(), ([127, 0, 0, 1], free_port()).into());
         let template = std::fs::read_to_string(crate::root().join("tests/proxy/kamailio.cfg")).unwrap();
         let only = |wanted: bool| if wanted { "" } else { "#" };
-        let (media, offer, answer) = proxying.media.map_or((String::new(), "", ""), |(address, offer, answer)| {
-            (address.to_string(), offer, answer)
-        });
+        let (media, offer, answer) = proxying
+            .media
+            .map_or((String::new(), "", ""), |(address, offer, answer)| (address.to_string(), offer, answer));
         let mut config = template;
         for (word, value) in [
             ("@TLS_ONLY@", only(proxying.identity.is_some()).to_owned()),

@@ -23,8 +23,8 @@ pub mod raw;
 
 pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;
-pub use net::{Bad, BehindNat, Net};
 pub use host::{Host, Options, probe_bindings};
+pub use net::{Bad, BehindNat, Net};
 pub use phone::{Line, Over, Phone, compress, expand};
 
 use std::path::PathBuf;

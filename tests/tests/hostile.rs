@@ -81,7 +81,8 @@ fn rtp(kind: u8, sequence: u16, stamp: u32, source: u32, payload: &[u8]) -> Vec<
 #[tokio::test]
 async fn a_strangers_audio_and_keys_reach_nobody() {
     let good = Bystander::new().await;
-    let (audio, control) = (good.line.host_rtp, SocketAddr::new(good.line.host_rtp.ip(), good.line.host_rtp.port() + 1));
+    let (audio, control) =
+        (good.line.host_rtp, SocketAddr::new(good.line.host_rtp.ip(), good.line.host_rtp.port() + 1));
     let strangers = [UdpSocket::bind(STRANGER).await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
     let mut dice = raw::Dice::new(2);
     for round in 0..10_000_u16 {

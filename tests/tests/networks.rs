@@ -45,7 +45,7 @@ async fn two_hosts_call_each_other_over_a_bad_line() {
     let pushed = business.next_at("/results").await;
     assert_eq!(keys(&pushed.body["data"]["fields"]), "1593570#", "{}", pushed.body);
     // The line was as bad as it was to be.
-    let lost = |record: &Value| record["media"]["packets_lost"].as_u64().unwrap_or_default();
+    let lost = |record: &Value| record["media"]["lost"].as_u64().unwrap_or_default();
     assert!(lost(&answered) + lost(&placed) > 0, "{answered} {placed}");
 }
 
