@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::digest::{Challenge, Client, Credentials, DigestParams, Presented, Server};
+use crate::registrar::Asked;
 use crate::sdp::{
     Direction, Encryption, Fingerprint, Keying, LocalMedia, Need, Secrets, Security, Session, SessionIds,
 };
@@ -79,7 +80,7 @@ fn look_at_everything(message: &Message) {
     }
     let _ = (message.expires(), message.content_type(), message.rack(), message.rseq(), message.session_expires());
     let _ = (message.min_se(), message.retry_after(), message.refer_to(), message.replaces(), message.reasons());
-    let _ = (Challenge::all(message), message.sdp());
+    let _ = (Challenge::all(message), message.sdp(), Asked::read(message));
 }
 
 /// A stream: the first byte is the size of the chunks. Any chunking yields the same frames, and a frame is exactly
