@@ -6,12 +6,13 @@
 //!
 //! The parts are pure, with time as a parameter, and are put together from the inside out:
 //!
-//! * [`codec`], [`clip`], [`resample`], [`wav`] – samples: G.711, prompts, files
+//! * [`codec`], `halfband`, [`clip`], [`resample`], [`wav`] – samples: G.711, G.722, Opus, G.729; prompts, files
 //! * [`rtp`], [`rtcp`], [`reception`], [`quality`] – packets and what they say about the network (RFC 3550)
-//! * [`dtmf`] – keys as telephone-events (RFC 4733), both ways
-//! * [`jitter`], [`conceal`] – from packets back to an even stream of samples
+//! * [`dtmf`] – keys as telephone-events (RFC 4733) and as tones in the audio, both ways
+//! * [`timeline`], `waiting`, [`jitter`], [`conceal`], [`noise`] – from packets back to an even stream of samples
 //! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
 //! * [`playout`], [`bridge`], [`tap`] – what is said: prompts, or another call; and who listens beside us
+//! * `incoming`, `outgoing` – the two directions of one call: decoded in order, encoded live
 //! * `stream`, `report` – all of the above for one call: packets, commands and time in; packets and events out
 //! * [`security`], [`srtp`], `dtls`, `shield` – what protects packets, and the guard between the sockets and a stream
 //! * `capture` – what passes, as pcap files, on a thread of its own
