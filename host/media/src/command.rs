@@ -299,7 +299,7 @@ pub struct MediaStats {
     pub mos: f32,
     /// The intervals between reports: least, mean and most of each figure.
     #[serde(default)]
-    pub history: History,
+    pub history: Box<History>,
     /// The longest time between two packets we sent without a pause ordered.
     pub max_gap_ms: f32,
     /// Packets left out because the machine was late; the timestamp tells the far end.

@@ -20,7 +20,8 @@
 //! * [`wheel`], `ports`, `worker`, [`plane`] – threads, sockets and the clock
 //!
 //! What this room never does: play anything it was not told to, send to an address that signalling or the locked
-//! source did not give, send or hear anything in the clear where protection was agreed on, allocate, lock or format per packet, or block a worker on a file or on a slow reader of events.
+//! source did not give, send or hear anything in the clear where protection was agreed on, allocate, lock or format per
+//! packet, or block a worker on a file or on a slow reader of events.
 
 #[doc(hidden)]
 pub mod bench;

@@ -468,7 +468,7 @@ impl Session {
             return Err(MediaError::Busy);
         }
         worker
-            .order(Order::Command { number: self.id.number, command })
+            .order(Order::Command { number: self.id.number, command: Box::new(command) })
             .inspect_err(|_| _ = self.link.pending.fetch_sub(1, Ordering::Relaxed))
     }
 

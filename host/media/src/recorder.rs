@@ -33,7 +33,7 @@ const POOL: usize = 1_024;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// The last event of a session and its place in the queue.
-pub(crate) type Closing = (OwnedPermit<MediaEvent>, MediaStats);
+pub(crate) type Closing = Box<(OwnedPermit<MediaEvent>, MediaStats)>;
 
 /// Both channels, interleaved.
 type Samples = Box<[i16; BLOCK * 2]>;
@@ -134,8 +134,9 @@ impl Recording {
     pub(crate) fn end(self, closing: Option<Closing>) {
         let message = Message::End { last: self.block, closing };
         if let Err(lost) = self.recorder.messages.try_send(message)
-            && let Message::End { closing: Some((permit, stats)), .. } = lost.into_inner()
+            && let Message::End { closing: Some(closing), .. } = lost.into_inner()
         {
+            let (permit, stats) = *closing;
             // The thread hangs on a dead disk. It closes the file when it comes back and finds the session gone.
             tracing::error!(path = %self.path.display(), "the recorder does not keep up: the end of a recording is lost");
             permit.send(MediaEvent::Closed(stats));
@@ -251,7 +252,7 @@ impl Files {
                     if let Some(open) = self.open.remove(&recording) {
                         open.finish();
                     }
-                    if let Some((permit, stats)) = closing {
+                    if let Some((permit, stats)) = closing.map(|closing| *closing) {
                         permit.send(MediaEvent::Closed(stats));
                     }
                 }

@@ -159,7 +159,7 @@ impl Reports {
         Ok(())
     }
 
-    /// Writes a report; returns its length. An interval ends with it: `delay_ms` is how late we heard what was said in
+    /// Writes a report; its length comes with it. An interval ends with it: `delay_ms` is how late we heard what was said in
     /// it.
     pub(crate) fn write(
         &mut self,
@@ -169,8 +169,7 @@ impl Reports {
         reception: &mut Reception,
         delay_ms: f32,
         bye: bool,
-        out: &mut [u8; MAX_REPORT],
-    ) -> usize {
+    ) -> ([u8; MAX_REPORT], usize) {
         let last =
             self.last.map(|(stamp, came)| LastReport { stamp, delay: rtcp::short_span(now.saturating_sub(came)) });
         let figures = reception.report();
@@ -188,7 +187,10 @@ impl Reports {
         }
         let heard = figures.map(|figures| (figures, last.unwrap_or_default()));
         let ntp = self.ntp(now);
-        rtcp::write(&Report { ssrc: identity.ssrc, cname: &identity.cname, ntp, sender, heard, bye }, out)
+        let mut out = [0; MAX_REPORT];
+        let report = Report { ssrc: identity.ssrc, cname: &identity.cname, ntp, sender, heard, bye };
+        let length = rtcp::write(&report, &mut out);
+        (out, length)
     }
 
     fn ntp(&self, now: Duration) -> u64 {

@@ -37,6 +37,17 @@ pub(crate) trait Path {
     fn event(&mut self, event: MediaEvent);
 }
 
+/// Where a datagram came from, and to which of our ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// The component.
+    pub(crate) which: usize,
+    /// The sender.
+    pub(crate) source: SocketAddr,
+    /// Where the far end's audio is known to come from.
+    pub(crate) heard: Option<SocketAddr>,
+}
+
 /// What a datagram was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inbound {
@@ -195,28 +206,27 @@ impl Shield {
             }
             component.handshake = Some(Box::new(Handshake::new(credentials, role, fingerprint, peer, now)));
             if let Some((source, datagram)) = component.early.take().map(|early| *early) {
-                self.shake(now, which, source, None, &datagram, credentials, path);
+                self.shake(now, Arrival { which, source, heard: None }, &datagram, credentials, path);
             }
         }
     }
 
-    /// Takes a datagram that came to a component's port; `heard` is where the far end's audio is known to come from.
+    /// Takes a datagram that came.
     pub(crate) fn take(
         &mut self,
         now: Duration,
-        which: usize,
-        source: SocketAddr,
-        heard: Option<SocketAddr>,
+        arrival: Arrival,
         datagram: &mut [u8],
         credentials: &Credentials,
         path: &mut impl Path,
     ) -> Inbound {
+        let Arrival { which, source, .. } = arrival;
         // What is what is told by the first byte (RFC 7983).
         if datagram.first().is_some_and(|first| (20..64).contains(first)) {
             if !self.configured {
                 self.components[which].keep(source, datagram);
             } else if matches!(self.security, Security::Dtls { .. }) {
-                self.shake(now, which, source, heard, datagram, credentials, path);
+                self.shake(now, arrival, datagram, credentials, path);
             } else {
                 self.refused.unauthentic += 1;
             }
@@ -295,13 +305,12 @@ impl Shield {
     fn shake(
         &mut self,
         now: Duration,
-        which: usize,
-        source: SocketAddr,
-        heard: Option<SocketAddr>,
+        arrival: Arrival,
         datagram: &[u8],
         credentials: &Credentials,
         path: &mut impl Path,
     ) {
+        let Arrival { which, source, heard } = arrival;
         let host = source.ip();
         let named = self.remote.iter().any(|remote| remote.ip() == host) || self.signalling == host;
         let known = named || heard.is_some_and(|heard| heard.ip() == host);

@@ -65,7 +65,7 @@ impl Farewell {
     /// Reports the end. Where there is a recording, the recorder reports its own first.
     pub(crate) fn say(self) {
         match self.recording {
-            Some(recording) => recording.end(Some((self.last, self.stats))),
+            Some(recording) => recording.end(Some(Box::new((self.last, self.stats)))),
             None => drop(self.last.send(MediaEvent::Closed(self.stats))),
         }
     }
@@ -485,9 +485,8 @@ impl Stream {
             packets: sent.packets as u32,
             bytes: sent.bytes as u32,
         });
-        let mut packet = [0; crate::rtcp::MAX_REPORT];
         let delay = self.delay_ms();
-        let length = self.reports.write(now, &self.identity, sender, &mut self.reception, delay, bye, &mut packet);
+        let (packet, length) = self.reports.write(now, &self.identity, sender, &mut self.reception, delay, bye);
         let multiplexed = plan.remote == plan.remote_rtcp;
         let target = if multiplexed { latch.target() } else { self.reports.target(plan, latch) };
         if reachable(target) && reachable(plan.remote) && !self.withheld {
@@ -530,7 +529,7 @@ impl Stream {
             remote_jitter_ms: self.reports.remote_jitter_ms(),
             remote_mos: self.reports.remote_mos(),
             rtt_ms: self.reports.rtt_ms(),
-            history: self.reports.history(),
+            history: Box::new(self.reports.history()),
             mos: quality::mos(unheard, self.delay_ms()),
             max_gap_ms: sent.max_gap.as_secs_f32() * 1_000.0,
             skipped: sent.skipped,

@@ -11,7 +11,7 @@ use crate::dtls::Credentials;
 use crate::histogram::Histogram;
 use crate::ports::{Pair, Ports};
 use crate::recorder::Recorder;
-use crate::shield::{self, Inbound, Path, Refused, Shield};
+use crate::shield::{self, Arrival, Inbound, Path, Refused, Shield};
 use crate::stream::{Output, Stream};
 use crate::wheel::{self, Wheel};
 use crossbeam_channel::Receiver;
@@ -51,7 +51,7 @@ const BACKLOG: usize = 256;
 /// What a worker is told.
 pub(crate) enum Order {
     Open(Box<Opening>),
-    Command { number: u64, command: MediaCommand },
+    Command { number: u64, command: Box<MediaCommand> },
     Join { number: u64, bridge: Box<Bridge> },
     Close { number: u64 },
     Shutdown,
@@ -389,7 +389,7 @@ impl Worker {
         for _ in 0..ORDERS_A_ROUND {
             match self.orders.try_recv() {
                 Ok(Order::Open(opening)) => self.open(*opening),
-                Ok(Order::Command { number, command }) => self.command(number, command),
+                Ok(Order::Command { number, command }) => self.command(number, *command),
                 Ok(Order::Join { number, bridge }) => {
                     // Where the session is gone, dropping the bridge tells the other side.
                     if let Some(key) = self.keys.get(&number)
@@ -665,7 +665,8 @@ fn hear(
     if decrypted == Some(false) {
         wire.line.received(which, source, datagram);
     }
-    let inbound = wire.shield.take(now, which, source, stream.heard_from(), datagram, credentials, &mut wire.line);
+    let arrival = Arrival { which, source, heard: stream.heard_from() };
+    let inbound = wire.shield.take(now, arrival, datagram, credentials, &mut wire.line);
     let length = match inbound {
         Inbound::Media(length) => length,
         Inbound::Nothing => datagram.len(),

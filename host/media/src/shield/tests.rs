@@ -78,7 +78,13 @@ impl Side {
     fn hears(&mut self, now: Duration, from: IpAddr, which: usize, datagram: &[u8]) -> bool {
         let mut datagram = datagram.to_vec();
         let source = SocketAddr::new(from, 4_000 + which as u16);
-        let taken = self.shield.take(now, which, source, None, &mut datagram, &self.credentials, &mut self.line);
+        let taken = self.shield.take(
+            now,
+            Arrival { which, source, heard: None },
+            &mut datagram,
+            &self.credentials,
+            &mut self.line,
+        );
         matches!(taken, Inbound::Media(_))
     }
 }
@@ -361,7 +367,13 @@ fn what_comes_before_the_plan_is_kept_within_bounds() {
     for n in 0..10_000_u32 {
         let mut datagram = vec![22; n as usize % 3_000];
         assert_eq!(
-            side.shield.take(ms(0), RTP, stranger, None, &mut datagram, &side.credentials, &mut line),
+            side.shield.take(
+                ms(0),
+                Arrival { which: RTP, source: stranger, heard: None },
+                &mut datagram,
+                &side.credentials,
+                &mut line
+            ),
             match datagram.len() {
                 0 => Inbound::Media(0),
                 _ => Inbound::Nothing,
