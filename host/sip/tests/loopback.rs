@@ -92,6 +92,34 @@ async fn a_call_over_udp_in_ipv6() {
     call("[::1]", Transport::Udp).await;
 }
 
+/// Early media that is acknowledged, an UPDATE before the answer and one after it.
+#[tokio::test]
+async fn a_session_is_agreed_on_and_changed_before_the_answer() {
+    let changed = |n: u8| [OFFER, format!("a=x-version:{n}\r\n").as_bytes()].concat();
+    let (caller, _) = start("127.0.0.1").await;
+    let (callee, mut calls) = start("127.0.0.1").await;
+    let (outgoing, mut heard) = caller.call(placed(target(&callee, Transport::Udp))).await.unwrap();
+    let mut incoming = within(calls.recv()).await.unwrap();
+    assert!(matches!(outgoing.update(changed(1)).await, Err(SipError::NotNow(_))), "nothing is agreed on yet");
+    incoming.dialog.progress(ANSWER.to_vec()).await.unwrap();
+    assert_eq!(next(&mut heard).await, DialogEvent::Progress { sdp: Some(ANSWER.to_vec()), branch: 0 });
+    outgoing.update(changed(1)).await.unwrap();
+    assert_eq!(next(&mut incoming.events).await, DialogEvent::Reinvite { sdp: Some(changed(1)) });
+    incoming.dialog.answer_reinvite(Ok(ANSWER.to_vec())).await.unwrap();
+    assert_eq!(next(&mut heard).await, DialogEvent::ReinviteAnswered { sdp: Some(ANSWER.to_vec()) });
+    incoming.dialog.answer(ANSWER.to_vec()).await.unwrap();
+    assert_eq!(next(&mut heard).await, DialogEvent::Answered { sdp: Some(ANSWER.to_vec()) }, "as agreed early");
+    assert_eq!(next(&mut incoming.events).await, DialogEvent::Confirmed { sdp: None });
+    incoming.dialog.update(changed(2)).await.unwrap();
+    assert_eq!(next(&mut heard).await, DialogEvent::Reinvite { sdp: Some(changed(2)) });
+    outgoing.answer_reinvite(Err(488)).await.unwrap();
+    assert!(matches!(next(&mut incoming.events).await, DialogEvent::ReinviteFailed { status: 488, .. }));
+    outgoing.hangup(None).await.unwrap();
+    assert!(matches!(next(&mut incoming.events).await, DialogEvent::Ended { by_remote: true, .. }));
+    close(caller).await;
+    close(callee).await;
+}
+
 /// A call from one stack to another that was answered.
 struct Talk {
     caller: SipStack,

@@ -95,6 +95,41 @@ async fn basic_calls_over_tcp() {
     assert!(run(Transport::Tcp, rate, calls, limits, &[]).await);
 }
 
+/// Early media, PRACK, UPDATE, refreshes: every answer is checked by the scenario.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs sipp"]
+async fn provisional_responses_updates_and_refreshes() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let (stack, mut calls) = SipStack::start(SipConfig { udp: vec![any], ..SipConfig::default() }).await.unwrap();
+    let address = stack.local_addrs()[0].1;
+    tokio::spawn(async move {
+        while let Some(mut call) = calls.recv().await {
+            tokio::spawn(async move {
+                call.dialog.progress(ANSWER.to_vec()).await.unwrap();
+                call.dialog.ring().await.unwrap();
+                while let Some(event) = call.events.recv().await {
+                    match event {
+                        // Once, before the answer: the refreshes do not get here.
+                        DialogEvent::Reinvite { sdp: Some(_) } => {
+                            call.dialog.answer_reinvite(Ok(ANSWER.to_vec())).await.unwrap();
+                            call.dialog.answer(ANSWER.to_vec()).await.unwrap();
+                        }
+                        _ => {}
+                    }
+                }
+            });
+        }
+    });
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/reliable.xml");
+    let mut command = Command::new("sipp");
+    command.args(["-sf", scenario, &address.to_string(), "-i", "127.0.0.1", "-nostdin", "-m", "20", "-r", "20"]);
+    command.args(["-recv_timeout", "5000", "-timeout", "60", "-timeout_error"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    stack.shutdown().await;
+}
+
 /// Our calls to SIPp's answering machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs sipp and a quiet machine"]
