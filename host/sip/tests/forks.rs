@@ -102,6 +102,8 @@ fn more_branches_than_we_keep_ring_unseen() {
     for n in 0..50 {
         bench.put(&of(&invite, "183 Session Progress", &format!("t{n}"), Some(ANSWER)));
     }
+    assert_eq!(bench.events.len(), 8);
+    assert!(matches!(bench.events[7], DialogEvent::Progress { branch: 7, .. }));
     bench.put(&of(&invite, "200 OK", "t49", Some(ANSWER)));
     assert!(matches!(bench.events.last(), Some(DialogEvent::Answered { sdp: Some(_) })));
     bench.act(|end, now| end.hang_up(now, leg, None)).unwrap();

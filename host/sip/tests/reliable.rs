@@ -356,9 +356,47 @@ fn an_update_to_a_branch_that_agreed() {
     let sent = bench.last().to_owned();
     bench.put(&response(&sent, "200 OK", "", SDP, text(ANSWER)));
     assert!(matches!(bench.events.last(), Some(DialogEvent::ReinviteAnswered { .. })));
+    let theirs = |cseq: u32, sdp: &str| {
+        let (from, to) = (header(&sent, "To").unwrap(), header(&sent, "From").unwrap());
+        request("UPDATE", cseq, &format!("u{cseq}"), None, SDP, sdp)
+            .replace("\"A\" <sip:alice@10.0.0.1>;tag=peer", from)
+            .replace(
+                "<sip:robot@10.0.0.2>\nCall-ID: bench@lab",
+                &format!("{to}\nCall-ID: {}", header(&sent, "Call-ID").unwrap()),
+            )
+    };
+    assert_eq!(bench.ask(&theirs(1, text(OFFER))), [""; 0]);
+    assert_eq!(bench.events.last(), Some(&DialogEvent::Reinvite { sdp: Some(OFFER.to_vec()) }));
+    assert_eq!(bench.ask(&theirs(2, text(OFFER))), ["500 2 UPDATE"]);
+    bench.act(|end, now| end.answer_reinvite(now, leg, Ok(Bytes::from_static(HOLD)))).unwrap();
     bench.put(&response(&invite, "486 Busy Here", "bob", "", ""));
     assert!(matches!(bench.events.last(), Some(DialogEvent::Ended { status: Some(486), .. })));
     bench.must_be_clean();
+}
+
+#[test]
+fn the_answer_repeats_what_was_agreed_last() {
+    for (updated, said, told) in [
+        (false, None, Some(ANSWER)),
+        (false, Some(ANSWER), Some(ANSWER)),
+        (false, Some(HOLD), Some(HOLD)),
+        (true, None, Some(OFFER)),
+        // A copy of the early answer is not news.
+        (true, Some(ANSWER), Some(OFFER)),
+    ] {
+        let mut bench = bench(RELIABLE);
+        let (leg, invite) = placed(&mut bench, Some(OFFER));
+        bench.put(&early(&invite, "183 Session Progress", "bob", 1, Some(ANSWER)));
+        if updated {
+            bench.act(|end, now| end.update(now, leg, Bytes::from_static(HOLD))).unwrap();
+            let update = bench.last().to_owned();
+            bench.put(&response(&update, "200 OK", "", SDP, text(OFFER)));
+        }
+        let extra = format!("Contact: <sip:bob@10.0.0.1:5060>\n{}", if said.is_some() { SDP } else { "" });
+        bench.put(&response(&invite, "200 OK", "bob", &extra, said.map_or("", text)));
+        let told: Option<&[u8]> = told;
+        assert_eq!(bench.events.last(), Some(&DialogEvent::Answered { sdp: told.map(<[u8]>::to_vec) }));
+    }
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl Agreed {
         self.ours.clone()
     }
 
+    /// What they said last, where that answers us.
+    pub(crate) fn answer(&self) -> Option<Bytes> {
+        self.theirs.clone().filter(|_| !self.answered)
+    }
+
     /// Whether this is what they said last.
     pub(crate) fn is_known(&self, theirs: &[u8]) -> bool {
         self.theirs.as_deref() == Some(theirs)

@@ -27,8 +27,9 @@ pub enum DialogEvent {
     /// Outgoing call: the far end answered. The stack acknowledges it; where our INVITE had no offer, `sdp` is the
     /// far end's offer and the answer goes with [`Dialog::ack`](crate::Dialog::ack).
     Answered {
-        /// Answer, or offer for a late one. What was agreed in the same early dialog stands here again when the 2xx
-        /// itself repeats nothing; none after an [`EarlyOffer`](Self::EarlyOffer) that was answered.
+        /// Answer, or offer for a late one. What the far end answered last in the same early dialog stands here
+        /// again when the 2xx itself says nothing new. None where the last offer was the far end's and has its answer:
+        /// [`EarlyOffer`](Self::EarlyOffer), [`Reinvite`](Self::Reinvite).
         sdp: Option<Vec<u8>>,
     },
     /// Incoming call without an offer: the far end answered the offer that went with

@@ -113,6 +113,10 @@ impl Leg {
         let others_agreed =
             forks.early.iter().any(|early| Some(&early.tag) != tag.as_ref() && (early.agreed || early.owed.is_some()));
         let early = forks.met(&client.request, &self.local_tag, response, flow);
+        if early.is_none() && tag.is_some() {
+            // One branch too many, or one that cannot be read.
+            return;
+        }
         let branch = early.as_ref().map_or(0, |early| early.branch);
         let mut event = match &sdp {
             Some(sdp) => DialogEvent::Progress { sdp: Some(sdp.to_vec()), branch },

@@ -256,8 +256,15 @@ impl Leg {
         self.timer_taken(core, now, response);
         let mut sdp = said;
         if let Some(ours) = offer {
-            sdp = sdp.or(before.answer);
+            sdp = if before.agreed {
+                // Nothing is an answer any more, and the early one may have been updated since; but some say with the
+                // answer that all is different now.
+                sdp.filter(|sdp| before.answer.as_ref() != Some(sdp)).or_else(|| self.agreed.answer())
+            } else {
+                sdp.or(before.answer)
+            };
             if let Some(theirs) = sdp.as_ref().filter(|theirs| !self.agreed.is_known(theirs)) {
+                let ours = self.agreed.ours().filter(|_| before.agreed).unwrap_or(ours);
                 self.agreed.got(&ours, theirs);
             }
             self.send_ack(core, transaction, cseq.seq, None);
