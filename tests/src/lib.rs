@@ -4,6 +4,7 @@
 //!
 //! * [`Host`] – a real `callbox serve` with an empty data folder, and its API
 //! * [`Business`] – a customer's system that verifies what it receives with the public library
+//! * [`Carrier`] – a carrier by hand, with the manners that a test wants
 //! * [`peer`] – SIPp, baresip and our own caller as far ends
 //! * [`Bystander`] – a good call next to which something bad happens
 //! * [`Phone`] – a telephone that says and hears tones
@@ -14,6 +15,7 @@
 
 mod business;
 mod bystander;
+mod carrier;
 mod host;
 pub mod kamailio;
 mod net;
@@ -23,6 +25,7 @@ pub mod raw;
 
 pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;
+pub use carrier::{Carrier, Manners, header};
 pub use host::{Host, Options, probe_bindings};
 pub use net::{Bad, BehindNat, Net};
 pub use phone::{Line, Over, Phone, compress, expand};

@@ -3,7 +3,9 @@
 //! is written out here, byte by byte, so that nothing of the host judges itself.
 
 use crate::{Host, SOON, eventually};
-use callbox_sip::{Dialog, DialogEvent, IncomingCall, OutgoingCall, SipConfig, SipStack};
+use callbox_sip::{
+    Credentials, Dialog, DialogEvent, IncomingCall, OutgoingCall, Registration, RegistrationConfig, SipConfig, SipStack,
+};
 use std::f32::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -102,6 +104,10 @@ impl Phone {
             offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
             ..OutgoingCall::default()
         };
+        self.up(call, rtp).await
+    }
+
+    async fn up(&self, call: OutgoingCall, rtp: UdpSocket) -> Result<Line, Over> {
         let (dialog, mut events) = self.stack.call(call).await.unwrap();
         let up = async {
             loop {
@@ -121,6 +127,31 @@ impl Phone {
         let mut headers = vec![("X-Probe-Mode", mode)];
         headers.extend(options);
         self.dial(host, "2000", &headers).await.expect("the probe answers")
+    }
+
+    /// Registers as an account of the host, until the handle is dropped.
+    pub async fn register(&self, host: &Host, account: &str, password: &str) -> Registration {
+        let hop = format!("sip:{};transport=udp", host.sip).parse().unwrap();
+        let config = RegistrationConfig {
+            aor: format!("sip:{account}@callbox"),
+            outbound_proxies: vec![hop],
+            credentials: Some(Credentials { username: account.into(), password: password.into() }),
+            ..RegistrationConfig::default()
+        };
+        self.stack.register(config).await.unwrap()
+    }
+
+    /// Calls a number by a registration; up, or refused.
+    pub async fn dial_as(&self, registration: &Registration, account: &str, number: &str) -> Result<Line, Over> {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let call = OutgoingCall {
+            target: format!("sip:{number}@callbox"),
+            from: format!("sip:{account}@callbox"),
+            registration: Some(registration.id()),
+            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            ..OutgoingCall::default()
+        };
+        self.up(call, rtp).await
     }
 
     /// The next call that comes in; it does not ring yet.

@@ -8,8 +8,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use callbox_store::Page;
 use callbox_store::sip_accounts::{NewSipAccount, SipAccount};
+use callbox_store::{Page, UnixMs};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What is to change about one.
 pub(crate) type SipAccountPatch = Patch<NewSipAccount>;
@@ -46,16 +48,58 @@ pub(crate) async fn list(
     Ok(Json(api.store().sip_accounts(&caller.tenant, &page.into()).await?))
 }
 
+/// An account, and where it is registered.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegisteredSipAccount)]
+pub(crate) struct AccountView {
+    #[serde(flatten)]
+    account: SipAccount,
+    /// Its telephones that are registered now, the most wanted first. After a restart of the host they come again within
+    /// their time.
+    contacts: Vec<Contact>,
+}
+
+/// A registered telephone.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SipContact)]
+struct Contact {
+    /// What it wants to be called by. The telephone chooses it.
+    uri: String,
+    /// Where its registration came from.
+    source: String,
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
+    transport: String,
+    /// What it says it is.
+    user_agent: Option<String>,
+    /// The device, the same after it was switched off and on.
+    instance: Option<String>,
+    /// It is registered until then, unless it asks again.
+    expires_at: UnixMs,
+}
+
 /// Read a SIP account
+///
+/// With the telephones that are registered as it.
 #[utoipa::path(get, path = "/v1/sip-accounts/{account}", tag = "trunks", security(("api_key" = ["sip_accounts:read"])),
     params(("account" = String, Path, description = "`acc_…`")),
-    responses((status = 200, description = "It, without the password", body = SipAccount)))]
+    responses((status = 200, description = "It, without the password", body = AccountView)))]
 pub(crate) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path(account): Path<String>,
-) -> Result<Json<SipAccount>, Problem> {
-    Ok(Json(api.store().sip_account(&caller.tenant, &account).await?))
+) -> Result<Json<AccountView>, Problem> {
+    let account = api.store().sip_account(&caller.tenant, &account).await?;
+    let now = api.store().now();
+    let contacts = api.platform().rooms().sip.contacts(&account.id).await.into_iter();
+    let contacts = contacts.map(|contact| Contact {
+        uri: contact.uri,
+        source: contact.source.to_string(),
+        transport: contact.transport.to_string(),
+        user_agent: contact.user_agent,
+        instance: contact.instance,
+        expires_at: now.plus(i64::try_from(contact.expires_in.as_millis()).unwrap_or(i64::MAX)),
+    });
+    Ok(Json(AccountView { contacts: contacts.collect(), account }))
 }
 
 /// Change a SIP account

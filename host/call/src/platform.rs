@@ -103,7 +103,7 @@ impl Platform {
         let outbound = Arc::new(policy.outbound.clone());
         let health = StoreHealth::new(rooms.store.clone());
         let inner = Inner {
-            trunks: TrunkBook::open(rooms.store.clone(), rooms.sip.clone()),
+            trunks: TrunkBook::open(rooms.store.clone(), rooms.sip.clone(), policy.trunks.sources.clone()),
             rooms,
             policy,
             outbound,

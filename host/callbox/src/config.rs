@@ -379,7 +379,7 @@ impl Default for Script {
 
 impl Default for Trunks {
     fn default() -> Self {
-        let TrunkPolicy { realm, inbound } = TrunkPolicy::default();
+        let TrunkPolicy { realm, inbound, .. } = TrunkPolicy::default();
         Self { realm, inbound }
     }
 }

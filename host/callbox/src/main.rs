@@ -9,6 +9,7 @@ mod logging;
 mod rooms;
 mod serve;
 mod server;
+mod trunk;
 
 use clap::Parser;
 use miette::{IntoDiagnostic, WrapErr};
@@ -25,6 +26,9 @@ enum Command {
     Script(author::ScriptCommand),
     Call(caller::CallArgs),
     Ladder(ladder::LadderArgs),
+    /// See how trunks are.
+    #[command(subcommand)]
+    Trunk(trunk::TrunkCommand),
     /// Check whether this machine can run a host.
     Doctor(serve::ServeArgs),
     /// Print the configuration in force, without secrets.
@@ -50,6 +54,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
         Command::Script(command) => author::run(command).await?,
         Command::Call(args) => return caller::run(args).await,
         Command::Ladder(args) => ladder::run(&args).await?,
+        Command::Trunk(command) => trunk::run(&command).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Config(args) => {
             let text = args.load()?.to_toml()?;

@@ -191,7 +191,11 @@ pub(crate) async fn policy(
         public_url,
         keep_signalling: config.sip.keep_messages,
         outbound: OutboundPolicy { proxy, domain, credentials, allowed_hosts: outbound.allowed_hosts.clone() },
-        trunks: TrunkPolicy { realm: config.trunks.realm.clone(), inbound: config.trunks.inbound },
+        trunks: TrunkPolicy {
+            realm: config.trunks.realm.clone(),
+            inbound: config.trunks.inbound,
+            ..TrunkPolicy::default()
+        },
     })
 }
 

@@ -13,6 +13,7 @@ use crate::trunks::TrunkBook;
 use callbox_dialogue::CallId;
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_media::{MediaConfig, MediaPlane};
+use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{OutgoingCall, SipConfig, SipStack};
 use callbox_speech::SpeechConfig;
 use callbox_store::Store;
@@ -69,7 +70,7 @@ async fn ringing() -> House {
             policy: Arc::new(OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() }),
             call: id,
             tenant: store.default_tenant().clone(),
-            trunks: TrunkBook::open(store.clone(), ours.clone()),
+            trunks: TrunkBook::open(store.clone(), ours.clone(), SourcePolicy::default()),
             store,
             realm: "callbox".into(),
             caller: None,

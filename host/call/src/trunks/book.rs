@@ -3,6 +3,7 @@
 use super::keeper::Keeper;
 use super::live::LiveTrunk;
 use super::status::{ChannelStatus, TrunkStatus};
+use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{InviteInfo, SipStack};
 use callbox_store::{Store, TenantId};
 use callbox_trunk::health::State;
@@ -38,12 +39,12 @@ impl std::fmt::Debug for TrunkBook {
 
 impl TrunkBook {
     /// A book that is read from the database and kept up to date, with its trunks asked how they are and registered,
-    /// until [`TrunkBook::close`].
+    /// until [`TrunkBook::close`]. The stack trusts their networks besides `sources`.
     #[must_use]
-    pub fn open(store: Store, sip: SipStack) -> Self {
+    pub fn open(store: Store, sip: SipStack, sources: SourcePolicy) -> Self {
         let book = Self { pages: Arc::default(), read: watch::Sender::new(0), stop: CancellationToken::new() };
         let stop = book.stop.clone();
-        tokio::spawn(Keeper::new(book.clone(), store, sip).run(stop));
+        tokio::spawn(Keeper::new(book.clone(), store, sip, sources).run(stop));
         book
     }
 

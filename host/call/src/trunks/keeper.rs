@@ -3,10 +3,13 @@
 use super::book::TrunkBook;
 use super::live::{LiveTrunk, News};
 use super::status::RegistrationStatus;
+use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{Ping, Pong, RegistrationConfig, RegistrationState, SipStack};
 use callbox_store::revisions::Topic;
 use callbox_store::{Store, StoreError, UnixMs};
 use callbox_trunk::health::Probe;
+use callbox_trunk::inbound;
+use ipnet::IpNet;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the database is asked whether another process has changed something, and whether it works again.
 const LOOK: Duration = Duration::from_secs(5);
+/// The widest network of a trunk that the stack trusts: 256 addresses.
+const TRUSTED_BITS: u8 = 8;
+/// Networks that the stack is told at most.
+const TRUSTED: usize = 10_000;
 /// Longest wait for the answer to OPTIONS.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -25,6 +32,8 @@ pub(super) struct Keeper {
     book: TrunkBook,
     store: Store,
     sip: SipStack,
+    /// What the operator trusts besides.
+    sources: SourcePolicy,
     /// What each trunk in service has running.
     tended: HashMap<String, (Arc<LiveTrunk>, JoinSet<()>)>,
     /// The revision of the database that the book shows.
@@ -32,8 +41,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(book: TrunkBook, store: Store, sip: SipStack) -> Self {
-        Self { book, store, sip, tended: HashMap::new(), revision: None }
+    pub(super) fn new(book: TrunkBook, store: Store, sip: SipStack, sources: SourcePolicy) -> Self {
+        Self { book, store, sip, sources, tended: HashMap::new(), revision: None }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -70,9 +79,20 @@ impl Keeper {
             });
         }
         self.book.replace(now.clone());
+        self.trust(&now);
         self.revision = Some(revision);
         self.tend(now);
         Ok(())
+    }
+
+    /// Tells the stack whose requests are no strangers'. A wide network is still a trunk's, but who lives in it has the
+    /// limits of everybody: a tenant's word does not open the host to half the world.
+    fn trust(&self, trunks: &[Arc<LiveTrunk>]) {
+        let networks = trunks.iter().flat_map(|trunk| &trunk.settings.inbound.networks);
+        let narrow = |network: &IpNet| network.max_prefix_len() - network.prefix_len() <= TRUSTED_BITS;
+        let mut sources = self.sources.clone();
+        sources.trusted.extend(networks.filter_map(|text| inbound::network(text)).filter(narrow).take(TRUSTED));
+        self.sip.sources(sources);
     }
 
     /// Lets each trunk have its tasks, and those that are gone none.

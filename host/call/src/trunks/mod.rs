@@ -23,6 +23,8 @@ pub(crate) use live::{LiveTrunk, Permit};
 pub use status::{AddressStatus, ChannelStatus, RegistrationStatus, TrunkFault, TrunkStatus};
 pub(crate) use ways::{Ask, Attempt, Attempts, NoWay, OUTSIDE, TrunkUsed, uri_of};
 
+use callbox_sip::overload::SourcePolicy;
+
 /// What the operator settles for trunks and telephones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrunkPolicy {
@@ -31,11 +33,13 @@ pub struct TrunkPolicy {
     pub realm: String,
     /// Who may call in.
     pub inbound: InboundPolicy,
+    /// Whom the stack serves and trusts besides the networks of trunks.
+    pub sources: SourcePolicy,
 }
 
 impl Default for TrunkPolicy {
     fn default() -> Self {
-        Self { realm: "callbox".into(), inbound: InboundPolicy::default() }
+        Self { realm: "callbox".into(), inbound: InboundPolicy::default(), sources: SourcePolicy::default() }
     }
 }
 
