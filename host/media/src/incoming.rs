@@ -161,9 +161,10 @@ impl Incoming {
         let mut out = [0; MOST];
         while let Some(packet) = waiting.first().filter(|packet| before(packet.place, until)) {
             waiting.remove(packet);
-            let old = self.last.is_some_and(|last| before(packet.sequence_of(last), 1));
-            if old || !before(next, packet.place.wrapping_add(packet.length)) {
-                // Its successor has been decoded, or its turn has passed.
+            let end = packet.place.wrapping_add(packet.length);
+            let old = self.last.is_some_and(|last| before(packet.sequence_of(last), 1) || !before(last.end, end));
+            if old || !before(next, end) {
+                // Its successor has been decoded, there is audio for all of it, or its turn has passed.
                 continue;
             }
             let payload = waiting.payload(packet);
@@ -174,7 +175,6 @@ impl Incoming {
             let wide = self.jitter.wide();
             let count = self.decoders.decode(packet.codec, payload, wide, &mut out);
             self.jitter.store(packet.place, &out[..count]);
-            let end = packet.place.wrapping_add(packet.length);
             self.last = Some(Last { codec: packet.codec, sequence: packet.sequence, end, made_up: 0 });
         }
         self.bridge_gap(next, next.wrapping_add(samples as u32), &mut out);

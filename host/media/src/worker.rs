@@ -49,6 +49,7 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 const BACKLOG: usize = 256;
 
 /// What a worker is told.
+#[allow(clippy::large_enum_variant, reason = "nearly all orders are commands, and a box would be another allocation")]
 pub(crate) enum Order {
     Open(Box<Opening>),
     Command { number: u64, command: Box<MediaCommand> },
