@@ -80,6 +80,48 @@ async fn a_call_of_ours_goes_through_the_proxy_and_comes_back_by_it() {
     assert_eq!(record["end_reason"], "caller_hangup", "{record}");
 }
 
+/// A certificate for this machine and its key, PEM, signed by itself.
+fn identity() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[tokio::test]
+async fn a_proxy_that_encrypts_brings_calls_and_takes_them() {
+    let (certificate, key) = identity();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root.pem");
+    std::fs::write(&root, &certificate).unwrap();
+    let env = vec![
+        ("CALLBOX_SIP__TLS", "[\"127.0.0.1:0\"]".to_owned()),
+        ("CALLBOX_TLS__SELF_SIGNED", "true".to_owned()),
+        ("CALLBOX_TLS__EXTRA_ROOTS", format!("[\"{}\"]", root.display())),
+        ("CALLBOX_OUTBOUND__ALLOWED_HOSTS", "[\"127.0.0.1\"]".to_owned()),
+    ];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    let script = host.publish_probe(None).await;
+    let phone = Phone::new().await;
+    let proxying = Proxying {
+        host: format!("{};transport=tls", host.listener("tls")),
+        phone: Some(phone.address()),
+        identity: Some((certificate, key)),
+        ..Proxying::default()
+    };
+    let proxy = Kamailio::start(&proxying).await;
+    proxy.sees_host(true).await;
+    talks(&host, dial(&phone, &proxy).await).await;
+
+    // And one of ours: the proxy's certificate is believed, and is for the address that we call.
+    let to = format!("sip:anna@{};transport=tls", proxy.tls);
+    host.post("/v1/calls", &json!({ "to": to, "script_id": script })).await;
+    let incoming = phone.incoming().await;
+    let mut line = phone.pick_up(incoming).await;
+    line.hears_for(200).await;
+    line.hang_up().await;
+    let calls = host.finished_calls(2).await;
+    assert!(calls.iter().any(|call| call["end_reason"] == "caller_hangup"), "{calls:?}");
+}
+
 /// A call whose media goes through rtpengine, which makes of plain audio what the host is to understand.
 async fn relayed(offer: &'static str) -> Value {
     let host = probe_host().await;
