@@ -9,11 +9,12 @@
 //! * Flags are those of `callbox serve --help`.
 
 use callbox_call::{InboundPolicy, TrunkPolicy};
+use callbox_media::MediaConfig;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Source};
 use miette::{Diagnostic, miette};
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything `callbox serve` can be told.
@@ -164,6 +165,12 @@ pub(crate) struct Media {
     pub(crate) bind: IpAddr,
     /// The address others send RTP to, where it differs from the bound one.
     pub(crate) advertise: Option<IpAddr>,
+    /// Besides an IPv4 address in `bind`: an IPv6 address to receive RTP on, so that far ends of both are served.
+    pub(crate) ipv6: Option<Ipv6Addr>,
+    /// The IPv6 address others send RTP to, where it differs from the bound one.
+    pub(crate) advertise_ipv6: Option<Ipv6Addr>,
+    /// How hard Opus tries, 0 to 10.
+    pub(crate) opus_complexity: u8,
     /// First port; outside 32768-60999, where the kernel takes its own.
     pub(crate) first_port: u16,
     /// Last port.
@@ -357,6 +364,9 @@ impl Default for Media {
         Self {
             bind: Ipv4Addr::UNSPECIFIED.into(),
             advertise: None,
+            ipv6: None,
+            advertise_ipv6: None,
+            opus_complexity: MediaConfig::default().opus_complexity,
             first_port: 10_000,
             last_port: 29_999,
             workers: 0,
@@ -433,6 +443,12 @@ impl Config {
                 "media.first_port ({}) must be below media.last_port ({})",
                 self.media.first_port,
                 self.media.last_port
+            ));
+        }
+        if self.media.ipv6.is_some() && self.media.bind.is_ipv6() {
+            return Err(miette!(
+                help = "media.bind is the IPv4 address then, or leave media.ipv6 out",
+                "media.bind and media.ipv6 are both IPv6 addresses"
             ));
         }
         let sip = &self.sip;

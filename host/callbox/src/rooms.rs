@@ -3,7 +3,7 @@
 use crate::config::{self, Config};
 use callbox_call::{CallPolicy, OutboundPolicy, StoreAccounts, TrunkPolicy};
 use callbox_dialogue::setup::Limits;
-use callbox_media::MediaConfig;
+use callbox_media::{MediaConfig, OtherFamily};
 use callbox_script::{ScriptConfig, ScriptLimits};
 use callbox_sip::{
     ClientCertificates, Credentials, DialogPolicy, Dns, Pem, PublicAddress, RegistrarConfig, RegistrarRules, Reliable,
@@ -58,6 +58,10 @@ pub(crate) fn media(config: &Config) -> MediaConfig {
     MediaConfig {
         bind: media.bind,
         advertise: media.advertise.unwrap_or(media.bind),
+        other: media
+            .ipv6
+            .map(|bind| OtherFamily { bind: bind.into(), advertise: media.advertise_ipv6.unwrap_or(bind).into() }),
+        opus_complexity: media.opus_complexity,
         ports: media.first_port..=media.last_port,
         workers: match media.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -109,7 +113,7 @@ fn public(given: &config::Public) -> miette::Result<PublicAddress> {
     Ok(PublicAddress { transport, listener: given.listener, host: given.host.clone(), port: given.port })
 }
 
-fn tls(config: &Config) -> miette::Result<TlsConfig> {
+pub(crate) fn tls(config: &Config) -> miette::Result<TlsConfig> {
     let values = &config.tls;
     let file = |path: &PathBuf| Pem::File(path.clone());
     let identity = match (&values.certificate, &values.key) {

@@ -8,7 +8,7 @@ use callbox_call::{Platform, Rooms};
 use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
 use callbox_media::MediaPlane;
 use callbox_script::ScriptHost;
-use callbox_sip::{SipStack, SipStats};
+use callbox_sip::{SipStack, SipStats, TlsConfig};
 use callbox_speech::Speech;
 use callbox_store::Store;
 use clap::Args;
@@ -185,6 +185,7 @@ impl Host {
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
         let media = MediaPlane::start(rooms::media(config)).into_diagnostic()?;
         let (sip, incoming) = SipStack::start(rooms::sip(config, &store)?).await.into_diagnostic()?;
+        tokio::spawn(renew_certificates(sip.clone(), rooms::tls(config)?));
         let egress =
             Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
                 .into_diagnostic()?;
@@ -265,6 +266,20 @@ impl Host {
         tracing::info!("stopped");
         announce(&json!({"event": "stopped", "sip": counted(&signalling), "media": audio}), "Stopped.");
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Reads the certificates again at every SIGHUP, so that renewing them costs no call.
+async fn renew_certificates(sip: SipStack, tls: TlsConfig) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::error!(%error, "SIGHUP cannot be received: certificates need a restart"),
+    };
+    while hangups.recv().await.is_some() {
+        match sip.reload_tls(tls.clone()).await {
+            Ok(()) => tracing::info!("certificates were read again"),
+            Err(error) => tracing::error!(%error, "certificates were not read again: those in force stay"),
+        }
     }
 }
 
