@@ -1,7 +1,7 @@
 //! The SIP of a host against SIPp: one scenario per behaviour, in `tests/sipp`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Host, peer};
+use callbox_tests::{Host, Options, Phone, peer};
 use serde_json::Value;
 
 /// Runs a scenario against the probe on number 2000; the call's record.
@@ -149,6 +149,26 @@ async fn sessions_are_timed_as_both_sides_can_bear() {
 #[tokio::test]
 async fn what_cannot_be_served_is_refused_with_what_could() {
     no_call("require_unknown", "2000").await;
+}
+
+#[tokio::test]
+async fn a_caller_who_refers_us_is_told_how_it_goes() {
+    let agents = Phone::new().await;
+    let env = vec![("CALLBOX_OUTBOUND__ALLOWED_HOSTS", "[\"127.0.0.1\"]".to_owned())];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    host.publish_probe(None).await;
+    let target = agents.uri();
+    let flags = ["-key", "target", target.as_str()];
+    let caller = peer::sipp(&host, "refer_in", "2000", 1, &flags);
+    let agent = async {
+        let line = agents.pick_up(agents.incoming().await).await;
+        line.hears_for(200).await;
+        line
+    };
+    let ((), mut agent) = tokio::join!(caller, agent);
+    // The call goes on with the one it was given to.
+    agent.hang_up().await;
+    host.runs(0).await;
 }
 
 #[tokio::test]

@@ -15,13 +15,14 @@ mod table;
 
 pub(crate) use gate::{Gate, GateCounts, Pass};
 pub use policy::{SourcePolicy, Strangers, Treatment};
+pub(crate) use table::prefix;
 
 use crate::wire::Method;
 use policy::Known;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use table::{Table, prefix};
+use table::Table;
 
 /// How much the stack takes on. Limits per source are for an IPv4 address or an IPv6 /64, and not for what the
 /// [`SourcePolicy`] trusts; 0 means no limit.

@@ -3,6 +3,7 @@
 //! A pair of source and account that is known to be good ([`Bindings`](super::Bindings) holds it) is never asked here,
 //! so that neither a stranger who guesses at an account nor a forgotten phone in the same office locks anybody out.
 
+use crate::overload::prefix;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -138,14 +139,6 @@ impl Guard {
         if let Some(failures) = self.sources.entries.get_mut(&prefix(source)) {
             failures.count /= 2;
         }
-    }
-}
-
-/// Who has one address of a network of IPv6 has all of its /64.
-fn prefix(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

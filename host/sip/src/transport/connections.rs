@@ -6,7 +6,7 @@ use super::dial;
 use super::ingress::Ingress;
 use super::names::PeerNames;
 use super::tls::CurrentTls;
-use crate::overload::SipLimits;
+use crate::overload::{SipLimits, prefix};
 use crate::ua::{ConnectionId, Flow, PeerName, TransactionId, Transport};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -49,6 +49,7 @@ pub(crate) struct Connections {
 struct Table {
     by_id: HashMap<ConnectionId, Entry>,
     by_peer: HashMap<Peer, ConnectionId>,
+    /// A subscriber of IPv6 with all his addresses is one source.
     by_source: HashMap<IpAddr, usize>,
 }
 
@@ -115,10 +116,10 @@ impl Drop for Slot {
                 table.by_peer.remove(&peer);
             }
         }
-        if let Some(count) = table.by_source.get_mut(&self.remote.ip()) {
+        if let Some(count) = table.by_source.get_mut(&prefix(self.remote.ip())) {
             *count -= 1;
             if *count == 0 {
-                table.by_source.remove(&self.remote.ip());
+                table.by_source.remove(&prefix(self.remote.ip()));
             }
         }
         drop(table);
@@ -243,7 +244,7 @@ impl Connections {
     fn open(self: &Arc<Self>, peer: Peer, ours: bool) -> Option<(Slot, mpsc::Sender<Outgoing>)> {
         let remote = peer.address;
         let mut table = self.lock();
-        let from_source = table.by_source.get(&remote.ip()).copied().unwrap_or_default();
+        let from_source = table.by_source.get(&prefix(remote.ip())).copied().unwrap_or_default();
         if table.by_id.len() >= self.limits.tcp_connections || from_source >= self.limits.tcp_connections_per_source {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -252,7 +253,7 @@ impl Connections {
         let (queue, receiver) = mpsc::channel(WRITE_QUEUE);
         table.by_id.insert(id, Entry { queue: queue.clone(), identities: Arc::default(), alias: None });
         table.by_peer.insert(peer, id);
-        *table.by_source.entry(remote.ip()).or_default() += 1;
+        *table.by_source.entry(prefix(remote.ip())).or_default() += 1;
         drop(table);
         Some((
             Slot { id, remote, queue: receiver, connections: self.clone(), ours, written: VecDeque::new(), peer },
