@@ -197,6 +197,16 @@ def converse(api: Api, sip: int, stack: list) -> str:
     return call
 
 
+def ladder(api: Api, call: str):
+    """Shows the SIP messages of a call, as the command line does."""
+    shown = subprocess.run([BINARY, "ladder", call], text=True, capture_output=True, timeout=30,
+                           env={**os.environ, "CALLBOX_URL": api.base, "CALLBOX_KEY": api.key})
+    if shown.returncode != 0:
+        raise Failed(f"callbox ladder: {shown.stderr}")
+    for line in shown.stdout.splitlines():
+        say("   " + line)
+
+
 def receive(system: Child, call: str):
     """Waits for the context request, the script's own push and call.completed, all signed."""
     wanted = {"context": None, "push": None, "webhook": None}
@@ -255,12 +265,18 @@ def main() -> int:
         for line in json.dumps(wanted["webhook"]["body"], indent=2, ensure_ascii=False).splitlines():
             say("      " + line)
         check(wanted)
+        say("== What went over the wire (callbox ladder)")
+        ladder(api, call)
         say("== All of it happened.")
         if once:
             return 0
+        password = secrets.token_urlsafe(9)
+        api("POST", "/v1/sip-accounts", {"username": "ada", "password": password, "display_name": "Ada"})
         say(f"""
    The host stays up. Call in with any SIP phone:  sip:{NUMBER}@127.0.0.1:{sip}
        for example:  {BINARY} call sip:{NUMBER}@127.0.0.1:{sip} --keys 2
+       or register a softphone (Linphone, MicroSIP, baresip): user ada, password {password},
+       domain 127.0.0.1:{sip}, UDP or TCP; then dial {NUMBER}
    API:              http://127.0.0.1:{http}/v1        (Authorization: Bearer {api.key})
    Its documentation: http://127.0.0.1:{http}/docs
    Log:              {RUN / 'host.log'}
