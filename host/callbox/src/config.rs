@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) script: Script,
     pub(crate) egress: Egress,
     pub(crate) outbound: Outbound,
+    pub(crate) sources: Sources,
     pub(crate) trunks: Trunks,
     pub(crate) calls: Calls,
     pub(crate) metrics: Metrics,
@@ -251,6 +252,37 @@ pub(crate) struct Trunks {
     /// `open`: any number can be called from anywhere. `known`: by trunks and by telephones that signed in; a stranger
     /// gets 403.
     pub(crate) inbound: InboundPolicy,
+    /// Host names that are ours besides the realm: a call whose `From` names one of them has to be a telephone's that
+    /// signs in.
+    pub(crate) domains: Vec<String>,
+}
+
+/// Whom SIP is spoken with.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sources {
+    /// Networks (`10.0.0.0/8`, `2001:db8::1`) without limits per source, besides this machine and the networks of trunks: proxies in front of the
+    /// host, whose callers all come from one address.
+    pub(crate) trusted: Vec<String>,
+    /// Networks whose packets are dropped unread.
+    pub(crate) denied: Vec<String>,
+    /// New calls of strangers: `serve`, or `drop` them as if nobody were here.
+    pub(crate) calls: Treatment,
+    /// Their REGISTER.
+    pub(crate) registrations: Treatment,
+    /// Their OPTIONS, and everything else.
+    pub(crate) others: Treatment,
+}
+
+/// What becomes of a stranger's request.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Treatment {
+    /// Served, within the limits.
+    #[default]
+    Serve,
+    /// Dropped without a word.
+    Drop,
 }
 
 /// Limits of calls.
@@ -308,6 +340,7 @@ impl Default for Config {
             script: Script::default(),
             egress: Egress::default(),
             outbound: Outbound::default(),
+            sources: Sources::default(),
             trunks: Trunks::default(),
             calls: Calls::default(),
             metrics: Metrics::default(),
@@ -390,7 +423,7 @@ impl Default for Script {
 impl Default for Trunks {
     fn default() -> Self {
         let TrunkPolicy { realm, inbound, .. } = TrunkPolicy::default();
-        Self { realm, inbound }
+        Self { realm, inbound, domains: Vec::new() }
     }
 }
 

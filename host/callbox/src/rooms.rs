@@ -7,13 +7,14 @@ use callbox_media::{MediaConfig, OtherFamily};
 use callbox_script::{ScriptConfig, ScriptLimits};
 use callbox_sip::{
     ClientCertificates, Credentials, DialogPolicy, Dns, Pem, PublicAddress, RegistrarConfig, RegistrarRules, Reliable,
-    SipConfig, TlsConfig, TlsIdentity, Transport,
+    SipConfig, SourcePolicy, Strangers, TlsConfig, TlsIdentity, Transport, Treatment,
 };
 use callbox_speech::{EspeakConfig, SpeechConfig};
 use callbox_store::Store;
+use ipnet::IpNet;
 use miette::{Context, IntoDiagnostic, miette};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,14 +98,45 @@ pub(crate) fn sip(config: &Config, store: &Store) -> miette::Result<SipConfig> {
         },
         registrar: Some(RegistrarConfig {
             accounts: Arc::new(StoreAccounts::new(store.clone())),
-            rules: RegistrarRules { realm: config.trunks.realm.clone(), ..RegistrarRules::default() },
+            rules: RegistrarRules {
+                realm: config.trunks.realm.clone(),
+                domains: config.trunks.domains.clone(),
+                ..RegistrarRules::default()
+            },
         }),
+        sources: sources(config)?,
         ..SipConfig::default()
     };
     sip.limits.max_calls = config.calls.max as usize;
     sip.limits.invites_per_second = values.invites_per_second;
     sip.limits.requests_per_source = values.requests_per_second_per_source;
     Ok(sip)
+}
+
+/// Whom the stack serves; the networks of trunks come to it.
+fn sources(config: &Config) -> miette::Result<SourcePolicy> {
+    let treatment = |given| match given {
+        config::Treatment::Serve => Treatment::Serve,
+        config::Treatment::Drop => Treatment::Drop,
+    };
+    let values = &config.sources;
+    let mut sources = SourcePolicy::default();
+    sources.trusted.extend(networks("sources.trusted", &values.trusted)?);
+    sources.denied = networks("sources.denied", &values.denied)?;
+    sources.strangers = Strangers {
+        calls: treatment(values.calls),
+        registrations: treatment(values.registrations),
+        others: treatment(values.others),
+    };
+    Ok(sources)
+}
+
+fn networks(name: &str, given: &[String]) -> miette::Result<Vec<IpNet>> {
+    let network = |text: &String| {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| miette!(help = "for example 10.0.0.0/8 or 2001:db8::1", "{name} has no network {text:?}"))
+    };
+    given.iter().map(network).collect()
 }
 
 fn public(given: &config::Public) -> miette::Result<PublicAddress> {
@@ -198,7 +230,7 @@ pub(crate) async fn policy(
         trunks: TrunkPolicy {
             realm: config.trunks.realm.clone(),
             inbound: config.trunks.inbound,
-            ..TrunkPolicy::default()
+            sources: sources(config)?,
         },
     })
 }
