@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "real time passes here")]
 
-use callbox_sip::{DialogEvent, Dns, IncomingCall, OutgoingCall, SipConfig, SipError, SipStack, Transport};
+use callbox_sip::{
+    Account, AccountLookup, Accounts, Credentials, DialogEvent, Dns, IncomingCall, NextHop, OutgoingCall, Ping,
+    RegistrarConfig, RegistrarRules, RegistrationConfig, RegistrationState, SipConfig, SipError, SipStack, Transport,
+};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, NAPTR, SRV};
 use hickory_proto::rr::{Name, RData, Record};
@@ -209,6 +212,70 @@ async fn a_silent_server_and_a_full_one_are_passed_over() {
     assert!(began.elapsed() >= Duration::from_millis(400), "8·T1 for the silent one");
     assert!(full_calls.try_recv().is_err());
     assert_eq!(caller.stats().endpoint.calls_out, 1, "one call, three servers");
+}
+
+/// `sip.test` by UDP: a port where nobody listens, and after it `port`.
+async fn second_best(port: u16) -> (Zone, Dns) {
+    Zone::serve(vec![
+        srv("_sip._udp.sip.test", 1, dead(), "edge.sip.test"),
+        srv("_sip._udp.sip.test", 2, port, "edge.sip.test"),
+        a("edge.sip.test", HOME),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn a_ping_asks_the_servers_of_a_name_in_turn() {
+    let (up, _) = start(Dns::System).await;
+    let (_zone, dns) = second_best(port(&up, Transport::Udp)).await;
+    let (asking, _) = start(dns).await;
+    let hop: NextHop = "sip.test".parse().unwrap();
+    let pong = within(asking.options(&hop, Ping::default())).await.unwrap();
+    assert_eq!(pong.status, 200);
+    // One that has no room says so, and the next is asked; what the last says counts.
+    let (full, _) = start(Dns::System).await;
+    full.draining(true);
+    let (_zone, dns) = Zone::serve(vec![
+        srv("_sip._udp.sip.test", 1, port(&full, Transport::Udp), "edge.sip.test"),
+        srv("_sip._udp.sip.test", 2, port(&up, Transport::Udp), "edge.sip.test"),
+        srv("_sip._udp.full.test", 1, port(&full, Transport::Udp), "edge.sip.test"),
+        a("edge.sip.test", HOME),
+    ])
+    .await;
+    let (asking, _) = start(dns).await;
+    assert_eq!(within(asking.options(&hop, Ping::default())).await.unwrap().status, 200);
+    let full: NextHop = "full.test".parse().unwrap();
+    assert_eq!(within(asking.options(&full, Ping::default())).await.unwrap().status, 503);
+}
+
+/// Every name is an account, with one password for all.
+struct Everybody;
+
+impl Accounts for Everybody {
+    fn find<'a>(&'a self, username: &'a str, realm: &'a str) -> AccountLookup<'a> {
+        Box::pin(async move { Ok(Some(Account::with_password(username, username, realm, "secret"))) })
+    }
+}
+
+#[tokio::test]
+async fn a_registration_asks_the_servers_of_a_name_in_turn() {
+    let registrar = Some(RegistrarConfig { accounts: Arc::new(Everybody), rules: RegistrarRules::default() });
+    let config = SipConfig { udp: vec![any()], registrar, ..SipConfig::default() };
+    let (server, _calls) = SipStack::start(config).await.unwrap();
+    let (_zone, dns) = second_best(port(&server, Transport::Udp)).await;
+    let (client, _) = start(dns).await;
+    let registration = client
+        .register(RegistrationConfig {
+            aor: "sip:alice@sip.test".into(),
+            credentials: Some(Credentials { username: "alice".into(), password: "secret".into() }),
+            ..RegistrationConfig::default()
+        })
+        .await
+        .unwrap();
+    let mut state = registration.state();
+    let known = within(state.wait_for(|state| *state != RegistrationState::Trying)).await.unwrap().clone();
+    assert!(matches!(known, RegistrationState::Registered { .. }), "{known:?}");
+    assert_eq!(server.contacts("alice").await.len(), 1);
 }
 
 #[tokio::test]

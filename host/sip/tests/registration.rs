@@ -423,7 +423,7 @@ fn a_nat_is_kept_open() {
 #[test]
 fn a_ping_tells_status_and_time() {
     let mut bench = Bench::new();
-    let probe = || Probe { target: uri("sip:10.0.0.1"), from: uri("sip:10.0.0.2"), flow: flow(1, 0) };
+    let probe = || Probe { target: uri("sip:10.0.0.1"), from: uri("sip:10.0.0.2"), flow: flow(1, 0), others: vec![] };
     let id = bench.act(|end, now| end.options(now, probe()));
     let options = bench.take().pop().unwrap();
     assert!(options.starts_with("OPTIONS sip:10.0.0.1 SIP/2.0"));

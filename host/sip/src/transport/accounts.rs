@@ -169,16 +169,19 @@ impl SipStack {
         self.ask(|reply| AccountCommand::Register(Box::new(register), reply)).await
     }
 
-    /// Asks a server whether it is there (OPTIONS). Any final answer says that it is.
+    /// Asks a server whether it is there (OPTIONS). Any final answer says that it is. Where a name leads to several, they
+    /// are asked in turn as a call would try them: the first that answers counts.
     ///
     /// # Errors
     /// [`SipError::Unanswered`] when nothing came in time, [`SipError::Resolve`], [`SipError::Target`],
     /// [`SipError::Closed`].
     pub async fn options(&self, hop: &NextHop, ping: Ping) -> Result<Pong, SipError> {
         let target = sip_uri(&ping.target.unwrap_or_else(|| hop.to_string()))?;
-        let flow = self.first_way(hop).await?;
+        let mut ways = self.ways(hop).await?;
+        let flow = ways.remove(0);
         let from = Uri::sip(None, flow.local, None);
-        let asked = self.ask(|reply| AccountCommand::Options(Box::new(Probe { target, from, flow }), reply));
+        let probe = Probe { target, from, flow, others: ways };
+        let asked = self.ask(|reply| AccountCommand::Options(Box::new(probe), reply));
         let pong = tokio::time::timeout(ping.timeout, asked).await.unwrap_or(Ok(None))?;
         pong.ok_or_else(|| SipError::Unanswered(hop.to_string()))
     }

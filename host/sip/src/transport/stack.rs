@@ -435,9 +435,9 @@ impl SipStack {
         self.0.commands.send(command).await.map_err(|_| SipError::Closed)
     }
 
-    /// The best way to a next hop.
-    pub(crate) async fn first_way(&self, hop: &NextHop) -> Result<Flow, SipError> {
-        Ok(self.0.reach.ways(hop).await?.remove(0))
+    /// The ways to a next hop, best first, never none.
+    pub(crate) async fn ways(&self, hop: &NextHop) -> Result<Vec<Flow>, SipError> {
+        self.0.reach.ways(hop).await
     }
 
     /// While on, new INVITEs and OPTIONS get 503 with `Retry-After`; calls that are up go on.

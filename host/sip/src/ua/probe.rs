@@ -22,6 +22,8 @@ pub struct Probe {
     pub from: Uri,
     /// The way.
     pub flow: Flow,
+    /// Tried one after the other where the first fails, keeps silent or answers 503 (RFC 3263 §4.3).
+    pub others: Vec<Flow>,
 }
 
 /// What came back.
@@ -53,7 +55,7 @@ impl Endpoint {
             put(headers, Field::UserAgent, core.config.user_agent.clone());
         }
         let owner = Owner { leg: LegId(id.0), purpose: Purpose::Probe };
-        core.request_by(now, message, Ways::from(probe.flow), owner);
+        core.request_by(now, message, Ways { flow: probe.flow, or_tcp: false, others: probe.others }, owner);
         self.probes.insert(id, now);
         id
     }
