@@ -83,6 +83,21 @@ fn several_answer() {
 }
 
 #[test]
+fn the_number_of_a_bye_is_above_that_of_the_prack_before() {
+    let mut bench = Bench::new();
+    let (leg, invite) = placed(&mut bench);
+    let reliable = "Contact: <sip:a@10.0.0.1:5060>\nRequire: 100rel\nRSeq: 1\n";
+    bench.put(&response(&invite, "180 Ringing", "a", reliable, ""));
+    assert_eq!(bench.names(), ["PRACK 2"]);
+    // The branch that answers has not rung before.
+    assert_eq!(bench.ask(&of(&invite, "200 OK", "b", Some(ANSWER))), ["ACK 1"]);
+    assert_eq!(bench.ask(&of(&invite, "200 OK", "a", Some(ANSWER))), ["ACK 1", "BYE 3"]);
+    bench.act(|end, now| end.hang_up(now, leg, None)).unwrap();
+    bench.run(LIFE);
+    bench.must_be_clean();
+}
+
+#[test]
 fn a_branch_that_gives_up_is_no_news() {
     let mut bench = Bench::new();
     let (_, invite) = placed(&mut bench);

@@ -140,6 +140,24 @@ fn one_at_a_time_and_in_order() {
 }
 
 #[test]
+fn a_prack_and_the_answer_cross() {
+    let mut bench = bench(RELIABLE);
+    let leg = called(&mut bench, "Require: 100rel\n", Some(OFFER));
+    bench.act(|end, now| end.ring(now, leg)).unwrap();
+    let confirm = prack(&bench, 2, "", "");
+    let tag = to_tag(bench.last()).unwrap();
+    let rack = header(&confirm.replace('\n', "\r\n"), "RAck").unwrap().to_owned();
+    answer(&mut bench, leg, ANSWER);
+    assert_eq!(bench.ask(&confirm), ["200 2 PRACK"], "a 481 would end the call");
+    let again = request("PRACK", 3, "again", Some(&tag), &format!("RAck: {rack}\n"), "");
+    assert_eq!(bench.ask(&again), ["481 3 PRACK"], "once");
+    bench.put(&request("ACK", 1, "ack", Some(&tag), "", ""));
+    assert_eq!(bench.events, [DialogEvent::Confirmed { sdp: None }]);
+    bench.put(&request("BYE", 4, "bye", Some(&tag), "", ""));
+    bench.must_be_clean();
+}
+
+#[test]
 fn nobody_acknowledges() {
     let mut bench = bench(RELIABLE);
     let leg = called(&mut bench, KNOWS, Some(OFFER));
@@ -319,6 +337,29 @@ fn a_challenged_prack_is_sent_again() {
     assert_eq!(header(bench.last(), "CSeq"), Some("3 PRACK"));
     assert_eq!(header(bench.last(), "RAck"), Some("1 1 INVITE"));
     assert!(header(bench.last(), "Authorization").is_some());
+}
+
+#[test]
+fn challenges_without_end_are_answered_a_few_times() {
+    let mut bench = bench(PLAIN);
+    let mut call = invite(1, 0, Some(OFFER));
+    call.credentials = Some(callbox_sip::ua::Credentials { username: "u".into(), password: "p".into() });
+    let leg = bench.act(|end, now| end.invite(now, call)).unwrap();
+    let invite = bench.take().pop().unwrap();
+    let contact = format!("Contact: <sip:bob@10.0.0.1:5060>\n{SDP}");
+    bench.put(&response(&invite, "200 OK", "bob", &contact, text(ANSWER)));
+    bench.take();
+    bench.act(|end, now| end.hang_up(now, leg, None)).unwrap();
+    let mut byes = 0;
+    // Each realm by itself looks as if its nonce had run out in between.
+    while let Some(bye) = bench.take().pop() {
+        byes += 1;
+        assert!(byes < 10, "for ever");
+        let challenge = format!("WWW-Authenticate: Digest realm=\"r{}\", nonce=\"n{byes}\"\n", byes % 2);
+        bench.put(&response(&bye, "401 Unauthorized", "", &challenge, ""));
+    }
+    assert_eq!(byes, 4);
+    bench.must_be_clean();
 }
 
 #[test]

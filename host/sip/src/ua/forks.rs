@@ -203,8 +203,9 @@ impl Leg {
     /// (RFC 3261 §13.2.2.4).
     pub(crate) fn branch_answered(&mut self, dialog: &mut DialogState) -> Before {
         let Phase::Calling(calling) = &mut self.phase else { return Before::default() };
-        let Some(early) = calling.forks.take(dialog.remote_tag.as_deref()) else { return Before::default() };
+        let early = calling.forks.take(dialog.remote_tag.as_deref());
         self.left = calling.forks.early.iter().map(|other| (other.tag.clone(), other.dialog.last_cseq())).collect();
+        let Some(early) = early else { return Before::default() };
         dialog.goes_on_from(&early.dialog);
         self.peer_updates = early.updates;
         Before { answer: early.answer, agreed: early.agreed, owed: early.owed.map(|(offer, _)| offer) }

@@ -173,6 +173,8 @@ pub(crate) struct Leg {
     pub(crate) referred_before: bool,
     /// Answers challenges, and remembers them for the later requests of the dialog.
     pub(crate) digest: Option<digest::Client>,
+    /// Challenges within the dialog since a request was last taken.
+    pub(crate) challenges: u8,
     /// When ringing ends.
     pub(crate) limit: Option<Instant>,
     /// When the provisional response is sent again, so that proxies do not give up (§13.3.1.1).
@@ -219,6 +221,7 @@ impl Leg {
             referred: None,
             referred_before: false,
             digest: None,
+            challenges: 0,
             limit: None,
             refresh: None,
             looked_up: None,

@@ -8,7 +8,7 @@ use super::event::DialogEvent;
 use super::flow::TransactionId;
 use super::leg::{By, Bye, Ending, Leg, Offered, Phase};
 use super::reply::put;
-use super::uac::{again, attach};
+use super::uac::{MAX_CHALLENGES, again, attach};
 use crate::wire::{Field, Message, Method, StartLine};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -129,8 +129,10 @@ impl Leg {
         outcome: Result<(&Message, u16), u16>,
     ) {
         if let Ok((response, 401 | 407)) = outcome
+            && self.challenges < MAX_CHALLENGES
             && let Some(again) = self.try_again(core, now, transaction, purpose, response)
         {
+            self.challenges += 1;
             match purpose {
                 Purpose::Bye => self.bye = Bye::Sent(again),
                 Purpose::Notify => self.notified_again(again),
@@ -147,6 +149,7 @@ impl Leg {
         if status < 200 {
             return;
         }
+        self.challenges = 0;
         match purpose {
             Purpose::Bye => return self.bye_outcome(transaction),
             Purpose::Notify => return self.notify_outcome(core, now, transaction, status),
@@ -251,7 +254,7 @@ impl Leg {
         self.after_prack(core, now);
     }
 
-    /// Answers a challenge within the dialog, once per request.
+    /// Answers a challenge within the dialog.
     fn try_again(
         &mut self,
         core: &mut Core,

@@ -49,6 +49,8 @@ pub(crate) struct Provisionals {
     /// Of the last one; 0 before the first.
     rseq: u32,
     unconfirmed: Option<Unconfirmed>,
+    /// `RSeq` and `CSeq` of one that the answer overtook: its PRACK may be on its way.
+    overtaken: Option<(u32, u32)>,
     waiting: VecDeque<(u16, Option<Bytes>)>,
     /// The 2xx that its user wants sent, as soon as nothing holds it back.
     answer: Option<Bytes>,
@@ -206,6 +208,13 @@ impl Leg {
         let of = |open: &mut Unconfirmed| {
             open.rseq == rack.rseq && open.cseq == rack.cseq.seq && rack.cseq.method == Method::Invite
         };
+        let late = |open: &mut (u32, u32)| *open == (rack.rseq, rack.cseq.seq) && rack.cseq.method == Method::Invite;
+        if self.provisionals.overtaken.take_if(late).is_some() {
+            // §3: it is taken after the answer as well. A 481 would tell the caller that there is no call.
+            let described = prack.sdp().found().is_some();
+            core.respond(now, transaction, Reply::new(if described { 488 } else { 200 }));
+            return;
+        }
         if !matches!(self.phase, Phase::Ringing(_)) || self.provisionals.unconfirmed.take_if(of).is_none() {
             core.respond(now, transaction, Reply::new(481));
             return;
@@ -286,6 +295,7 @@ impl Leg {
     fn answer_now(&mut self, core: &mut Core, now: Instant, transaction: TransactionId, sdp: Option<Bytes>) {
         // What was agreed in provisional responses is not said again (RFC 6337 §2.2).
         let sdp = sdp.filter(|_| !self.provisionals.agreed());
+        self.provisionals.overtaken = self.provisionals.unconfirmed.as_ref().map(|open| (open.rseq, open.cseq));
         self.provisionals.clear();
         let (offer, grant) = (self.asked_us.take(), self.grant.take());
         self.accept(core, now, transaction, self.invite_cseq, offer, sdp, grant);

@@ -91,7 +91,7 @@ impl Again {
 }
 
 /// How often one request is sent again with an answer to a challenge: a proxy's, the server's, a stale nonce.
-const MAX_CHALLENGES: u8 = 3;
+pub(crate) const MAX_CHALLENGES: u8 = 3;
 
 impl Leg {
     /// Places a call.
