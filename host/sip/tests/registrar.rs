@@ -6,7 +6,7 @@ mod lab;
 use callbox_sip::digest::{Challenge, Client, Credentials};
 use callbox_sip::ua::{ConnectionId, Flow, LookupId, Output, Transport};
 use callbox_sip::wire::{self, Field, Method};
-use callbox_sip::{Account, AccountsUnavailable, RegistrarRules};
+use callbox_sip::{Account, AccountsUnavailable, RegistrarRules, SourcePolicy};
 use lab::{Bench, SDP, address, flow, header};
 use std::time::Duration;
 
@@ -97,6 +97,21 @@ impl Lab {
 fn without_a_registrar_register_is_not_allowed() {
     let mut bench = Bench::new();
     assert_eq!(bench.ask(&lab::request("REGISTER", 1, "x", None, "", "")), ["405 1 REGISTER"]);
+}
+
+#[test]
+fn allow_names_register_where_accounts_are_served() {
+    let mut lab = Lab::new();
+    for (method, status) in [("OPTIONS", "200"), ("SUBSCRIBE", "489"), ("MESSAGE", "405")] {
+        let event = if method == "SUBSCRIBE" { "Event: presence\n" } else { "" };
+        let names = lab.bench.ask(&lab::request(method, 1, method, None, event, ""));
+        assert_eq!(names, [format!("{status} 1 {method}")]);
+        let allow = header(lab.bench.last(), "Allow").unwrap_or("REGISTER");
+        assert!(allow.contains("REGISTER"), "{}", lab.bench.last());
+    }
+    let mut bench = Bench::new();
+    bench.put(&lab::request("OPTIONS", 1, "o", None, "", ""));
+    assert!(!header(bench.last(), "Allow").unwrap().contains("REGISTER"));
 }
 
 #[test]
@@ -391,6 +406,32 @@ fn a_registered_phone_is_challenged_over_udp_and_known_by_its_connection() {
     assert!(lab.uris().is_empty());
     lab.bench.put(&lab::request("INVITE", 1, "y", None, SDP, BODY).replace("bench@lab", "b"));
     assert_eq!(lab.bench.calls[1].1.account, None);
+}
+
+#[test]
+fn who_calls_through_the_proxy_of_a_phone_is_not_that_phone() {
+    let stream = Flow { transport: Transport::Tcp, listener: 1, connection: Some(ConnectionId(5)), ..flow(1, 0) };
+    let behind = "Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKphone\n";
+    let path = "Path: <sip:10.0.0.1;lr>\n";
+    for way in [flow(1, 0), stream] {
+        for proxied in [behind.to_owned(), path.to_owned(), format!("{behind}{path}")] {
+            let mut lab = Lab::new();
+            lab.bench.way = way;
+            lab.register(&format!("{CONTACT}{proxied}"));
+            assert_eq!(lab.uris().len(), 1);
+            lab.bench.put(&lab::request("INVITE", 1, "x", None, &format!("{behind}{SDP}"), BODY));
+            let (_, info) = lab.bench.calls.first().expect("a call from elsewhere is not challenged");
+            assert_eq!(info.account, None, "and not taken for the phone's: {way:?}");
+        }
+    }
+    // Nor does a trusted network speak for the phone that is registered from there.
+    let mut lab = Lab::new();
+    lab.bench.way = stream;
+    lab.register(CONTACT);
+    let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+    lab.bench.end.set_sources(&SourcePolicy { trusted, ..SourcePolicy::default() });
+    lab.bench.put(&lab::request("INVITE", 1, "x", None, SDP, BODY));
+    assert_eq!(lab.bench.calls[0].1.account, None);
 }
 
 #[test]

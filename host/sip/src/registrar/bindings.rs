@@ -51,6 +51,8 @@ struct Binding {
     cseq: u32,
     path: Vec<Bytes>,
     user_agent: Option<String>,
+    /// Whether the phone itself is at `source`, and not a proxy, behind which others are as well.
+    direct: bool,
     /// Where its REGISTER came from; counted against the limit of that address.
     source: SocketAddr,
     flow: Flow,
@@ -113,7 +115,7 @@ pub(crate) struct Bindings {
     /// Whose a binding is, by when something is due for it.
     due: BTreeSet<(Instant, u64)>,
     owners: HashMap<u64, String>,
-    /// Phones by their address, and by address and port.
+    /// Phones by their address; and those without a proxy in between by address and port.
     sources: HashMap<IpAddr, usize>,
     peers: HashMap<SocketAddr, usize>,
     connections: HashMap<ConnectionId, Vec<u64>>,
@@ -212,6 +214,7 @@ impl Bindings {
             cseq: asked.cseq,
             path: asked.path.clone(),
             user_agent: asked.user_agent.clone(),
+            direct: asked.direct,
             source: flow.remote,
             flow: way,
             expires: now + granted,
@@ -220,7 +223,9 @@ impl Bindings {
         self.due.insert((binding.due(), id));
         self.owners.insert(id, account.to_owned());
         *self.sources.entry(binding.source.ip()).or_default() += 1;
-        *self.peers.entry(binding.source).or_default() += 1;
+        if binding.direct {
+            *self.peers.entry(binding.source).or_default() += 1;
+        }
         if let Some(connection) = way.connection {
             self.connections.entry(connection).or_default().push(id);
         }
@@ -239,7 +244,9 @@ impl Bindings {
         }
         self.due.remove(&(binding.due(), id));
         count_off(&mut self.sources, binding.source.ip());
-        count_off(&mut self.peers, binding.source);
+        if binding.direct {
+            count_off(&mut self.peers, binding.source);
+        }
         if let Some(connection) = binding.flow.connection
             && let Some(ids) = self.connections.get_mut(&connection)
         {
@@ -314,10 +321,17 @@ impl Bindings {
         all.iter().map(bound).collect()
     }
 
-    /// The account whose phone is at the other end of a connection.
+    /// The account whose phone is at the other end of a connection. None where a proxy is, or a phone with several
+    /// accounts: what comes by it may be of any.
     pub(crate) fn by_connection(&self, connection: ConnectionId) -> Option<&str> {
-        let id = self.connections.get(&connection)?.last()?;
-        self.owners.get(id).map(String::as_str)
+        let ids = self.connections.get(&connection)?;
+        let account = self.owners.get(ids.first()?)?;
+        let alone = |id: &u64| self.owners.get(id) == Some(account) && self.get(*id).is_some_and(|b| b.direct);
+        ids.iter().all(alone).then_some(account)
+    }
+
+    fn get(&self, id: u64) -> Option<&Binding> {
+        self.accounts.get(self.owners.get(&id)?)?.iter().find(|binding| binding.id == id)
     }
 
     /// Whether a phone with that user name is registered from that address.
@@ -328,7 +342,7 @@ impl Bindings {
             .is_some_and(|all| all.iter().any(|binding| binding.source.ip() == source))
     }
 
-    /// Whether any phone is registered from exactly there.
+    /// Whether any phone is registered from exactly there, without a proxy in between.
     pub(crate) fn is_peer(&self, source: SocketAddr) -> bool {
         self.peers.contains_key(&source)
     }

@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) path: Vec<Bytes>,
     /// Whether the phone speaks RFC 5626 and its first hop does as well.
     pub(crate) outbound: bool,
+    /// Whether it came straight from the phone: what comes from the same place is the phone's, too.
+    pub(crate) direct: bool,
     pub(crate) user_agent: Option<String>,
 }
 
@@ -82,6 +84,7 @@ impl Asked {
             call_id,
             cseq,
             wanted,
+            direct: direct && path.is_empty(),
             path: path.iter().map(NameAddr::to_bytes).collect(),
             outbound: first_hop && request.headers.lists(Field::Supported, "outbound"),
             user_agent: user_agent.map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect()),

@@ -322,7 +322,8 @@ impl Endpoint {
             let request = Request { message: &message, method, key, merged: None, flow: back };
             return self.register_came(now, &message, request, flow);
         }
-        if let Err(rejection) = wire::screen(&message, &self.support()) {
+        let registrar = self.registrar.is_some();
+        if let Err(rejection) = wire::screen(&message, &self.support(registrar)) {
             self.refuse_unread(&rejection, back);
             return;
         }
@@ -341,7 +342,8 @@ impl Endpoint {
                 self.reply_stateless(&message, reply, back);
             }
             Method::Options => {
-                let reply = session::capabilities(self.core.config.policy.reliable);
+                let allow = if registrar { reply::ALLOW_OF_REGISTRAR } else { reply::ALLOW };
+                let reply = session::capabilities(self.core.config.policy.reliable, allow);
                 self.reply_stateless(&message, reply, back);
             }
             Method::Refer => self.reply_stateless(&message, Reply::new(603), back),
@@ -430,7 +432,7 @@ impl Endpoint {
             return;
         }
         if request.method != Method::Subscribe
-            && let Err(rejection) = wire::screen(message, &self.support())
+            && let Err(rejection) = wire::screen(message, &self.support(false))
         {
             return self.refuse_unread(&rejection, request.flow);
         }
@@ -528,10 +530,10 @@ impl Endpoint {
         self.core.outputs.push_back(Output::Incoming { leg: id, invite });
     }
 
-    /// What we serve.
-    fn support(&self) -> Support<'static> {
+    /// What we serve; with REGISTER only outside of dialogs, where accounts are served.
+    fn support(&self, registrar: bool) -> Support<'static> {
         let extensions = reply::extensions(self.core.config.policy.reliable);
-        Support { methods: METHODS, extensions, session: reply::ACCEPT }
+        Support { methods: methods(registrar), extensions, session: reply::ACCEPT }
     }
 
     /// The calls that are up, as those count them who would admit one more of this path.
@@ -685,7 +687,13 @@ const METHODS: &[Method] = &[
     Method::Prack,
     Method::Refer,
     Method::Notify,
+    // The last, to be left out where there is no registrar.
+    Method::Register,
 ];
+
+fn methods(registrar: bool) -> &'static [Method] {
+    &METHODS[..METHODS.len() - usize::from(!registrar)]
+}
 
 /// Call-ID, From tag and CSeq: what tells one request that came by two paths (RFC 3261 §8.2.2.2).
 fn merge_key(message: &Message) -> Box<[u8]> {
@@ -709,8 +717,10 @@ mod tests {
         for policy in [Reliable::Off, Reliable::Supported] {
             let extensions = reply::extensions(policy);
             assert_eq!(extensions.join(", "), reply::supported(policy));
-            let support = Support { methods: METHODS, extensions, session: reply::ACCEPT };
-            assert_eq!(support.allow(), reply::ALLOW);
+            for (registrar, allow) in [(false, reply::ALLOW), (true, reply::ALLOW_OF_REGISTRAR)] {
+                let support = Support { methods: methods(registrar), extensions, session: reply::ACCEPT };
+                assert_eq!(support.allow(), allow);
+            }
         }
     }
 }

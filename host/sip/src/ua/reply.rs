@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 /// The methods we answer to, for `Allow`.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
+/// The same outside of dialogs where accounts are served.
+pub(crate) const ALLOW_OF_REGISTRAR: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, REGISTER";
 /// The extensions we know: reliable provisional responses (RFC 3262), which can be switched off, their end in forks
 /// (RFC 6228), session timers (RFC 4028), `Refer-Sub: false` (RFC 4488),
 /// calls that take the place of others (RFC 3891).

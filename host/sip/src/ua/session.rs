@@ -57,7 +57,7 @@ impl Leg {
                 core.respond(now, transaction, bad_event());
             }
             Method::Options => {
-                let reply = capabilities(core.config.policy.reliable);
+                let reply = capabilities(core.config.policy.reliable, ALLOW);
                 core.respond(now, transaction, reply);
             }
             _ => {
@@ -274,9 +274,9 @@ impl Leg {
 }
 
 /// What OPTIONS is answered with.
-pub(crate) fn capabilities(reliable: Reliable) -> Reply {
+pub(crate) fn capabilities(reliable: Reliable, allow: &'static str) -> Reply {
     Reply::new(200)
-        .text(Field::Allow, ALLOW)
+        .text(Field::Allow, allow)
         .text(Field::Accept, super::reply::ACCEPT)
         .text(Field::AcceptEncoding, "identity")
         .text(Field::AllowEvents, "refer")

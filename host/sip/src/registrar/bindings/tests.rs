@@ -61,6 +61,27 @@ impl Table {
 }
 
 #[test]
+fn a_connection_speaks_for_the_one_account_that_is_registered_by_it() {
+    let mut table = Table::new();
+    let way = stream("198.51.100.7:40000", 1);
+    let line = |n: u32| asked(&format!("c{n}"), 1, &format!("Contact: <sip:{n}@198.51.100.7:40000;transport=tcp>\r\n"));
+    table.register("a", &line(1), way).unwrap();
+    table.register("a", &line(2), way).unwrap();
+    assert_eq!(table.bindings.by_connection(ConnectionId(1)), Some("a"));
+    table.register("b", &line(3), way).unwrap();
+    assert_eq!(table.bindings.by_connection(ConnectionId(1)), None, "a phone with two accounts says which");
+    assert!(table.bindings.is_peer(way.remote));
+    table.register("b", &asked("c3", 2, "Contact: *\r\nExpires: 0\r\n"), way).unwrap();
+    assert_eq!(table.bindings.by_connection(ConnectionId(1)), Some("a"));
+    let proxied = asked("c4", 1, "Path: <sip:198.51.100.7;lr>\r\nContact: <sip:4@10.0.0.4>\r\n");
+    table.register("c", &proxied, stream("198.51.100.8:40000", 2)).unwrap();
+    assert_eq!(table.bindings.by_connection(ConnectionId(2)), None);
+    assert!(!table.bindings.is_peer("198.51.100.8:40000".parse().unwrap()));
+    table.bindings.disconnected(ConnectionId(2));
+    assert!(table.uris("c").is_empty(), "reached by nothing else");
+}
+
+#[test]
 fn a_phone_comes_stays_and_goes() {
     let mut table = Table::new();
     let phone = "Contact: <sip:a@198.51.100.7:5060>;expires=120\r\n";
