@@ -42,7 +42,7 @@ test: ## Install what is missing and run every test
 
 .PHONY: torture
 torture: ## A million broken SIP messages at a host with a call up (half a minute after the build)
-	cargo test -p callbox-sip --test torture -- --include-ignored --nocapture
+	cargo test --workspace --test torture -- --include-ignored
 
 .PHONY: lint
 lint: ## Format, clippy, licences

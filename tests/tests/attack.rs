@@ -2,7 +2,7 @@
 //! nobody else is hurt.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Bystander, Net, Options, SOON, raw};
+use callbox_tests::{Bystander, Host, Net, Options, SOON, peer, raw};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
@@ -161,4 +161,19 @@ async fn floods_of_everything_leave_the_good_call_and_new_ones_alone() {
     let host = good.ends_well().await;
     let lines = spoken_of(&host.log(), ATTACKER);
     assert!(lines <= 2, "{lines} lines of log");
+}
+
+/// Three times the calls that it has room for: exactly those are served, whole, and the others refused at once.
+#[tokio::test]
+async fn above_its_room_a_host_refuses_and_serves_what_it_took() {
+    let env = vec![("CALLBOX_CALLS__MAX", "20".to_owned())];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    host.publish_probe(None).await;
+    peer::sipp(&host, "overload", "2000", 60, &["-r", "60", "-l", "60"]).await;
+    let calls = host.finished_calls(20).await;
+    assert_eq!(calls.len(), 20, "{calls:?}");
+    assert!(calls.iter().all(|call| call["end_reason"] == "script_returned"), "{calls:?}");
+    // There is room again.
+    peer::sipp(&host, "basic", "2000", 1, &[]).await;
+    host.finished_calls(21).await;
 }
