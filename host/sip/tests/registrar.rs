@@ -6,7 +6,7 @@ mod lab;
 use callbox_sip::digest::{Challenge, Client, Credentials};
 use callbox_sip::ua::{ConnectionId, Flow, LookupId, Output, Transport};
 use callbox_sip::wire::{self, Field, Method};
-use callbox_sip::{Account, AccountsUnavailable, RegistrarRules, SourcePolicy};
+use callbox_sip::{Account, AccountsUnavailable, RegistrarRules};
 use lab::{Bench, SDP, address, flow, header};
 use std::time::Duration;
 
@@ -424,14 +424,6 @@ fn who_calls_through_the_proxy_of_a_phone_is_not_that_phone() {
             assert_eq!(info.account, None, "and not taken for the phone's: {way:?}");
         }
     }
-    // Nor does a trusted network speak for the phone that is registered from there.
-    let mut lab = Lab::new();
-    lab.bench.way = stream;
-    lab.register(CONTACT);
-    let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-    lab.bench.end.set_sources(&SourcePolicy { trusted, ..SourcePolicy::default() });
-    lab.bench.put(&lab::request("INVITE", 1, "x", None, SDP, BODY));
-    assert_eq!(lab.bench.calls[0].1.account, None);
 }
 
 #[test]

@@ -8,11 +8,14 @@ const MASK: &str = "…";
 /// A message as text, without its secrets: credentials, SRTP keys (RFC 4568), digits in a body (RFC 6086 packages).
 pub(super) fn redact(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let (head, body) = match text.find("\r\n\r\n") {
-        Some(end) => text.split_at(end + 4),
-        None => (&*text, ""),
-    };
-    let mut out = String::with_capacity(text.len());
+    // As the parser reads it: line breaks before the message mean nothing, and line feeds alone end lines.
+    let (before, text) = text.split_at(text.len() - text.trim_start_matches(['\r', '\n']).len());
+    let lines = || text.split_inclusive('\n');
+    let head = lines().position(|line| matches!(line, "\r\n" | "\n")).map_or(usize::MAX, |at| at + 1);
+    let head = lines().take(head).map(str::len).sum();
+    let (head, body) = text.split_at(head);
+    let mut out = String::with_capacity(before.len() + text.len());
+    out.push_str(before);
     let mut secret = false;
     let mut digits = false;
     for line in head.split_inclusive('\n') {
@@ -86,6 +89,18 @@ mod tests {
         let info = "INFO sip:x SIP/2.0\r\nContent-Type: application/dtmf-relay\r\n\r\nSignal=7\r\nDuration=160\r\n";
         let text = redact(info.as_bytes());
         assert!(!text.contains("Signal=7") && text.ends_with("\r\n\r\n…"), "{text}");
+    }
+
+    #[test]
+    fn bare_line_feeds_hide_no_secret() {
+        let message =
+            "INVITE sip:x SIP/2.0\nAuthorization: Digest response=\"0a1b\"\n\nv=0\na=crypto:1 X inline:c2VjcmV0\n";
+        let text = redact(message.as_bytes());
+        assert!(!text.contains("0a1b") && !text.contains("c2VjcmV0"), "{text}");
+        let info = "INFO sip:x SIP/2.0\r\nContent-Type: application/dtmf-relay\n\r\nSignal=7\r\n";
+        assert!(!redact(info.as_bytes()).contains("Signal=7"));
+        let late = format!("\r\n\r\n{message}");
+        assert!(!redact(late.as_bytes()).contains("0a1b"), "breaks before the message");
     }
 
     proptest! {

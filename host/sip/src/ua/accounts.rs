@@ -186,9 +186,7 @@ impl Registrar {
 
     /// Whether an INVITE has to be of an account, by the rules of [`RegistrarRules::require_for_realm`].
     fn admit_call(&mut self, core: &mut Core, now: Instant, invite: &Message, flow: &Flow) -> Admitted {
-        // Where many are behind one address, who registered from there says nothing of who calls.
-        let alone = !core.admission.trusts(flow.remote.ip());
-        let bound = flow.connection.filter(|_| alone).and_then(|connection| self.bindings.by_connection(connection));
+        let bound = flow.connection.and_then(|connection| self.bindings.by_connection(connection));
         if let Some(account) = bound {
             // One connection, one phone: what it registered as is who calls.
             return Admitted::Account(account.to_owned());
@@ -199,7 +197,7 @@ impl Registrar {
             names.into_iter().any(|name| uri.host().eq_ignore_ascii_case(name))
         };
         let claimed = self.rules.require_for_realm && from.is_some_and(|from| ours(&from.uri));
-        let phone = alone && self.bindings.is_peer(flow.remote);
+        let phone = self.bindings.is_peer(flow.remote);
         if claimed || phone || self.server.addressed(invite) {
             self.read(core, now, invite, flow)
         } else {
