@@ -130,10 +130,10 @@ impl SecondLeg {
     async fn run(mut self, target: Target, request: BridgeRequest) -> BridgeEnd {
         let ended = self.talk(target, request).await;
         if !self.is_joined() {
-            let Failure { status, reason } = ended.err().unwrap_or_else(Failure::lost);
+            let Failure { status, reason, .. } = ended.err().unwrap_or_else(Failure::lost);
             return BridgeEnd::NotAnswered { status, reason };
         }
-        if let Err(Failure { status, reason }) = ended {
+        if let Err(Failure { status, reason, .. }) = ended {
             tracing::warn!(call = %self.dial.call, status, reason, "a bridge broke off");
         }
         // The caller is ours again, alone. Should this find no place, its media notices by itself that the other side
@@ -151,7 +151,7 @@ impl SecondLeg {
         self.dial.packets.of(&media);
         let media = Arc::new(media);
         // What the target may ask for goes to where it is, not to where the caller is.
-        self.dial.peer = Some(target.host.clone());
+        (self.dial.peer, self.dial.known) = (Some(target.host.clone()), target.is_own());
         let ask = Ask {
             caller: request.caller_id.or_else(|| self.dial.caller.clone()),
             trunk: self.dial.trunk.clone(),
@@ -162,7 +162,7 @@ impl SecondLeg {
         loop {
             let attempt = attempts.next(&media).await.map_err(Failure::no_way)?;
             match self.reach(attempt, &media, &mut media_events).await {
-                Err(failure) if !self.is_joined() && attempts.goes_on(failure.status) => {}
+                Err(failure) if !self.is_joined() && attempts.goes_on(failure.status, failure.rang) => {}
                 ended => return ended,
             }
         }
@@ -177,11 +177,13 @@ impl SecondLeg {
     ) -> Result<(), Failure> {
         let Attempt { mut dialog, mut events, mut negotiation, mut policy, permit: mut _permit, .. } = attempt;
         self.dial.signalling.add(&dialog);
-        let mut place = self.dial.places.of(&dialog);
+        self.dial.manners = policy.clone();
+        let mut place = self.dial.places.of(&dialog, &self.dial.tenant);
         let mut referral = Following::default();
         // The target has hung up, since it has been told that its transfer is under way.
         let mut parted = false;
         let mut heard = false;
+        let mut rang = false;
         loop {
             let event = tokio::select! {
                 event = events.recv(), if !parted => event.ok_or_else(Failure::lost)?,
@@ -219,7 +221,7 @@ impl SecondLeg {
                     }
                     Some(MediaEvent::SecurityFailed { why }) => {
                         self.incompatible(&dialog).await;
-                        return Err(Failure { status: NOT_ACCEPTABLE_HERE, reason: why });
+                        return Err(Failure::new(NOT_ACCEPTABLE_HERE, &why));
                     }
                     Some(MediaEvent::Closed(_)) | None => return Err(Failure::new(500, "the target's media ended")),
                     Some(_) => continue,
@@ -235,6 +237,7 @@ impl SecondLeg {
                     continue;
                 }
             };
+            rang |= matches!(event, DialogEvent::Ringing | DialogEvent::Progress { .. });
             match event {
                 DialogEvent::Progress { sdp: Some(sdp), branch } => {
                     // The caller hears the target's own ringing or announcement.
@@ -268,7 +271,7 @@ impl SecondLeg {
                 DialogEvent::Ended { .. } if referral.is_under_way() => parted = true,
                 DialogEvent::Ended { status, reason, .. } => {
                     let reason = reason.unwrap_or_else(|| "not answered".into());
-                    let failure = Failure { status: status.unwrap_or(480), reason };
+                    let failure = Failure { status: status.unwrap_or(480), reason, rang };
                     return if self.is_joined() { Ok(()) } else { Err(failure) };
                 }
                 _ => {}
@@ -295,7 +298,7 @@ impl SecondLeg {
 
     /// The second leg goes on with somebody else; gives the dialog that it had.
     fn moved(
-        &self,
+        &mut self,
         moved: Moved,
         dialog: &mut Dialog,
         events: &mut mpsc::Receiver<DialogEvent>,
@@ -304,7 +307,8 @@ impl SecondLeg {
     ) -> Dialog {
         tracing::info!(call = %self.dial.call, sip_call = moved.dialog.id(), "the target of a bridge is another now");
         self.dial.signalling.add(&moved.dialog);
-        *place = self.dial.places.of(&moved.dialog);
+        *place = self.dial.places.of(&moved.dialog, &self.dial.tenant);
+        self.dial.far_end_is(moved.peer, moved.known, &moved.policy);
         (*events, *negotiation) = (moved.events, moved.negotiation);
         std::mem::replace(dialog, moved.dialog)
     }
@@ -313,11 +317,13 @@ impl SecondLeg {
 struct Failure {
     status: u16,
     reason: String,
+    /// The target's telephone had rung before.
+    rang: bool,
 }
 
 impl Failure {
     fn new(status: u16, reason: &str) -> Self {
-        Self { status, reason: reason.to_owned() }
+        Self { status, reason: reason.to_owned(), rang: false }
     }
 
     fn lost() -> Self {
@@ -325,10 +331,10 @@ impl Failure {
     }
 
     fn host(error: callbox_media::MediaError) -> Self {
-        Self { status: 503, reason: error.to_string() }
+        Self::new(503, &error.to_string())
     }
 
     fn no_way(error: NoWay) -> Self {
-        Self { status: error.status(), reason: error.to_string() }
+        Self::new(error.status(), &error.to_string())
     }
 }

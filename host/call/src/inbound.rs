@@ -9,6 +9,7 @@ use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, uri_host};
 use crate::packets::Packets;
 use crate::platform::Platform;
+use crate::policy::LegPolicy;
 use crate::signalling::Signalling;
 use crate::takeover;
 use crate::trunks::Admitted;
@@ -17,7 +18,7 @@ use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
 use callbox_script::Script;
 use callbox_sip::sdp::SdpError;
-use callbox_sip::{Identity, IncomingCall, InviteInfo};
+use callbox_sip::{Identity, IncomingCall, InviteInfo, Replaced};
 use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
@@ -63,14 +64,8 @@ impl Refusal {
 impl Platform {
     /// Answers one INVITE, and runs its call to the end. `begins` is dropped when the script has begun.
     pub(crate) async fn incoming(&self, incoming: IncomingCall, begins: oneshot::Sender<()>) {
-        if let Some(replaced) = &incoming.invite.replaces {
-            // A call that we placed and that rings has nobody to go on with yet.
-            let leg = replaced.leg;
-            return if replaced.early {
-                takeover::refuse(&incoming.dialog, 481, "Call/Transaction Does Not Exist").await;
-            } else {
-                self.inner.places.hand_over(leg, incoming).await;
-            };
+        if let Some(replaced) = incoming.invite.replaces.clone() {
+            return self.replacing(replaced, incoming).await;
         }
         let dialog = incoming.dialog.clone();
         // In a box, and gone before the call runs: beginning holds more than a call does.
@@ -87,6 +82,22 @@ impl Platform {
                 if let Err(error) = Box::pin(refused).await {
                     tracing::debug!(sip_call = dialog.id(), %error, "there is nobody to refuse any more");
                 }
+            }
+        }
+    }
+
+    /// An INVITE that would take the place of a call.
+    async fn replacing(&self, replaced: Replaced, incoming: IncomingCall) {
+        // A call that we placed and that rings has nobody to go on with yet.
+        let owner = self.inner.places.owner(replaced.leg).filter(|_| !replaced.early);
+        let Some(tenant) = owner else {
+            return takeover::refuse(&incoming.dialog, 481, "Call/Transaction Does Not Exist").await;
+        };
+        match self.may_replace(&incoming.invite, &tenant).await {
+            Ok(()) => self.inner.places.hand_over(replaced.leg, incoming).await,
+            Err(Refusal { status, reason, why, .. }) => {
+                tracing::info!(sip_call = incoming.dialog.id(), status, why, "a call may not take another's place");
+                takeover::refuse(&incoming.dialog, status, reason).await;
             }
         }
     }
@@ -108,7 +119,7 @@ impl Platform {
         let route = &admitted.route;
         let id = CallId(callbox_store::id::new("call"));
         let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
-        let (mut seat, commands) = inner
+        let (seat, commands) = inner
             .live
             .enter(&id, tenant, number, route.max_concurrent)
             .ok_or_else(|| Refusal::new(486, "Busy Here", "the number has as many calls as it may"))?;
@@ -148,6 +159,7 @@ impl Platform {
             // Not what it calls itself in `From`, which anybody can write.
             peer: Some(source.to_canonical().to_string()),
             peer_name: uri_host(&invite.from.uri),
+            manners: policy.clone(),
             known: admitted.trunk.is_some() || admitted.account.is_some(),
             ..self.dial(&id, route, created_at)
         };
@@ -163,7 +175,7 @@ impl Platform {
             script: script.as_ref().ok().cloned(),
             direction: Direction::Inbound,
             dial,
-            placed: Placed::default(),
+            placed: Placed { permit: admitted.trunk.map(|(_, permit)| permit), ..Placed::default() },
             recording,
             capture: route.capture,
         });
@@ -173,7 +185,6 @@ impl Platform {
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
         let begins = Some(begins);
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
-        seat.keep(admitted.trunk.map(|(_, permit)| permit));
         Ok((actor::start(parts, &inner.policy.public_url), seat))
     }
 
@@ -258,6 +269,7 @@ impl Platform {
             trunk: route.trunk_id.clone(),
             peer: None,
             peer_name: None,
+            manners: LegPolicy::default(),
             known: false,
             places: self.inner.places.clone(),
             created: created_at.0.unsigned_abs(),

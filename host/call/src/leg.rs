@@ -104,7 +104,7 @@ pub(crate) struct LegParts {
     /// Where audio assets come from; none when it could not be loaded.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) dial: Dial,
-    /// How it went out, where we placed it.
+    /// How it went out, where we placed it, and its place in its trunk.
     pub(crate) placed: Placed,
     pub(crate) direction: Direction,
     /// Where the call is recorded, where it is.
@@ -175,7 +175,7 @@ impl SipLeg {
             parts.dial.packets.begin();
         }
         parts.dial.packets.of(&parts.media);
-        let place = parts.dial.places.of(&parts.dialog);
+        let place = parts.dial.places.of(&parts.dialog, &parts.dial.tenant);
         let media = Arc::new(parts.media);
         Self {
             prompts: Prompts::new(parts.speech, media.clone(), parts.script, signal_sender.clone()),
@@ -377,8 +377,12 @@ impl SipLeg {
 
     async fn dialog_event(&mut self, event: DialogEvent) {
         match event {
-            DialogEvent::Ringing => self.reports.push_back(LegEvent::Ringing),
+            DialogEvent::Ringing => {
+                self.placed.rang = true;
+                self.reports.push_back(LegEvent::Ringing);
+            }
             DialogEvent::Progress { sdp, branch } => {
+                self.placed.rang = true;
                 if let Some(sdp) = sdp {
                     // So that its audio has found its way, and its keys are agreed on, when the call is answered.
                     self.negotiation.early(&sdp, branch, &self.media);
@@ -500,6 +504,8 @@ impl SipLeg {
             return;
         }
         self.referral.give_up();
+        // The script has its grace time yet; the trunk is free.
+        self.placed.permit = None;
         if let Some(Transfer { id, bridge: Some(bridge) }) = self.transfer.take() {
             // A caller who leaves a bridge has been served by the target.
             let result = bridge.caller_left();

@@ -1,6 +1,5 @@
 //! The calls that are running now: who they belong to and how to reach them.
 
-use crate::trunks::Permit;
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{CallId, CallRecord, Time};
@@ -76,8 +75,6 @@ struct LiveCall {
 pub(crate) struct Seat {
     id: CallId,
     live: LiveCalls,
-    /// The call's place in its trunk.
-    permit: Option<Permit>,
 }
 
 impl LiveCalls {
@@ -109,7 +106,7 @@ impl LiveCalls {
         let call = LiveCall { tenant: tenant.to_owned(), number: number.map(ToOwned::to_owned), commands };
         calls.insert(id.clone(), call);
         self.count.send_replace(calls.len());
-        Some((Seat { id: id.clone(), live: self.clone(), permit: None }, receiver))
+        Some((Seat { id: id.clone(), live: self.clone() }, receiver))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -147,13 +144,6 @@ impl LiveCalls {
                 tokio::spawn(async move { _ = commands.send(command).await });
             }
         }
-    }
-}
-
-impl Seat {
-    /// Keeps the call's place in its trunk as long.
-    pub(crate) fn keep(&mut self, permit: Option<Permit>) {
-        self.permit = permit;
     }
 }
 

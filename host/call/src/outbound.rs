@@ -48,6 +48,8 @@ pub(crate) struct Target {
 pub(crate) enum By {
     /// The host in its URI.
     Uri,
+    /// The same, on the word of a stranger: with nobody's credentials.
+    Referred,
     /// The operator's own server.
     Proxy,
     /// The trunks of the tenant; or its telephone whose account has this number for a name.
@@ -80,6 +82,8 @@ pub(crate) struct Dial {
     /// What the far end calls itself. It may be asked to call there by REFER, which is its own affair; we would not
     /// call there ourselves on the word of a stranger.
     pub(crate) peer_name: Option<String>,
+    /// How the far end wants to be spoken to, wherever it asks to be called.
+    pub(crate) manners: LegPolicy,
     /// The far end is one of the tenant's own: a trunk, or a telephone that has signed in.
     pub(crate) known: bool,
     /// Where an INVITE finds the call whose place it takes.
@@ -90,6 +94,13 @@ pub(crate) struct Dial {
     pub(crate) signalling: Signalling,
     /// Where its packets are captured.
     pub(crate) packets: Packets,
+}
+
+impl Target {
+    /// It is reached by what the tenant has set up itself.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.by, By::Number(_) | By::Account(_))
+    }
 }
 
 impl OutboundPolicy {
@@ -109,6 +120,12 @@ impl OutboundPolicy {
         (allowed || peer).then(|| Target { uri: target.to_owned(), host: host.to_owned(), by: By::Uri })
     }
 
+    /// The same for a target that a stranger names: a SIP URI, which is called without our credentials.
+    pub(crate) fn referred(&self, target: &str, peers: &[&str]) -> Option<Target> {
+        let target = self.resolve(target, peers).filter(|target| target.by == By::Uri)?;
+        Some(Target { by: By::Referred, ..target })
+    }
+
     fn resolve_number(&self, target: &str, peer: Option<&str>) -> Option<Target> {
         let number = dialled(target)?;
         let host = match (&self.domain, self.proxy) {
@@ -125,7 +142,8 @@ impl OutboundPolicy {
     /// for them.
     pub(crate) fn outgoing(&self, target: &Target, caller: Option<&str>) -> OutgoingCall {
         let by_proxy = target.by == By::Proxy;
-        let server = self.domain.as_deref().is_some_and(|domain| bare(domain).eq_ignore_ascii_case(&target.host));
+        let server = target.by == By::Uri
+            && self.domain.as_deref().is_some_and(|domain| bare(domain).eq_ignore_ascii_case(&target.host));
         OutgoingCall {
             target: target.uri.clone(),
             from: caller.map_or_else(|| ANONYMOUS.into(), |caller| self.shown(caller)),
@@ -153,13 +171,19 @@ impl OutboundPolicy {
 
 impl Dial {
     /// The target that a far end refers us to, where it is allowed. A stranger may send us no further than to itself, or
-    /// to where the operator lets calls go.
+    /// to where the operator lets calls go, and never at the operator's expense.
     pub(crate) fn referred(&self, target: &str) -> Option<Target> {
         if self.known {
             return self.resolve(target, TransferMode::Bridge);
         }
         let peers: Vec<&str> = self.peer.as_deref().into_iter().collect();
-        self.policy.resolve(target, &peers).filter(|target| target.by == By::Uri)
+        self.policy.referred(target, &peers)
+    }
+
+    /// The far end is another now.
+    pub(crate) fn far_end_is(&mut self, peer: String, known: bool, manners: &LegPolicy) {
+        (self.peer, self.peer_name, self.known) = (Some(peer), None, known);
+        self.manners = manners.clone();
     }
 
     /// What a new negotiation of the call goes into, with a far end that sees us at `address`.
@@ -291,6 +315,9 @@ mod tests {
         assert!(given("+493012345"));
         assert!(given("sip:agent@sip.operator.example"));
         assert!(!given("sip:agent@other.example"));
+        // Whoever calls in may name the operator's server in a REFER; its calls are not the operator's.
+        let referred = policy.referred("sip:+900123@sip.operator.example", &[]).unwrap();
+        assert_eq!(policy.outgoing(&referred, None).credentials, None);
     }
 
     #[test]

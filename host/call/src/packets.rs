@@ -52,7 +52,7 @@ impl Packets {
 
 /// The files of a call that exist.
 pub(crate) fn files(folder: &Path, call: &CallId) -> Vec<PathBuf> {
-    (0..FILES).map(|number| file(folder, call, number)).take_while(|path| path.is_file()).collect()
+    (0..FILES).map(|number| file(folder, call, number)).filter(|path| path.is_file()).collect()
 }
 
 fn file(folder: &Path, call: &CallId, number: usize) -> PathBuf {

@@ -161,6 +161,7 @@ impl Platform {
         if let Some(used) = &used {
             (start.trunk_id, start.trunk_address) = (Some(used.trunk.clone()), Some(used.address.clone()));
         }
+        let (known, manners) = (target.is_own(), policy.clone());
         let callee = target.host;
         start.sip_call_id = Some(dialog.id().to_owned());
         tracing::info!(call = %id, sip_call = dialog.id(), to = %start.callee.uri, trunk = start.trunk_id, script = route.script_name, "call placed");
@@ -175,8 +176,8 @@ impl Platform {
             speech: inner.rooms.speech.clone(),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Outbound,
-            dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), ..dial },
-            placed: Placed { attempts: Some(attempts), used, permit },
+            dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), manners, known, ..dial },
+            placed: Placed { attempts: Some(attempts), used, permit, rang: false },
             recording: self.recording(&id, &route),
             capture: route.capture || request.capture,
         });

@@ -10,6 +10,7 @@ use crate::policy::LegPolicy;
 use crate::trunks::{Ask, Attempt, NoWay, Permit};
 use callbox_media::Session;
 use callbox_sip::{Dialog, DialogEvent, IncomingCall, LegId};
+use callbox_store::TenantId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,10 @@ pub(crate) struct Moved {
     pub(crate) policy: LegPolicy,
     /// Its place in its trunk.
     pub(crate) permit: Option<Permit>,
+    /// Where it is, as we know it.
+    pub(crate) peer: String,
+    /// It is one of the tenant's own, which may ask for more than a stranger.
+    pub(crate) known: bool,
 }
 
 /// Why a call did not move.
@@ -84,22 +89,35 @@ impl Referral {
         loop {
             let attempt = attempts.next(media).await?;
             dial.signalling.add(&attempt.dialog);
-            match reach(attempt, media, old).await {
-                Err(stayed) if attempts.goes_on(stayed.status) => {}
+            let mut rang = false;
+            match reach(attempt, target, media, old, &mut rang).await {
+                Err(stayed) if attempts.goes_on(stayed.status, rang) => {}
                 outcome => return outcome,
             }
         }
     }
 }
 
-/// One attempt, to its answer or its end.
-async fn reach(attempt: Attempt, media: &Session, old: &Dialog) -> Result<Moved, Stayed> {
+/// One attempt, to its answer or its end, and whether it `rang`.
+async fn reach(
+    attempt: Attempt,
+    target: &Target,
+    media: &Session,
+    old: &Dialog,
+    rang: &mut bool,
+) -> Result<Moved, Stayed> {
     let Attempt { dialog, mut events, mut negotiation, policy, permit, .. } = attempt;
     loop {
         match events.recv().await {
-            Some(DialogEvent::Ringing | DialogEvent::Progress { .. }) => tell(old, 180, "Ringing").await,
+            Some(DialogEvent::Ringing | DialogEvent::Progress { .. }) => {
+                *rang = true;
+                tell(old, 180, "Ringing").await;
+            }
             Some(DialogEvent::Answered { sdp }) => match negotiation.confirmed(sdp.as_deref(), media) {
-                Ok(()) => return Ok(Moved { dialog, events, negotiation, policy, permit }),
+                Ok(()) => {
+                    let (peer, known) = (target.host.clone(), target.is_own());
+                    return Ok(Moved { dialog, events, negotiation, policy, permit, peer, known });
+                }
                 Err(error) => {
                     if let Err(error) = dialog.hangup(Some(INCOMPATIBLE.into())).await {
                         tracing::debug!(sip_call = dialog.id(), %error, "a call could not be hung up");
@@ -144,7 +162,10 @@ impl Moved {
         };
         let sdp = negotiation.for_answer(media)?;
         match dialog.answer(sdp).await {
-            Ok(()) => Some(Self { dialog, events, negotiation, policy: terms.policy.clone(), permit: None }),
+            Ok(()) => {
+                let (policy, peer) = (terms.policy.clone(), source.to_canonical().to_string());
+                Some(Self { dialog, events, negotiation, policy, permit: None, peer, known: false })
+            }
             Err(error) => {
                 tracing::debug!(sip_call = dialog.id(), %error, "a call that would take another's place is over");
                 None
@@ -213,9 +234,9 @@ pub(crate) async fn refuse(dialog: &Dialog, status: u16, reason: &str) {
     }
 }
 
-/// The dialogs of this host whose place an INVITE may take, and who is to be told.
+/// The dialogs of this host whose place an INVITE may take, whose they are, and who is to be told.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<HashMap<LegId, mpsc::Sender<IncomingCall>>>>);
+pub(crate) struct Places(Arc<Mutex<HashMap<LegId, (TenantId, mpsc::Sender<IncomingCall>)>>>);
 
 /// One of them, as long as it is kept.
 #[derive(Debug)]
@@ -226,15 +247,15 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    fn lock(&self) -> MutexGuard<'_, HashMap<LegId, mpsc::Sender<IncomingCall>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LegId, (TenantId, mpsc::Sender<IncomingCall>)>> {
         // A panic while it was held cannot leave a half-made entry: the map is valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The place of a dialog.
-    pub(crate) fn of(&self, dialog: &Dialog) -> Place {
+    /// The place of a dialog of a tenant's call.
+    pub(crate) fn of(&self, dialog: &Dialog, tenant: &TenantId) -> Place {
         let (sender, calls) = mpsc::channel(1);
-        self.lock().insert(dialog.leg(), sender);
+        self.lock().insert(dialog.leg(), (tenant.clone(), sender));
         Place { leg: dialog.leg(), places: self.clone(), calls }
     }
 
@@ -243,11 +264,17 @@ impl Places {
         self.lock().is_empty()
     }
 
-    /// Hands an INVITE to the call whose place it wants; refuses it where there is none.
+    /// Whose call has this dialog.
+    pub(crate) fn owner(&self, leg: LegId) -> Option<TenantId> {
+        self.lock().get(&leg).map(|(tenant, _)| tenant.clone())
+    }
+
+    /// Hands an INVITE to the call whose place it wants; refuses it where there is none. Whether it may take it has been
+    /// looked at.
     pub(crate) async fn hand_over(&self, leg: LegId, incoming: IncomingCall) {
         let owner = self.lock().get(&leg).cloned();
         let refused = match owner {
-            Some(owner) => owner.try_send(incoming).err().map(mpsc::error::TrySendError::into_inner),
+            Some((_, owner)) => owner.try_send(incoming).err().map(mpsc::error::TrySendError::into_inner),
             None => Some(incoming),
         };
         if let Some(incoming) = refused {

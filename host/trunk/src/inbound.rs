@@ -12,10 +12,19 @@ pub struct Source<'a> {
     pub ip: IpAddr,
     /// The names in the certificate it has proved to hold.
     pub tls_identities: &'a [String],
-    /// The user name it has signed in with.
-    pub account: Option<&'a str>,
+    /// As whom it has signed in.
+    pub account: Option<SignedIn<'a>>,
     /// The trunk whose registration brought it.
     pub registration: Option<usize>,
+}
+
+/// A SIP account that has proved its password.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedIn<'a> {
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// Its user name.
+    pub username: &'a str,
 }
 
 /// By what it was known, the strongest first.
@@ -45,6 +54,8 @@ pub struct Match {
 pub struct Matcher {
     /// The tenant of each trunk, by its place among the tenants.
     tenants: Vec<usize>,
+    /// Those places.
+    places: HashMap<String, usize>,
     networks: HashMap<IpNet, Vec<usize>>,
     /// The lengths that occur: IPv4, IPv6; the longest first.
     lengths: [Vec<u8>; 2],
@@ -66,11 +77,10 @@ impl Matcher {
     #[must_use]
     pub fn new(trunks: &[Known<'_>]) -> Self {
         let mut matcher = Self::default();
-        let mut names: HashMap<&str, usize> = HashMap::new();
         let mut lengths = [BTreeSet::new(), BTreeSet::new()];
         for (at, known) in trunks.iter().enumerate() {
-            let next = names.len();
-            matcher.tenants.push(*names.entry(known.tenant).or_insert(next));
+            let next = matcher.places.len();
+            matcher.tenants.push(*matcher.places.entry(known.tenant.to_owned()).or_insert(next));
             for network in known.inbound.networks.iter().filter_map(|text| network(text)) {
                 lengths[family(network.addr())].insert(network.prefix_len());
                 matcher.networks.entry(network).or_default().push(at);
@@ -88,14 +98,18 @@ impl Matcher {
 
     /// The trunks that a call may be of: one of each tenant, since tenants may share a carrier – the number that was
     /// dialled tells which it is. The strongest proof first; of networks the longest. No tenant's trunk hides
-    /// another's.
+    /// another's. Who has signed in as a tenant's account comes by no trunk of another: naming that account, or the
+    /// network that it is in, brings nobody its calls.
     #[must_use]
     pub fn find(&self, source: Source<'_>) -> Vec<Match> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
+        let own = |trunk: usize| {
+            source.account.is_none_or(|account| self.places.get(account.tenant) == Some(&self.tenants[trunk]))
+        };
         let mut take = |trunks: Option<&Vec<usize>>, proof| {
             for &trunk in trunks.into_iter().flatten() {
-                if seen.insert(self.tenants[trunk]) {
+                if own(trunk) && seen.insert(self.tenants[trunk]) {
                     found.push(Match { trunk, proof });
                 }
             }
@@ -103,7 +117,7 @@ impl Matcher {
         for identity in source.tls_identities {
             take(self.identities.get(&identity.to_ascii_lowercase()), Proof::Certificate);
         }
-        take(source.account.and_then(|account| self.accounts.get(account)), Proof::Account);
+        take(source.account.and_then(|account| self.accounts.get(account.username)), Proof::Account);
         take(source.registration.map(|trunk| vec![trunk]).as_ref(), Proof::Registration);
         let ip = source.ip.to_canonical();
         for &length in &self.lengths[family(ip)] {
@@ -180,9 +194,23 @@ mod tests {
         assert_eq!(find(source), [(0, Proof::Network)]);
         let tls_identities = &["sbc1.carrier.example".to_owned(), "sip.carrier.EXAMPLE".to_owned()];
         assert_eq!(find(Source { tls_identities, ..source }), [(1, Proof::Certificate)]);
-        assert_eq!(find(Source { account: Some("pbx"), ..source }), [(2, Proof::Account)]);
+        let pbx = |username| Some(SignedIn { tenant: "t", username });
+        assert_eq!(find(Source { account: pbx("pbx"), ..source }), [(2, Proof::Account)]);
         assert_eq!(find(Source { registration: Some(3), ..source }), [(3, Proof::Registration)]);
-        assert_eq!(find(Source { account: Some("PBX"), ..source }), [(0, Proof::Network)]);
+        assert_eq!(find(Source { account: pbx("PBX"), ..source }), [(0, Proof::Network)]);
+    }
+
+    #[test]
+    fn an_account_comes_by_no_trunk_of_another_tenant() {
+        let named = Inbound { account: Some("ada".into()), ..Inbound::default() };
+        let all = [("eve", named), ("eve", inbound(&["10.0.0.0/8"])), ("us", inbound(&["10.0.0.0/8"]))];
+        let known: Vec<_> = all.iter().map(|(tenant, inbound)| Known { tenant, inbound }).collect();
+        let matcher = Matcher::new(&known);
+        let find = |tenant| {
+            let account = Some(SignedIn { tenant, username: "ada" });
+            matcher.find(Source { account, ..from("10.1.1.1") }).into_iter().map(|f| f.trunk).collect::<Vec<_>>()
+        };
+        assert_eq!((find("us"), find("others")), (vec![2], vec![]));
     }
 
     proptest! {

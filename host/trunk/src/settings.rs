@@ -130,10 +130,7 @@ impl Address {
     /// `host:port` as in a URI: an IPv6 address in brackets, no port where none is given.
     #[must_use]
     pub fn host_and_port(&self) -> String {
-        let host = match self.host.contains(':') && !self.host.starts_with('[') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
-        };
+        let host = in_uri(&self.host);
         match self.port {
             Some(port) => format!("{host}:{port}"),
             None => host,
@@ -383,15 +380,38 @@ impl Default for Health {
     }
 }
 
+/// A host as in a URI: an IPv6 address in brackets.
+fn in_uri(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
 impl TrunkSettings {
     /// The host in the URIs that we write about ourselves and the callee. None for a trunk without addresses.
     #[must_use]
     pub fn domain(&self) -> Option<String> {
         let aor = self.registration.as_ref().and_then(|registration| registration.aor.split_once('@'));
         let aor = aor.map(|(_, host)| host.split([';', '?']).next().unwrap_or_default().to_owned());
-        self.headers.from_domain.clone().or(aor).or_else(|| {
+        let given = self.headers.from_domain.as_deref().map(in_uri);
+        given.or(aor).or_else(|| {
             let first = self.addresses.iter().min_by_key(|address| address.priority)?;
-            Some(Address { port: None, ..first.clone() }.host_and_port())
+            Some(in_uri(&first.host))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_has_brackets_in_uris() {
+        for host in ["2001:db8::1", "[2001:db8::1]"] {
+            let given = serde_json::json!({ "name": "a", "headers": { "from_domain": host } });
+            let first = serde_json::json!({ "name": "a", "addresses": [{ "host": host, "port": 5070 }] });
+            for document in [given, first] {
+                let trunk: TrunkSettings = serde_json::from_value(document).unwrap();
+                assert_eq!(trunk.domain().as_deref(), Some("[2001:db8::1]"));
+            }
+        }
     }
 }

@@ -12,7 +12,11 @@ impl SipLeg {
         let source = incoming.invite.source.ip();
         let terms = self.dial.terms(self.dial.stack.media_address(source), self.policy.clone());
         match Moved::by(incoming, &self.media, &terms).await {
-            Some(moved) => self.move_to(moved).await,
+            // One call has come for another: it has its place in the trunk.
+            Some(moved) => {
+                let permit = self.placed.permit.take();
+                self.move_to(Moved { permit, ..moved }).await;
+            }
             // The media may have been told.
             None => self.negotiation.again(&self.media),
         }
@@ -44,7 +48,8 @@ impl SipLeg {
         tracing::info!(call = %self.dial.call, sip_call = moved.dialog.id(), "the call goes on with another far end");
         self.dial.signalling.add(&moved.dialog);
         self.dial.created += 1;
-        self.place = self.dial.places.of(&moved.dialog);
+        self.dial.far_end_is(moved.peer, moved.known, &moved.policy);
+        self.place = self.dial.places.of(&moved.dialog, &self.dial.tenant);
         let old = std::mem::replace(&mut self.dialog, moved.dialog);
         (self.dialog_events, self.negotiation, self.policy) = (moved.events, moved.negotiation, moved.policy);
         self.placed.permit = moved.permit;

@@ -11,8 +11,10 @@ pub(crate) struct Placed {
     pub(crate) attempts: Option<Attempts>,
     /// The trunk, where it was one.
     pub(crate) used: Option<TrunkUsed>,
-    /// Its place in the trunk.
+    /// The call's place in its trunk, whoever called whom, as long as the dialog lasts.
     pub(crate) permit: Option<Permit>,
+    /// The callee's telephone rings, or something is played instead.
+    pub(crate) rang: bool,
 }
 
 /// What came of trying another way.
@@ -28,7 +30,7 @@ impl SipLeg {
     pub(super) fn redials(&mut self, evidence: &Evidence) -> bool {
         let Some(status) = evidence.sip_status.filter(|_| !self.answered && !self.ended) else { return false };
         let Some(mut attempts) = self.placed.attempts.take() else { return false };
-        if !attempts.goes_on(status) {
+        if !attempts.goes_on(status, self.placed.rang) {
             return false;
         }
         self.placed.permit = None;
@@ -53,12 +55,14 @@ impl SipLeg {
         match attempt {
             Ok(attempt) => {
                 self.dial.signalling.add(&attempt.dialog);
-                self.place = self.dial.places.of(&attempt.dialog);
+                self.place = self.dial.places.of(&attempt.dialog, &self.dial.tenant);
                 self.dialog = attempt.dialog;
                 self.dialog_events = attempt.events;
                 self.negotiation = attempt.negotiation;
+                self.dial.manners = attempt.policy.clone();
                 self.policy = attempt.policy;
-                self.placed = Placed { attempts: Some(attempts), used: attempt.used, permit: attempt.permit };
+                self.placed =
+                    Placed { attempts: Some(attempts), used: attempt.used, permit: attempt.permit, rang: false };
             }
             Err(error) => {
                 tracing::warn!(call = %self.dial.call, %error, "no other way to the callee could be tried");

@@ -77,6 +77,7 @@ async fn ringing() -> House {
             trunk: None,
             peer: None,
             peer_name: None,
+            manners: LegPolicy::default(),
             known: false,
             places: places.clone(),
             created: 1,

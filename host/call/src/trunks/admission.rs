@@ -14,7 +14,7 @@ use callbox_store::TenantId;
 use callbox_store::routing::{Route, Routing};
 use callbox_store::sip_accounts::SipAccount;
 use callbox_trunk::gate::{Closed, Direction};
-use callbox_trunk::inbound::Proof;
+use callbox_trunk::inbound::{Proof, SignedIn};
 use std::sync::Arc;
 
 /// A call that may come in.
@@ -40,9 +40,30 @@ impl Admitted {
     }
 }
 
+/// Who sends an INVITE, as far as it is known.
+struct Sender {
+    account: Option<(TenantId, SipAccount)>,
+    trunks: Vec<(Arc<LiveTrunk>, Proof)>,
+}
+
+impl Sender {
+    /// Who has proved who it is stays with its own.
+    fn proved(&self) -> bool {
+        self.account.is_some() || self.trunks.iter().any(|(_, proof)| *proof != Proof::Network)
+    }
+
+    fn is_stranger(&self) -> bool {
+        self.account.is_none() && self.trunks.is_empty()
+    }
+
+    fn is_of(&self, tenant: &TenantId) -> bool {
+        let account = self.account.as_ref().is_some_and(|(owner, _)| owner == tenant);
+        account || self.trunks.iter().any(|(trunk, _)| trunk.tenant == *tenant)
+    }
+}
+
 impl Platform {
-    /// Finds what answers an INVITE, or why nothing does.
-    pub(crate) async fn admit(&self, invite: &InviteInfo) -> Result<Admitted, Refusal> {
+    async fn sender(&self, invite: &InviteInfo) -> Result<Sender, Refusal> {
         let store = &self.inner.rooms.store;
         let account = match &invite.account {
             Some(id) => store
@@ -53,8 +74,29 @@ impl Platform {
                 .ok_or_else(|| Refusal::new(403, "Forbidden", "the account was taken away"))?,
             None => None,
         };
-        let username = account.as_ref().map(|(_, account)| account.username.as_str());
-        let trunks = self.inner.trunks.of_call(invite, username);
+        let signed_in = account.as_ref();
+        let signed_in =
+            signed_in.map(|(tenant, account)| SignedIn { tenant: tenant.as_str(), username: &account.username });
+        let trunks = self.inner.trunks.of_call(invite, signed_in);
+        Ok(Sender { account, trunks })
+    }
+
+    /// Whether an INVITE may take the place of a call of this tenant (RFC 3891 §3): to know the names of the dialog is
+    /// not enough where strangers may not call, nor for those of another tenant.
+    pub(crate) async fn may_replace(&self, invite: &InviteInfo, tenant: &TenantId) -> Result<(), Refusal> {
+        let sender = self.sender(invite).await?;
+        let open = self.inner.policy.trunks.inbound == InboundPolicy::Open && !sender.proved();
+        if open || sender.is_of(tenant) {
+            return Ok(());
+        }
+        Err(Refusal::new(403, "Forbidden", "it would take the place of a call that is not its own"))
+    }
+
+    /// Finds what answers an INVITE, or why nothing does.
+    pub(crate) async fn admit(&self, invite: &InviteInfo) -> Result<Admitted, Refusal> {
+        let sender = self.sender(invite).await?;
+        let (proved, stranger) = (sender.proved(), sender.is_stranger());
+        let Sender { account, trunks } = sender;
         for (trunk, proof) in &trunks {
             if let Some(admitted) = self.by_trunk(invite, trunk, *proof).await? {
                 return Ok(admitted);
@@ -65,10 +107,8 @@ impl Platform {
             let route = self.route(user, Some(&tenant)).await?.ok_or_else(|| no_number(user))?;
             return Ok(Admitted { route, trunk: None, caller: account.caller_id.clone(), account: Some(account) });
         }
-        // Who has proved who it is stays with its own.
-        let proved = trunks.iter().any(|(_, proof)| *proof != Proof::Network);
         match self.inner.policy.trunks.inbound {
-            InboundPolicy::Known if trunks.is_empty() => {
+            InboundPolicy::Known if stranger => {
                 return Err(Refusal::new(403, "Forbidden", "a stranger, and only trunks and telephones may call"));
             }
             InboundPolicy::Open if !proved => {}

@@ -7,7 +7,7 @@ use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{InviteInfo, SipStack};
 use callbox_store::{Store, TenantId};
 use callbox_trunk::health::State;
-use callbox_trunk::inbound::{Known, Matcher, Proof, Source};
+use callbox_trunk::inbound::{Known, Matcher, Proof, SignedIn, Source};
 use callbox_trunk::select::{self, Offer};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -113,7 +113,7 @@ impl TrunkBook {
     }
 
     /// The trunks that a call may have come by: at most one of each tenant, the strongest proof first.
-    pub(crate) fn of_call(&self, invite: &InviteInfo, account: Option<&str>) -> Vec<(Arc<LiveTrunk>, Proof)> {
+    pub(crate) fn of_call(&self, invite: &InviteInfo, account: Option<SignedIn<'_>>) -> Vec<(Arc<LiveTrunk>, Proof)> {
         let pages = self.pages();
         let brought = invite.registration;
         let source = Source {

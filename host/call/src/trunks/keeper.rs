@@ -4,7 +4,7 @@ use super::book::TrunkBook;
 use super::live::{LiveTrunk, News};
 use super::status::RegistrationStatus;
 use callbox_sip::overload::SourcePolicy;
-use callbox_sip::{Ping, Pong, RegistrationConfig, RegistrationState, SipStack};
+use callbox_sip::{Ping, Pong, RegistrationConfig, RegistrationId, RegistrationState, SipStack};
 use callbox_store::revisions::Topic;
 use callbox_store::{Store, StoreError, UnixMs};
 use callbox_trunk::health::Probe;
@@ -159,7 +159,7 @@ async fn register(trunk: Arc<LiveTrunk>, store: Store, sip: SipStack) {
         aor: wanted.aor.clone(),
         outbound_proxies: trunk.hops(),
         credentials: trunk.credentials.clone(),
-        contact_user: Some(trunk.contact_user()),
+        contact_user: Some(trunk.new_contact_user()),
         expires_s: wanted.expires_s,
         ..RegistrationConfig::default()
     };
@@ -167,7 +167,7 @@ async fn register(trunk: Arc<LiveTrunk>, store: Store, sip: SipStack) {
         Ok(registration) => registration,
         Err(error) => return trunk.fault(None, format!("it cannot be registered: {error}"), store.now()),
     };
-    let _unregistered = Unregistered(trunk.clone());
+    let _unregistered = Unregistered(trunk.clone(), registration.id());
     let mut state = registration.state();
     loop {
         let now = store.now();
@@ -183,11 +183,11 @@ async fn register(trunk: Arc<LiveTrunk>, store: Store, sip: SipStack) {
 }
 
 /// Calls do not go out by a registration whose task has ended.
-struct Unregistered(Arc<LiveTrunk>);
+struct Unregistered(Arc<LiveTrunk>, RegistrationId);
 
 impl Drop for Unregistered {
     fn drop(&mut self) {
-        self.0.unregistered();
+        self.0.unregistered(self.1);
     }
 }
 

@@ -13,6 +13,7 @@ use callbox_trunk::numbers::Normaliser;
 use callbox_trunk::select;
 use callbox_trunk::settings::{self, Address, TrunkSettings};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ pub(crate) struct LiveTrunk {
 struct Shared {
     /// From when on the gate counts.
     began: Instant,
+    /// How often it has been registered.
+    registrations: AtomicU32,
     calls: Mutex<Calls>,
     report: Mutex<Report>,
 }
@@ -107,7 +110,12 @@ impl LiveTrunk {
         let settings = trunk.settings;
         let shared = match before {
             Some(before) => before.shared.clone(),
-            None => Arc::new(Shared { began: Instant::now(), calls: Mutex::default(), report: Mutex::default() }),
+            None => Arc::new(Shared {
+                began: Instant::now(),
+                registrations: AtomicU32::new(0),
+                calls: Mutex::default(),
+                report: Mutex::default(),
+            }),
         };
         lock(&shared.calls).gate.change(settings.limits);
         let known = |address: &Address| {
@@ -229,9 +237,9 @@ impl LiveTrunk {
         report.faults.push_front(TrunkFault { at: now, address, error });
     }
 
-    /// It is not registered any more.
-    pub(crate) fn unregistered(&self) {
-        lock(&self.shared.report).registered = None;
+    /// That registration does not stand any more; another that has taken its place may.
+    pub(crate) fn unregistered(&self, id: RegistrationId) {
+        lock(&self.shared.report).registered.take_if(|registered| *registered == id);
     }
 
     /// An attempt failed, and another way is tried.
@@ -255,10 +263,16 @@ impl LiveTrunk {
         self.settings.registration.as_ref().filter(|registration| registration.enabled)
     }
 
-    /// The user of the contact that we register, by which the stack tells one registration from another: no other trunk
-    /// has it.
-    pub(crate) fn contact_user(&self) -> String {
-        self.id.trim_start_matches("trk_").to_owned()
+    /// The user of the contact that is to be registered, by which the stack tells one registration from another: no other
+    /// trunk has it, nor had this one before its last change, since the registration of before is taken back while the
+    /// new one is made, and whichever is last must not take the other's contact with it.
+    pub(crate) fn new_contact_user(&self) -> String {
+        let id = self.id.trim_start_matches("trk_");
+        match self.shared.registrations.fetch_add(1, Ordering::Relaxed) {
+            // The same after a restart of the host, which may not have taken its contact back.
+            0 => id.to_owned(),
+            before => format!("{id}.{before}"),
+        }
     }
 
     /// The registration, while it stands.

@@ -27,7 +27,7 @@ const NEXT_PHONE: [u16; 6] = [408, 480, 500, 502, 503, 504];
 pub(crate) struct Ask {
     /// Who is shown as the caller: a number or a plain name; none for nobody.
     pub(crate) caller: Option<String>,
-    /// This trunk and no other.
+    /// This trunk and no other, for numbers.
     pub(crate) trunk: Option<String>,
     /// Further header fields.
     pub(crate) headers: Vec<(String, String)>,
@@ -124,23 +124,28 @@ impl Dial {
     pub(crate) async fn attempts(&self, target: &Target, ask: Ask) -> Result<Attempts, NoWay> {
         let ways = match &target.by {
             By::Account(username) => self.phones(username, &ask).await?,
+            // By that trunk and no other.
+            By::Number(number) if ask.trunk.is_some() => self.trunks(number, &ask)?,
             By::Number(number) => match self.phones(number, &ask).await {
                 Ok(ways) => ways,
                 Err(NoWay::NoAccount(_)) => self.trunks(number, &ask)?,
                 Err(other) => return Err(other),
             },
-            By::Uri | By::Proxy => vec![self.operator(target, &ask)].into(),
+            By::Uri | By::Referred | By::Proxy => vec![self.operator(target, &ask)].into(),
         };
         let Ask { headers, ring_timeout, .. } = ask;
         Ok(Attempts { dial: self.clone(), ways, headers, ring_timeout, current: None })
     }
 
-    /// What the operator provides for everybody.
+    /// What the operator provides for everybody. The far end itself is spoken to as it wants, so that nothing which has to
+    /// be encrypted is said in the clear after a transfer.
     fn operator(&self, target: &Target, ask: &Ask) -> Way {
+        let peers = [&self.peer, &self.peer_name];
+        let back = peers.into_iter().flatten().any(|peer| peer.eq_ignore_ascii_case(&target.host));
         Way {
             call: self.policy.outgoing(target, ask.caller.as_deref()),
             remote: self.policy.remote(target),
-            policy: LegPolicy::default(),
+            policy: if back { self.manners.clone() } else { LegPolicy::default() },
             trunk: None,
             failover: Vec::new(),
         }
@@ -172,7 +177,7 @@ impl Dial {
     /// The telephones of an account, the one that wants to be called first.
     async fn phones(&self, username: &str, ask: &Ask) -> Result<VecDeque<Way>, NoWay> {
         let account = self.store.sip_account_named(&self.tenant, username).await?;
-        let account = account.filter(|account| account.enabled && ask.trunk.is_none());
+        let account = account.filter(|account| account.enabled);
         let account = account.ok_or_else(|| NoWay::NoAccount(username.to_owned()))?;
         let from = ask.caller.as_ref().map_or_else(|| ANONYMOUS.into(), |caller| uri_of(caller, &self.realm));
         let phone = |contact: BoundContact| Way {
@@ -278,10 +283,12 @@ impl Attempts {
         Err(why.unwrap_or(NoWay::Busy))
     }
 
-    /// Whether another way is tried after this final status, which came before an answer.
-    pub(crate) fn goes_on(&mut self, status: u16) -> bool {
+    /// Whether another way is tried after this final status, which came before an answer, and maybe after it `rang`.
+    pub(crate) fn goes_on(&mut self, status: u16, rang: bool) -> bool {
         let Some((trunk, failover)) = self.current.take() else { return false };
-        if !failover::tries_next(&failover, Refused { status, answered: false }) {
+        // Another telephone of an account is another place, where somebody may be.
+        let rang = rang && trunk.is_some();
+        if !failover::tries_next(&failover, Refused { status, answered: false, rang }) {
             return false;
         }
         self.note(trunk.as_ref(), &format!("an INVITE was refused with {status}"));

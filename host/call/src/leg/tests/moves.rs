@@ -1,6 +1,12 @@
 //! Transfers by the far end, blind and attended, with a third party that is as real as the others.
 
 use super::*;
+use callbox_dialogue::leg::TransferId;
+use callbox_sip::sdp::{Encryption, Keying};
+use callbox_store::trunks::{OwnedTrunk, Trunk};
+use callbox_store::{Actor, UnixMs};
+use callbox_trunk::gate;
+use serde_json::{Value, json};
 
 /// The one whom the caller hands us to.
 struct Agent {
@@ -186,4 +192,83 @@ async fn an_offer_that_cannot_be_met_takes_nobodys_place() {
     // A place that is not there any more.
     drop(house.leg);
     assert!(house.places.is_empty());
+}
+
+/// What has to be encrypted with a far end has to be when it hands the call on to itself.
+#[tokio::test]
+async fn a_transfer_back_to_the_far_end_gives_up_no_encryption() {
+    let (mut house, mut agent) = (answered().await, Agent::new().await);
+    let manners = LegPolicy { encryption: Encryption::required(Keying::Sdes), ..LegPolicy::default() };
+    house.leg.dial.far_end_is("127.0.0.1".into(), false, &manners);
+    house.caller.refer(&agent.uri(), Vec::new()).await.unwrap();
+    let call = while_running(&mut house.leg, agent.calls.recv()).await.unwrap();
+    let offer = String::from_utf8(call.invite.offer.unwrap()).unwrap();
+    assert!(offer.contains(" RTP/SAVP ") && !offer.contains(" RTP/AVP "), "{offer}");
+}
+
+#[tokio::test]
+async fn a_trunk_is_free_when_the_call_is_over_though_its_script_runs_on() {
+    let mut house = answered().await;
+    let settings = serde_json::from_value(json!({ "name": "carrier", "limits": { "channels": 1 } })).unwrap();
+    let trunk = Trunk { id: "trk_1".into(), settings, created_at: UnixMs(0), updated_at: UnixMs(0) };
+    let owned = OwnedTrunk { tenant_id: house.leg.dial.tenant.clone(), trunk, password: None };
+    let trunk = Arc::new(crate::trunks::LiveTrunk::new(owned, None));
+    house.leg.placed.permit = Some(trunk.enter(gate::Direction::Inbound).unwrap());
+    assert!(trunk.enter(gate::Direction::Inbound).is_err());
+    house.caller.hangup(None).await.unwrap();
+    assert!(matches!(house.reported().await, LegEvent::Ended { .. }));
+    assert!(trunk.enter(gate::Direction::Inbound).is_ok());
+}
+
+/// A trunk with these addresses in this order, in service.
+async fn trunk(house: &House, agents: [&Agent; 2]) {
+    let dial = &house.leg.dial;
+    let address = |(priority, agent): (usize, &Agent)| {
+        let port = agent.stack.local_addrs()[0].1.port();
+        json!({ "host": "127.0.0.1", "port": port, "transport": "udp", "priority": priority })
+    };
+    let addresses: Vec<Value> = agents.into_iter().enumerate().map(address).collect();
+    let settings = json!({ "name": "carrier", "addresses": addresses, "health": { "options_interval_s": 0 } });
+    dial.store.create_trunk(&dial.tenant, serde_json::from_value(settings).unwrap(), &Actor::system()).await.unwrap();
+    soon(async {
+        while !dial.trunks.serves(&dial.tenant) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whom_one_way_has_rung_for_nothing_is_not_rung_by_another() {
+    let (mut house, mut first, mut second) = (answered().await, Agent::new().await, Agent::new().await);
+    trunk(&house, [&first, &second]).await;
+    for (rings, goes_on) in [(false, true), (true, false)] {
+        let transfer = TransferId(u32::from(rings));
+        house
+            .leg
+            .command(LegCommand::Transfer {
+                transfer,
+                target: "+493012345".into(),
+                mode: TransferMode::Bridge,
+                ring_timeout: 20_000,
+                caller_id: None,
+                headers: Vec::new(),
+            })
+            .await;
+        let call = while_running(&mut house.leg, first.calls.recv()).await.unwrap();
+        if rings {
+            call.dialog.ring().await.unwrap();
+        }
+        call.dialog.reject(408, None, Vec::new()).await.unwrap();
+        if goes_on {
+            let call = while_running(&mut house.leg, second.calls.recv()).await.unwrap();
+            call.dialog.reject(486, None, Vec::new()).await.unwrap();
+        }
+        let LegEvent::TransferEnded { result: TransferResult::Failed { status, .. }, .. } = house.reported().await
+        else {
+            panic!("it failed");
+        };
+        assert_eq!(status, if goes_on { 486 } else { 408 });
+    }
+    assert!(second.calls.try_recv().is_err());
 }
