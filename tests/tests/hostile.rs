@@ -179,7 +179,6 @@ async fn broken_offers_are_refused_with_the_reason() {
     let phone = Phone::new().await;
     let head = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n";
     let address = "c=IN IP4 127.0.0.1\r\nt=0 0\r\n";
-    let audio = "m=audio 4000 RTP/AVP 0\r\n";
     let offers = [
         "hello".to_owned(),
         "v=1\r\n".to_owned(),
