@@ -298,7 +298,7 @@ impl Driver {
                 | Output::Probed { .. }) => self.account_output(other),
                 Output::Gone { leg } => {
                     if let Some(listening) = self.legs.by_id.remove(&leg) {
-                        self.traces.end(&listening.call_id);
+                        self.traces.end(leg, &listening.call_id);
                     }
                 }
             }
@@ -342,7 +342,7 @@ impl Driver {
         let (events, receiver) = mpsc::channel(EVENTS + 1);
         let last = events.clone().try_reserve_owned().ok();
         let call_id = self.endpoint.call_id(leg).unwrap_or_default();
-        let trace = self.traces.begin(&call_id);
+        let trace = self.traces.begin(leg, &call_id);
         self.legs.by_id.insert(leg, Listening { events, last, call_id: call_id.clone() });
         // Where the last handle is gone already, a channel that leads nowhere does: every command fails.
         let commands = self.to_commands.upgrade().unwrap_or_else(|| mpsc::channel(1).0);

@@ -4,7 +4,7 @@
 //! that exist are kept: a flood of refused requests leaves nothing.
 
 use crate::ladder::{SipTrace, TracedMessage};
-use crate::ua::Flow;
+use crate::ua::{Flow, LegId};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +66,9 @@ impl Kept {
 /// The traces of the calls that are up, by `Call-ID`.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    by_call: HashMap<Bytes, DialogTrace>,
+    /// With the leg that was the first of that name. Another of the same name keeps its beginning alone: whoever copies a
+    /// `Call-ID` neither reads what follows in the first call nor takes it away.
+    by_call: HashMap<Bytes, (LegId, DialogTrace)>,
     /// The message that is being handled, and what was sent for it: the beginning of a call, should it be one.
     candidate: Option<(Bytes, Vec<TracedMessage>)>,
 }
@@ -75,9 +77,10 @@ impl Traces {
     /// A message came in; it is being handled until [`Self::handled`].
     pub(crate) fn received(&mut self, flow: &Flow, bytes: &Bytes) {
         let Some(call_id) = call_id(bytes) else { return };
-        if let Some(trace) = self.by_call.get(&bytes[call_id.clone()]) {
+        if let Some((_, trace)) = self.by_call.get(&bytes[call_id.clone()]) {
             trace.push(traced(false, flow, bytes));
-        } else if bytes.starts_with(b"INVITE ") {
+        }
+        if bytes.starts_with(b"INVITE ") {
             self.candidate = Some((bytes.slice(call_id), vec![traced(false, flow, bytes)]));
         }
     }
@@ -86,9 +89,10 @@ impl Traces {
     pub(crate) fn sent(&mut self, flow: &Flow, bytes: &Bytes) {
         let Some(call_id) = call_id(bytes) else { return };
         let call_id = &bytes[call_id];
-        if let Some(trace) = self.by_call.get(call_id) {
+        if let Some((_, trace)) = self.by_call.get(call_id) {
             trace.push(traced(true, flow, bytes));
-        } else if let Some((candidate, messages)) = &mut self.candidate
+        }
+        if let Some((candidate, messages)) = &mut self.candidate
             && *candidate == call_id
             && messages.len() < HEAD
         {
@@ -97,12 +101,12 @@ impl Traces {
     }
 
     /// A dialog begins, with the message that is being handled where it is the one that began it.
-    pub(crate) fn begin(&mut self, call_id: &str) -> DialogTrace {
+    pub(crate) fn begin(&mut self, leg: LegId, call_id: &str) -> DialogTrace {
         let trace = DialogTrace::default();
         if let Some((_, messages)) = self.candidate.take_if(|(candidate, _)| *candidate == call_id.as_bytes()) {
             messages.into_iter().for_each(|message| trace.push(message));
         }
-        self.by_call.insert(Bytes::copy_from_slice(call_id.as_bytes()), trace.clone());
+        self.by_call.entry(Bytes::copy_from_slice(call_id.as_bytes())).or_insert_with(|| (leg, trace.clone()));
         trace
     }
 
@@ -112,8 +116,10 @@ impl Traces {
     }
 
     /// Nothing of the dialog follows.
-    pub(crate) fn end(&mut self, call_id: &str) {
-        self.by_call.remove(call_id.as_bytes());
+    pub(crate) fn end(&mut self, leg: LegId, call_id: &str) {
+        if self.by_call.get(call_id.as_bytes()).is_some_and(|(first, _)| *first == leg) {
+            self.by_call.remove(call_id.as_bytes());
+        }
     }
 }
 
@@ -195,7 +201,7 @@ mod tests {
         let mut traces = Traces::default();
         traces.received(&flow(), &message("INVITE sip:x SIP/2.0", "a"));
         traces.sent(&flow(), &message("SIP/2.0 100 Trying", "a"));
-        let trace = traces.begin("a");
+        let trace = traces.begin(LegId(1), "a");
         traces.handled();
         traces.sent(&flow(), &message("SIP/2.0 200 OK", "a"));
         traces.received(&flow(), &message("INVITE sip:x SIP/2.0", "refused"));
@@ -205,15 +211,31 @@ mod tests {
         let kept = trace.get();
         assert_eq!(kept.messages.iter().map(|m| m.sent).collect::<Vec<_>>(), [false, true, true, false]);
         assert!(traces.candidate.is_none() && traces.by_call.len() == 1);
-        traces.end("a");
+        traces.end(LegId(1), "a");
         assert!(traces.by_call.is_empty());
         assert_eq!(trace.get().messages.len(), 4, "whoever holds it still has it");
     }
 
     #[test]
+    fn a_copied_call_id_takes_nothing_away() {
+        let mut traces = Traces::default();
+        let first = traces.begin(LegId(1), "a");
+        traces.received(&flow(), &message("INVITE sip:copy SIP/2.0", "a"));
+        let copy = traces.begin(LegId(2), "a");
+        traces.handled();
+        traces.sent(&flow(), &message("INFO sip:secret SIP/2.0", "a"));
+        traces.end(LegId(2), "a");
+        traces.sent(&flow(), &message("BYE sip:x SIP/2.0", "a"));
+        assert_eq!(copy.get().messages.len(), 1, "its INVITE");
+        assert!(first.get().messages.last().unwrap().bytes.starts_with(b"BYE"));
+        traces.end(LegId(1), "a");
+        assert!(traces.by_call.is_empty());
+    }
+
+    #[test]
     fn a_dialog_without_end_keeps_its_beginning_and_its_end() {
         let mut traces = Traces::default();
-        let trace = traces.begin("a");
+        let trace = traces.begin(LegId(1), "a");
         for n in 0..1_000 {
             traces.sent(&flow(), &message(&format!("INFO sip:{n} SIP/2.0"), "a"));
         }
