@@ -347,12 +347,14 @@ fn responses_go_where_the_via_and_the_source_say() {
             "203.0.113.9:40000",
             "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKo;received=203.0.113.9;rport=40000",
         ),
-        ("10.0.0.1:5070", "203.0.113.9:5070", "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKo;received=203.0.113.9"),
+        ("198.51.100.1:5070", "203.0.113.9:5070", "SIP/2.0/UDP 198.51.100.1:5070;branch=z9hG4bKo;received=203.0.113.9"),
+        // Behind a NAT, whose outside has another port than the inside that the client knows.
+        ("10.0.0.1:5070", "203.0.113.9:40000", "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKo;received=203.0.113.9"),
         ("host.example.org", "203.0.113.9:5060", "SIP/2.0/UDP host.example.org;branch=z9hG4bKo;received=203.0.113.9"),
         (
-            "10.0.0.1;maddr=192.0.2.66",
+            "198.51.100.1;maddr=192.0.2.66",
             "203.0.113.9:5060",
-            "SIP/2.0/UDP 10.0.0.1;maddr=192.0.2.66;branch=z9hG4bKo;received=203.0.113.9",
+            "SIP/2.0/UDP 198.51.100.1;maddr=192.0.2.66;branch=z9hG4bKo;received=203.0.113.9",
         ),
     ] {
         let mut bench = Bench::new();

@@ -281,11 +281,13 @@ impl Endpoint {
             return;
         }
         // Where responses go (RFC 3261 §18.2.2, RFC 3581): to the source where rport asks for it, else to the source's
-        // address at the port of sent-by; over a stream by the same connection. maddr is ignored: it would let
-        // anybody aim our answers.
+        // address at the port of sent-by; over a stream by the same connection. A client that names a private address of
+        // its own is behind a NAT, where nothing but the source's port leads in, asked for or not. maddr is ignored: it
+        // would let anybody aim our answers.
         let named = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(flow.transport.default_port()));
         let back = match flow.transport {
             Transport::Udp if via.rport().is_some() => flow,
+            Transport::Udp if via.ip().is_some_and(|ip| flow::hidden(ip, flow.remote.ip())) => flow,
             Transport::Udp => Flow { remote: named, ..flow },
             _ => Flow { redial: Some(named), ..flow },
         };
