@@ -135,7 +135,7 @@ impl Phone {
         let config = RegistrationConfig {
             aor: format!("sip:{account}@callbox"),
             outbound_proxies: vec![hop],
-            credentials: Some(Credentials { username: account.into(), password: password.into() }),
+            credentials: Some(Credentials { username: account.into(), password: password.into(), realm: None }),
             ..RegistrationConfig::default()
         };
         self.stack.register(config).await.unwrap()

@@ -298,6 +298,10 @@ async fn a_telephone_registers_calls_a_script_and_is_called() {
     assert_eq!(account["contacts"][0]["transport"], "udp", "{account}");
 
     let mut line = phone.dial_as(&registration, "ada", "2000").await.unwrap();
+    // To know what the call is named by is not enough to take its place.
+    let replaces = line.dialog.replaces_value().await.unwrap();
+    let stranger = Phone::new().await.dial(&host, "2000", &[("Replaces", &replaces)]).await.err().unwrap();
+    assert_eq!(stranger.status, Some(403));
     line.hears_for(200).await;
     line.hang_up().await;
     let inbound = record(&host).await;

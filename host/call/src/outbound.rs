@@ -262,7 +262,7 @@ mod tests {
         OutboundPolicy {
             proxy: proxy.map(|p| p.parse().unwrap()),
             allowed_hosts: allowed.iter().map(ToString::to_string).collect(),
-            credentials: Some(Credentials { username: "us".into(), password: "secret".into() }),
+            credentials: Some(Credentials { username: "us".into(), password: "secret".into(), realm: None }),
             ..OutboundPolicy::default()
         }
     }

@@ -209,7 +209,7 @@ pub(crate) async fn policy(
         outbound.proxy.as_deref().map(|proxy| proxy.rsplit_once(':').map_or(proxy, |(host, _)| host).to_owned());
     let credentials = match (&outbound.username, &outbound.password) {
         (Some(username), Some(password)) => {
-            Some(Credentials { username: username.clone(), password: password.0.clone() })
+            Some(Credentials { username: username.clone(), password: password.0.clone(), realm: None })
         }
         (None, None) => None,
         _ => return Err(miette!("outbound.username and outbound.password go together")),

@@ -11,8 +11,9 @@
 //! * the stream that is locked on, going on from another address after its own fell silent (a NAT that changed its
 //!   mapping): after three packets that carry its SSRC and continue its sequence.
 //!
-//! The lock is open before the first packet, for three seconds after an offer/answer exchange, and after two seconds
-//! of silence; it closes with the first packet that is believed.
+//! The lock is open before the first packet, for three seconds after an offer/answer exchange that moves the far end or
+//! finds it silent, and after two seconds of silence; it closes with the first packet that is believed. While the locked
+//! source talks nobody takes its place, whatever is exchanged: a refresh of the session is no moment for an injector.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -142,7 +143,7 @@ impl Latch {
             return Verdict::Accept;
         }
         let silence = self.lock.map(|lock| now.saturating_sub(lock.heard));
-        let open = silence.is_none_or(|silence| silence >= SILENCE) || now < self.open_until;
+        let open = silence.is_none_or(|silence| silence >= SILENCE || (silence >= MOVED && now < self.open_until));
         // The SDP's own address is where packets go anyway before anything is locked on.
         let believed = packet.source == self.remote || (open && self.is_named(packet.source.ip()));
         let moved = self.lock.is_some_and(|lock| {
@@ -246,6 +247,28 @@ mod tests {
     }
 
     #[test]
+    fn nobody_takes_the_place_of_one_who_talks_when_the_session_is_refreshed() {
+        let mut latch = latch();
+        // Behind a NAT: the address of the SDP never sends.
+        assert_eq!(latch.judge(packet(at(2, 1_000), 5, 0), ms(10)), Verdict::Moved);
+        for n in 1..200_u16 {
+            let now = ms(u64::from(n) * 20);
+            if n == 20 {
+                latch.renew(at(1, 4_000), at(2, 0).ip(), now);
+            }
+            assert_eq!(latch.judge(packet(at(2, 1_000), 5, n), now), Verdict::Accept);
+            for more in 0..5 {
+                let sequence = n * 5 + more;
+                assert_eq!(latch.judge(packet(at(9, 1), 6, sequence), now + ms(1)), Verdict::Reject, "injected");
+                assert_eq!(latch.judge(packet(at(2, 1_001), 7, sequence), now + ms(1)), Verdict::Reject, "beside it");
+            }
+        }
+        // Who falls silent may have gone elsewhere.
+        latch.renew(at(1, 4_000), at(2, 0).ip(), ms(4_000));
+        assert_eq!(latch.judge(packet(at(2, 1_001), 7, 9_000), ms(4_300)), Verdict::Moved);
+    }
+
+    #[test]
     fn a_stream_that_goes_on_elsewhere_is_followed_within_a_second() {
         let mut latch = latch();
         latch.judge(packet(at(2, 1_000), 5, 65_534), ms(10));
@@ -272,7 +295,7 @@ mod tests {
         assert_eq!(latch.judge(packet(at(2, 1_001), 6, 1), ms(2_010)), Verdict::Moved, "two seconds of silence");
         latch.renew(at(1, 4_000), at(2, 0).ip(), ms(2_100));
         assert_eq!(latch.target(), at(2, 1_001), "the same address: where it was heard is still right");
-        assert_eq!(latch.judge(packet(at(2, 1_002), 7, 0), ms(2_150)), Verdict::Moved, "after a re-INVITE");
+        assert_eq!(latch.judge(packet(at(2, 1_002), 7, 0), ms(2_350)), Verdict::Moved, "after a re-INVITE");
         latch.renew(at(3, 5_000), at(2, 0).ip(), ms(9_000));
         assert_eq!(latch.target(), at(3, 5_000), "another address: sent to at once");
     }

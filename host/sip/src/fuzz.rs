@@ -184,7 +184,8 @@ pub fn digest(data: &[u8]) {
     if response.headers.push(Field::WwwAuthenticate, raw.clone()).is_err() {
         return;
     }
-    let mut client = Client::new(Credentials { username: "alice \"a\"".to_owned(), password: "secret".to_owned() });
+    let mut client =
+        Client::new(Credentials { username: "alice \"a\"".to_owned(), password: "secret".to_owned(), realm: None });
     if client.challenged(&response).is_ok() {
         for (field, line) in client.authorize(&Method::Options, b"sip:a@h", "c0ffee") {
             let read = DigestParams::parse(&line).ok().flatten();

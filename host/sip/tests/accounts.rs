@@ -57,7 +57,7 @@ fn config(registrar: &SipStack, transport: Transport, password: &str) -> Registr
     RegistrationConfig {
         aor: "sip:alice@callbox".into(),
         outbound_proxies: vec![hop(registrar, transport)],
-        credentials: Some(Credentials { username: "alice".into(), password: password.into() }),
+        credentials: Some(Credentials { username: "alice".into(), password: password.into(), realm: None }),
         ..RegistrationConfig::default()
     }
 }
@@ -144,7 +144,7 @@ async fn a_shutdown_takes_the_registration_with_it() {
 async fn a_phone_is_gone_with_its_connection() {
     let (server, mut calls) = registrar().await;
     let mut stream = TcpStream::connect(at(&server, Transport::Tcp)).await.unwrap();
-    let mut digest = Client::new(Credentials { username: "alice".into(), password: "secret".into() });
+    let mut digest = Client::new(Credentials { username: "alice".into(), password: "secret".into(), realm: None });
     let mut buffer = vec![0; 8_192];
     for cseq in 1..=2 {
         let authorization = digest.authorize(&Method::Register, b"sip:callbox", "c0ffeec0ffeec0ff");

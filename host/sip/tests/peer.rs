@@ -469,7 +469,8 @@ fn redirects_and_refusals_are_reported() {
 
 fn with_credentials(bench: &mut Bench) -> String {
     let mut call = invite(1, 0, Some(OFFER));
-    call.credentials = Some(callbox_sip::Credentials { username: "alice".into(), password: "secret".into() });
+    call.credentials =
+        Some(callbox_sip::Credentials { username: "alice".into(), password: "secret".into(), realm: None });
     bench.act(|end, now| end.invite(now, call)).unwrap();
     bench.take().pop().unwrap()
 }

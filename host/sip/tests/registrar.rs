@@ -28,7 +28,7 @@ impl Lab {
     fn with(rules: RegistrarRules, password: &str) -> Self {
         let mut bench = Bench::new();
         bench.end.serve_accounts(rules);
-        let credentials = Credentials { username: "alice".into(), password: password.into() };
+        let credentials = Credentials { username: "alice".into(), password: password.into(), realm: None };
         Self { bench, digest: Client::new(credentials), cseq: 0 }
     }
 
@@ -181,7 +181,7 @@ fn what_is_asked_for_is_checked() {
 fn unknown_users_and_wrong_passwords_look_alike() {
     let answer = |user: &str, password: &str| {
         let mut lab = Lab::with(RegistrarRules::default(), "");
-        lab.digest = Client::new(Credentials { username: user.into(), password: password.into() });
+        lab.digest = Client::new(Credentials { username: user.into(), password: password.into(), realm: None });
         let mut answer = lab.register(CONTACT);
         assert!(answer.starts_with("SIP/2.0 401"), "{answer}");
         assert!(!answer.contains("stale"));
@@ -243,7 +243,7 @@ fn who_guesses_waits_and_who_is_registered_does_not() {
     let mut lab = Lab::new();
     lab.register(CONTACT);
     // Wrong passwords for alice from elsewhere.
-    let mut guesser = Client::new(Credentials { username: "alice".into(), password: "guess".into() });
+    let mut guesser = Client::new(Credentials { username: "alice".into(), password: "guess".into(), realm: None });
     std::mem::swap(&mut lab.digest, &mut guesser);
     lab.bench.way = Flow { remote: "203.0.113.66:5060".parse().unwrap(), ..flow(1, 0) };
     let mut answers = Vec::new();
@@ -256,7 +256,7 @@ fn who_guesses_waits_and_who_is_registered_does_not() {
         }
         let answer = lab.bench.take().pop().map(|text| text[8..11].to_owned());
         // A guesser asks for a new nonce each time.
-        lab.digest = Client::new(Credentials { username: "alice".into(), password: "guess".into() });
+        lab.digest = Client::new(Credentials { username: "alice".into(), password: "guess".into(), realm: None });
         let text = lab.request(&Method::Register, CONTACT, "");
         lab.bench.put(&text);
         if lab.bench.sent.is_empty() {

@@ -28,7 +28,7 @@ fn config() -> Register {
         registrar: uri("sip:carrier.example"),
         hops: vec![hop("carrier.example")],
         contact_user: None,
-        credentials: Some(Credentials { username: "u1".into(), password: "secret".into() }),
+        credentials: Some(Credentials { username: "u1".into(), password: "secret".into(), realm: None }),
         expires: Duration::from_secs(600),
         instance: Some("urn:uuid:00000000-0000-8000-8000-000000000001".into()),
     }

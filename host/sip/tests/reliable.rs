@@ -327,7 +327,7 @@ fn each_reliable_response_is_acknowledged_once_and_in_order() {
 fn a_challenged_prack_is_sent_again() {
     let mut bench = bench(RELIABLE);
     let mut call = invite(1, 0, Some(OFFER));
-    call.credentials = Some(callbox_sip::ua::Credentials { username: "u".into(), password: "p".into() });
+    call.credentials = Some(callbox_sip::ua::Credentials { username: "u".into(), password: "p".into(), realm: None });
     bench.act(|end, now| end.invite(now, call)).unwrap();
     let invite = bench.take().pop().unwrap();
     bench.put(&early(&invite, "183 Session Progress", "bob", 1, Some(ANSWER)));
@@ -343,7 +343,7 @@ fn a_challenged_prack_is_sent_again() {
 fn challenges_without_end_are_answered_a_few_times() {
     let mut bench = bench(PLAIN);
     let mut call = invite(1, 0, Some(OFFER));
-    call.credentials = Some(callbox_sip::ua::Credentials { username: "u".into(), password: "p".into() });
+    call.credentials = Some(callbox_sip::ua::Credentials { username: "u".into(), password: "p".into(), realm: None });
     let leg = bench.act(|end, now| end.invite(now, call)).unwrap();
     let invite = bench.take().pop().unwrap();
     let contact = format!("Contact: <sip:bob@10.0.0.1:5060>\n{SDP}");

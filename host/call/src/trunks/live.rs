@@ -347,6 +347,7 @@ fn credentials(settings: &TrunkSettings, password: Option<&Secret>) -> Option<Cr
     settings.credentials.as_ref().zip(password).map(|(credentials, password)| Credentials {
         username: credentials.username.clone(),
         password: password.expose().to_owned(),
+        realm: credentials.realm.clone(),
     })
 }
 

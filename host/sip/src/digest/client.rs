@@ -10,7 +10,8 @@ pub(super) const MAX_STALE: u8 = 2;
 /// Why a request cannot be tried again with credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// The response asks for nothing we can answer: no Digest, or only hashes and modes that are not spoken here.
+    /// The response asks for nothing we can answer: no Digest, only hashes and modes that are not spoken here, or only
+    /// realms that the credentials are not for.
     #[error("no challenge that can be answered; MD5, SHA-256, SHA-512-256 with qop=auth are known")]
     NoChallenge,
     /// The realm has seen the credentials and asks again: user name or password are wrong.
@@ -45,7 +46,11 @@ impl Client {
     /// # Errors
     /// [`DigestError`]: the request is not to be tried again.
     pub fn challenged(&mut self, response: &Message) -> Result<(), DigestError> {
-        let challenges = Challenge::all(response);
+        let ours = |challenge: &Challenge| {
+            let realm = self.credentials.realm.as_ref();
+            realm.is_none_or(|realm| realm.as_bytes() == &challenge.realm[..])
+        };
+        let challenges = Challenge::all(response).into_iter().filter(ours).collect::<Vec<_>>();
         let mut taken: Vec<(Bytes, bool)> = Vec::new();
         let mut any_new = false;
         for challenge in challenges {

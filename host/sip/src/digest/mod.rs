@@ -75,6 +75,8 @@ pub struct Credentials {
     pub username: String,
     /// The password.
     pub password: String,
+    /// Only challenges of this realm are answered; none for whoever asks.
+    pub realm: Option<String>,
 }
 
 impl fmt::Debug for Credentials {

@@ -22,7 +22,25 @@ fn response(lines: &[(Field, &str)]) -> Message {
 }
 
 fn alice() -> Client {
-    Client::new(Credentials { username: "alice".to_owned(), password: "secret".to_owned() })
+    Client::new(Credentials { username: "alice".to_owned(), password: "secret".to_owned(), realm: None })
+}
+
+#[test]
+fn a_password_is_for_the_realm_that_it_was_given_for() {
+    let credentials = |realm: &str| Credentials {
+        username: "alice".to_owned(),
+        password: "secret".to_owned(),
+        realm: Some(realm.to_owned()),
+    };
+    let asked = response(&[
+        (Field::ProxyAuthenticate, "Digest realm=\"somebody\", nonce=\"n1\", qop=\"auth\""),
+        (Field::WwwAuthenticate, "Digest realm=\"carrier\", nonce=\"n2\", qop=\"auth\""),
+    ]);
+    let mut ours = Client::new(credentials("carrier"));
+    ours.challenged(&asked).unwrap();
+    let lines = ours.authorize(&Method::Invite, b"sip:a@b", "0123456789abcdef");
+    assert_eq!(lines.iter().map(|(field, _)| *field).collect::<Vec<_>>(), [Field::Authorization]);
+    assert_eq!(Client::new(credentials("another")).challenged(&asked), Err(DigestError::NoChallenge));
 }
 
 /// RFC 7616 §3.9 (with erratum 4897), RFC 2617 §3.5, RFC 2069.
@@ -209,7 +227,8 @@ fn server_and_client_agree() {
     for (username, password, expected) in
         [("alice", "Secret", "refused"), ("nobody", "", "refused"), ("a\"b", "secret", "accepted")]
     {
-        let mut client = Client::new(Credentials { username: username.to_owned(), password: password.to_owned() });
+        let mut client =
+            Client::new(Credentials { username: username.to_owned(), password: password.to_owned(), realm: None });
         challenged(&mut client, 1000, 0);
         assert_eq!(check(&request(&mut client, Method::Register), 1000), expected, "{username}");
     }

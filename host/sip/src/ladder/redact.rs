@@ -46,16 +46,16 @@ pub(super) fn redact(bytes: &[u8]) -> String {
         return out;
     }
     for line in body.split_inclusive('\n') {
-        match line.find("inline:").filter(|_| line.trim_start().starts_with("a=crypto:")) {
-            Some(at) => {
-                let key = at + "inline:".len();
-                let rest = line[key..].find([' ', '|', ';', '\r', '\n']).map_or("", |end| &line[key + end..]);
-                out.push_str(&line[..key]);
-                out.push_str(MASK);
-                out.push_str(rest);
-            }
-            None => out.push_str(line),
+        // However it is written: whoever reads descriptions generously hides generously. A line may hold several keys.
+        let small = line.to_ascii_lowercase();
+        let mut rest = line;
+        while let Some(at) = small[line.len() - rest.len()..].find("inline:").filter(|_| small.contains("crypto")) {
+            let (shown, key) = rest.split_at(at + "inline:".len());
+            out.push_str(shown);
+            out.push_str(MASK);
+            rest = key.find([' ', '\t', '|', ';', '\r', '\n']).map_or("", |end| &key[end..]);
         }
+        out.push_str(rest);
     }
     out
 }
@@ -69,9 +69,10 @@ mod tests {
     fn secrets_are_taken_out_and_the_rest_stays() {
         let message = "INVITE sip:x SIP/2.0\r\nAuthorization: Digest username=\"u\", response=\"0a1b\"\r\n folded=\"0c\"\r\n\
             proxy-authorization :Digest nonce=\"n0nce\"\r\nX-A: b\r\n\r\nv=0\r\n\
-            a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0|2^20|1:4 KDR=1\r\na=crypto:2 X inline:Zz09\r\na=ptime:20\r\n";
+            a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0|2^20|1:4 KDR=1\r\na=crypto:2 X inline:Zz09\r\na=ptime:20\r\n\
+            A = CRYPTO:3 X INLINE:b25l;inline:dHdv|2^20\r\n";
         let text = redact(message.as_bytes());
-        for secret in ["0a1b", "0c", "n0nce", "c2VjcmV0", "Zz09"] {
+        for secret in ["0a1b", "0c", "n0nce", "c2VjcmV0", "Zz09", "b25l", "dHdv"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
         for kept in [
