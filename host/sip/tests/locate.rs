@@ -267,7 +267,7 @@ async fn a_registration_asks_the_servers_of_a_name_in_turn() {
     let registration = client
         .register(RegistrationConfig {
             aor: "sip:alice@sip.test".into(),
-            credentials: Some(Credentials { username: "alice".into(), password: "secret".into() }),
+            credentials: Some(Credentials { username: "alice".into(), password: "secret".into(), realm: None }),
             ..RegistrationConfig::default()
         })
         .await
