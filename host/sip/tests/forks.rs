@@ -98,6 +98,25 @@ fn the_number_of_a_bye_is_above_that_of_the_prack_before() {
 }
 
 #[test]
+fn two_branches_agree_and_the_second_answers() {
+    for repeats in [None, Some(HOLD)] {
+        let mut bench = Bench::new();
+        let (leg, invite) = placed(&mut bench);
+        for (tag, sdp) in [("a", ANSWER), ("b", HOLD)] {
+            let extra = format!("Contact: <sip:{tag}@10.0.0.1:5060>\nRequire: 100rel\nRSeq: 1\n{SDP}");
+            bench.put(&response(&invite, "183 Session Progress", tag, &extra, text(sdp)));
+        }
+        assert_eq!(bench.names(), ["PRACK 2", "PRACK 2"]);
+        bench.put(&of(&invite, "200 OK", "b", repeats));
+        let told = DialogEvent::Answered { sdp: Some(HOLD.to_vec()) };
+        assert_eq!(bench.events.last(), Some(&told), "its own description, not that of the other branch");
+        bench.act(|end, now| end.hang_up(now, leg, None)).unwrap();
+        bench.run(LIFE);
+        bench.must_be_clean();
+    }
+}
+
+#[test]
 fn a_branch_that_gives_up_is_no_news() {
     let mut bench = Bench::new();
     let (_, invite) = placed(&mut bench);

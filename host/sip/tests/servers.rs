@@ -104,6 +104,29 @@ fn when_none_can_be_reached_the_last_failure_is_told() {
 }
 
 #[test]
+fn a_server_that_agreed_and_refused_is_forgotten() {
+    let mut bench = Bench::new();
+    let mut call = invite(1, 0, None);
+    call.others = vec![flow(1, 4)];
+    let leg = bench.act(|end, now| end.invite(now, call)).unwrap();
+    let offers = |tag: &str| format!("Contact: <sip:{tag}@10.0.0.1>\nRequire: 100rel\nRSeq: 1\n{SDP}");
+    let text = |sdp| std::str::from_utf8(sdp).unwrap();
+    let (_, first) = last(&bench);
+    bench.put(&response(&first, "183 Session Progress", "one", &offers("one"), text(OFFER)));
+    bench.act(|end, now| end.ack(now, leg, ANSWER.into())).unwrap();
+    bench.put(&response(&first, "503 Service Unavailable", "one", "", ""));
+    let (to, second) = last(&bench);
+    assert_eq!(to, server(4));
+    bench.put(&response(&second, "183 Session Progress", "two", &offers("two"), text(OFFER)));
+    let asked = bench.events.iter().filter(|event| matches!(event, DialogEvent::EarlyOffer { .. })).count();
+    assert_eq!(asked, 2, "the offer of the second is heard");
+    bench.act(|end, now| end.ack(now, leg, ANSWER.into())).unwrap();
+    assert!(last(&bench).1.starts_with("PRACK ") && last(&bench).1.contains("tag=two"));
+    bench.put(&response(&second, "200 OK", "two", "Contact: <sip:two@10.0.0.5>\n", ""));
+    assert_eq!(bench.events.last(), Some(&DialogEvent::Answered { sdp: None }));
+}
+
+#[test]
 fn the_news_of_a_stranger_changes_nothing() {
     let mut bench = Bench::new();
     placed(&mut bench);

@@ -143,6 +143,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// For the owner. `Err` is a status of our own making: 408 for silence, 503 for a transport that failed.
     Tell(Owner, Result<(), u16>),
+    /// The server said no, and another one is tried for the owner.
+    Elsewhere(Owner),
 }
 
 impl Core {
@@ -251,6 +253,7 @@ impl Core {
         let Some(client) = self.clients.by_id.get_mut(&id) else { return Outcome::Nothing };
         let invite = matches!(client.owner.purpose, Purpose::Invite | Purpose::Reinvite);
         // RFC 3263 §4.3: this server is there, but has no room; another may have.
+        let owner = client.owner;
         let full = status == 503 && client.machine.pending() && !client.others.is_empty();
         let reaction = client.machine.response(now, status);
         if full {
@@ -258,10 +261,9 @@ impl Core {
                 self.acknowledge_refusal(id, response);
             }
             self.next_way(now, id);
-            return Outcome::Nothing;
+            return Outcome::Elsewhere(owner);
         }
         self.schedule.arm(&mut client.armed, client.machine.deadline(), Due::Client(id));
-        let owner = client.owner;
         if invite && (200..300).contains(&status) && reaction == ClientReaction::Deliver {
             // A 2xx that was acknowledged before is acknowledged again, whatever became of the leg.
             let tag = response.to().ok().and_then(|to| to.tag());

@@ -2,6 +2,7 @@
 //! its reliable provisional responses by itself (RFC 3262 §4).
 
 use super::SipError;
+use super::agreed::Agreed;
 use super::clients::Purpose;
 use super::core::Core;
 use super::event::DialogEvent;
@@ -48,6 +49,8 @@ impl Early {
 pub(crate) struct Forks {
     early: Vec<Early>,
     branches: u8,
+    /// The tag of the one whose session the leg keeps as agreed on: the first that was.
+    session: Option<String>,
 }
 
 impl Forks {
@@ -66,12 +69,18 @@ impl Forks {
 
     /// The one whose session is agreed on: offers go to it, and are taken from it.
     pub(crate) fn agreed(&self) -> Option<&Early> {
-        self.early.iter().find(|early| early.agreed)
+        self.with(self.session.as_deref()).filter(|early| early.agreed)
     }
 
     fn take(&mut self, tag: Option<&str>) -> Option<Early> {
         let at = self.early.iter().position(|early| early.is(tag))?;
         Some(self.early.swap_remove(at))
+    }
+
+    /// They belong to an INVITE that is tried again elsewhere.
+    fn clear(&mut self) {
+        self.early.clear();
+        self.session = None;
     }
 
     /// The early dialog that a provisional response belongs to, new or known.
@@ -97,6 +106,8 @@ impl Forks {
 pub(crate) struct Before {
     pub(crate) answer: Option<Bytes>,
     pub(crate) agreed: bool,
+    /// Whether what the leg keeps as agreed on is the session with it, and not with another branch.
+    pub(crate) kept: bool,
     /// Their offer that our user has not answered.
     pub(crate) owed: Option<Bytes>,
 }
@@ -122,7 +133,7 @@ impl Leg {
             Some(sdp) => DialogEvent::Progress { sdp: Some(sdp.to_vec()), branch },
             None => DialogEvent::Ringing,
         };
-        let mut prack = None;
+        let (mut prack, mut agreed) = (None, false);
         if let Some(early) = early {
             early.dialog.refresh_target(response);
             if response.headers.contains(Field::Allow) {
@@ -161,8 +172,12 @@ impl Leg {
                 early.agreed |= rseq.is_some();
                 if early.agreed && !others_agreed {
                     self.agreed.got(ours, theirs);
+                    agreed = true;
                 }
             }
+        }
+        if agreed && let Phase::Calling(calling) = &mut self.phase {
+            calling.forks.session.clone_from(&tag);
         }
         if let Some(rack) = prack {
             self.prack(core, now, tag.as_deref(), &rack, None);
@@ -194,6 +209,7 @@ impl Leg {
         let (offer, rack) = early.owed.take()?;
         early.agreed = true;
         let tag = early.tag.clone();
+        calling.forks.session = Some(tag.clone());
         self.agreed.given(&offer, sdp);
         self.prack(core, now, Some(&tag), &rack, Some(sdp.clone()));
         Some(Ok(()))
@@ -208,7 +224,8 @@ impl Leg {
         let Some(early) = early else { return Before::default() };
         dialog.goes_on_from(&early.dialog);
         self.peer_updates = early.updates;
-        Before { answer: early.answer, agreed: early.agreed, owed: early.owed.map(|(offer, _)| offer) }
+        let kept = calling.forks.session.as_ref() == Some(&early.tag);
+        Before { answer: early.answer, agreed: early.agreed, kept, owed: early.owed.map(|(offer, _)| offer) }
     }
 
     /// The number of our last request to a branch that was left for another.
@@ -238,7 +255,15 @@ impl Leg {
     pub(crate) fn start_over(&mut self, invite: TransactionId) {
         if let Phase::Calling(calling) = &mut self.phase {
             calling.invite = invite;
-            calling.forks.early.clear();
+            calling.forks.clear();
+        }
+    }
+
+    /// The server that rang refused after all, and another is tried: what was agreed on with the first is void.
+    pub(crate) fn tried_elsewhere(&mut self) {
+        if let Phase::Calling(calling) = &mut self.phase {
+            calling.forks.clear();
+            self.agreed = Agreed::default();
         }
     }
 }

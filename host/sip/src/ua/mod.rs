@@ -608,7 +608,16 @@ impl Endpoint {
     }
 
     fn outcome(&mut self, now: Instant, id: TransactionId, outcome: Outcome, response: Option<(&Message, u16, Flow)>) {
-        let Outcome::Tell(Owner { leg, purpose }, result) = outcome else { return };
+        let (Owner { leg, purpose }, result) = match outcome {
+            Outcome::Nothing => return,
+            Outcome::Elsewhere(Owner { leg, purpose }) => {
+                if purpose == Purpose::Invite {
+                    self.with(leg, |leg, _| leg.tried_elsewhere());
+                }
+                return;
+            }
+            Outcome::Tell(owner, result) => (owner, result),
+        };
         let result = match (result, response) {
             (Ok(()), Some(response)) => Ok(response),
             (Err(status), _) => Err(status),

@@ -259,12 +259,13 @@ impl Leg {
             sdp = if before.agreed {
                 // Nothing is an answer any more, and the early one may have been updated since; but some say with the
                 // answer that all is different now.
-                sdp.filter(|sdp| before.answer.as_ref() != Some(sdp)).or_else(|| self.agreed.answer())
+                let last = if before.kept { self.agreed.answer() } else { before.answer.clone() };
+                sdp.filter(|sdp| before.answer.as_ref() != Some(sdp)).or(last)
             } else {
                 sdp.or(before.answer)
             };
             if let Some(theirs) = sdp.as_ref().filter(|theirs| !self.agreed.is_known(theirs)) {
-                let ours = self.agreed.ours().filter(|_| before.agreed).unwrap_or(ours);
+                let ours = self.agreed.ours().filter(|_| before.kept).unwrap_or(ours);
                 self.agreed.got(&ours, theirs);
             }
             self.send_ack(core, transaction, cseq.seq, None);
