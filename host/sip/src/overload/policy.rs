@@ -16,7 +16,7 @@ pub struct SourcePolicy {
     pub denied: Vec<IpNet>,
     /// What becomes of new requests of everybody else.
     pub strangers: Strangers,
-    /// Words in `User-Agent`, or in the display name of `From`, by which tools that look for victims name themselves;
+    /// Whole words in `User-Agent`, or in the display name of `From`, by which tools that look for victims name themselves;
     /// in any case. Whoever uses one is not answered and blocked.
     pub scanners: Vec<String>,
 }
@@ -116,10 +116,15 @@ impl Known {
         self.denied.contain(address) && !self.trusts(address)
     }
 
-    /// Whether a tool that looks for victims names itself here.
+    /// Whether a tool that looks for victims names itself here, in a word of its own: some of the names are parts of
+    /// names of people.
     pub(crate) fn names_scanner(&self, text: &str) -> bool {
         let text = text.to_ascii_lowercase();
-        self.scanners.iter().any(|word| text.contains(word.as_str()))
+        let whole = |at: usize, word: &str| {
+            let (before, after) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
+            ![before, after].into_iter().flatten().any(char::is_alphanumeric)
+        };
+        self.scanners.iter().any(|word| text.match_indices(word.as_str()).any(|(at, word)| whole(at, word)))
     }
 }
 
@@ -182,7 +187,10 @@ mod tests {
     fn scanners_are_known_by_their_words() {
         let known = Known::new(&SourcePolicy::default());
         assert!(known.names_scanner("Friendly-Scanner") && known.names_scanner("\"sipvicious\" <sip:100@1.1.1.1>"));
-        assert!(!known.names_scanner("Linphone/5.1.65") && !known.names_scanner(""));
+        assert!(known.names_scanner("VaxSIPUserAgent/3.1") && known.names_scanner("sip: smap"));
+        for innocent in ["Linphone/5.1.65", "", "Ravi Tiwari", "Vismap GmbH", "Gulper", "ésmap"] {
+            assert!(!known.names_scanner(innocent), "{innocent}");
+        }
         let none = SourcePolicy { scanners: vec![String::new()], ..SourcePolicy::default() };
         assert!(!Known::new(&none).names_scanner("friendly-scanner"));
     }
