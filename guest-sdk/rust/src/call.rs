@@ -70,8 +70,33 @@ pub fn ring() -> Result<()> {
     Ok(raw::ring()?)
 }
 
+/// Speaks before picking up: what is said and asked from now on is early media,
+/// which costs the caller nothing. [`answer`] picks up for good; [`reject`], or
+/// returning from the script, ends the call unanswered.
+///
+/// Many networks do not pass what the caller says and presses before the answer,
+/// and a call may not go on for long in this state: about as long as it may ring.
+/// On an outbound call and on an answered one it does nothing.
+///
+/// ```no_run
+/// use callbox_guest::{call, say};
+///
+/// call::early_media()?;
+/// say("Our office is closed. We are here again tomorrow from nine o'clock.")?;
+/// call::reject(480, None)?;
+/// # Ok::<(), callbox_guest::Error>(())
+/// ```
+///
+/// # Errors
+/// The call is over. [`Error::Unavailable`](crate::Error::Unavailable) where the
+/// caller's side takes no audio before the answer: the call is as it was then.
+pub fn early_media() -> Result<()> {
+    Ok(raw::early_media()?)
+}
+
 /// Picks up, or waits until the other side does when we called. The first
-/// [`say`](crate::say) or [`ask`](crate::ask) does it too.
+/// [`say`](crate::say) or [`ask`](crate::ask) does it too, unless
+/// [`early_media`] lets them speak before.
 ///
 /// ```no_run
 /// callbox_guest::call::answer()?;

@@ -126,6 +126,8 @@ pub(crate) struct SipLeg {
     policy: LegPolicy,
     /// What the engine has not been told yet.
     reports: VecDeque<LegEvent>,
+    /// The caller was offered early media.
+    early: bool,
     answered: bool,
     ended: bool,
     /// The media session has said its last word.
@@ -188,6 +190,7 @@ impl SipLeg {
             negotiation: parts.negotiation,
             policy: parts.policy,
             reports: VecDeque::new(),
+            early: false,
             answered: false,
             ended: false,
             media_over: false,
@@ -277,6 +280,7 @@ impl SipLeg {
         }
         match command {
             LegCommand::Ring => self.note(self.dialog.ring().await, "ring"),
+            LegCommand::EarlyMedia => self.open_early().await,
             LegCommand::Answer => self.answer().await,
             LegCommand::Reject { status, reason } => {
                 self.note(self.dialog.reject(status, reason, Vec::new()).await, "reject");
@@ -327,6 +331,34 @@ impl SipLeg {
         }
     }
 
+    /// Lets the caller hear us before the call is answered (RFC 3261 §13.3.1.1, RFC 3960).
+    async fn open_early(&mut self) {
+        let error = match self.negotiation.for_early_media(&self.media) {
+            None => "the call is being answered".to_owned(),
+            Some(sdp) => match self.dialog.progress(sdp).await {
+                Ok(()) => {
+                    self.early = true;
+                    if self.negotiation.agreed() {
+                        self.reports.push_back(LegEvent::EarlyMedia);
+                    }
+                    // Else the answer to our offer comes with the PRACK.
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+        };
+        let error = HostError::Unavailable(format!("no audio before the answer: {error}"));
+        self.reports.push_back(LegEvent::EarlyMediaFailed { error });
+    }
+
+    /// The answer to the offer that went with our 183.
+    async fn early_answer(&mut self, sdp: &[u8]) {
+        match self.negotiation.confirmed(Some(sdp), &self.media) {
+            Ok(()) => self.reports.push_back(LegEvent::EarlyMedia),
+            Err(error) => self.incompatible(format!("the far end's early answer cannot be used: {error}")).await,
+        }
+    }
+
     async fn answer(&mut self) {
         let Some(sdp) = self.negotiation.for_answer(&self.media) else { return };
         let result = self.dialog.answer(sdp).await;
@@ -341,8 +373,9 @@ impl SipLeg {
             }
             MediaEvent::Digit { digit } => self.digit(digit, Keys::Audio),
             MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
-            // The far end's audio is here before its ACK: it hears us. What we call may be heard before it answers.
-            MediaEvent::Latched { .. } if self.direction == Direction::Inbound => self.up(),
+            // The far end's audio is here before its ACK: it hears us. What we call, and who gets early media, may be
+            // heard before the call is answered.
+            MediaEvent::Latched { .. } if self.direction == Direction::Inbound && !self.early => self.up(),
             MediaEvent::Latched { .. } => {}
             MediaEvent::MediaTimeout | MediaEvent::SecurityFailed { .. } => {}
             MediaEvent::RecordingDone { path, bytes, duration_ms } => {
@@ -398,8 +431,8 @@ impl SipLeg {
                 let free = self.answered && !self.ended && !self.referral.is_under_way();
                 self.referral.begin(referral, free, &self.dial, &self.media, &self.dialog).await;
             }
+            DialogEvent::EarlyAnswer { sdp } => self.early_answer(&sdp).await,
             DialogEvent::EarlyOffer { .. }
-            | DialogEvent::EarlyAnswer { .. }
             | DialogEvent::ReinviteAnswered { .. }
             | DialogEvent::ReinviteFailed { .. } => {}
             DialogEvent::Ended { by_remote, status, reason, q850, .. } => {

@@ -54,7 +54,8 @@ pub struct Negotiation {
     early_media: bool,
     /// Audio from where the signalling comes from is believed too.
     signalling_ip: Option<IpAddr>,
-    /// Our answer to the INVITE's offer, until the call is answered.
+    /// What goes with our 200, where it is known before: our answer to the INVITE's offer, or our own offer of early
+    /// media.
     answer: Option<Vec<u8>>,
     /// The far end's answer in a provisional response, and of which branch of a forked call.
     early: Option<(u8, Vec<u8>)>,
@@ -136,12 +137,30 @@ impl Negotiation {
         }
     }
 
+    /// What goes with our 183, to be heard before the call is answered: the answer, which our 200 repeats, or our offer
+    /// where the INVITE had none. None once the call has been answered.
+    pub(crate) fn for_early_media(&mut self, media: &Session) -> Option<Vec<u8>> {
+        if self.answer.is_none() && self.sdp.negotiated().is_none() && !self.sdp.has_pending_offer() {
+            self.answer = Some(self.sdp.offer(&self.local));
+        }
+        let sdp = self.answer.clone()?;
+        self.apply(media);
+        Some(sdp)
+    }
+
+    /// Whether both sides have agreed on something, be it for early media.
+    pub(crate) fn agreed(&self) -> bool {
+        self.sdp.negotiated().is_some()
+    }
+
     /// What goes with our 200: the answer, or our offer where the INVITE had none. None once it
     /// has been asked for.
     pub(crate) fn for_answer(&mut self, media: &Session) -> Option<Vec<u8>> {
         match self.answer.take() {
             Some(answer) => {
-                self.apply(media);
+                // Again where it was heard before: from now on the far end's audio is expected, and may come from
+                // somewhere else.
+                self.again(media);
                 Some(answer)
             }
             None if self.sdp.negotiated().is_none() && !self.sdp.has_pending_offer() => {

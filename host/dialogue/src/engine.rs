@@ -18,7 +18,7 @@
 //! | `listening` | keys, speech, barge-in |
 //! | `transfers` | giving the call away |
 //! | `fetches` | context sources |
-//! | `line` | ringing, answer, end of the leg |
+//! | `line` | ringing, early media, answer, end of the leg |
 //! | `ending` | hang-up, grace, fallback, limits |
 //! | `journal` | the record |
 //! | `timers` | what is due when |
@@ -43,7 +43,7 @@ use self::ending::Course;
 use self::fetches::Fetches;
 use self::handles::Handles;
 use self::journal::Journal;
-use self::line::Line;
+use self::line::{Audio, Line};
 use self::listening::{Key, Listening};
 use self::prompts::Prompts;
 use self::timers::{Timer, Timers};
@@ -155,6 +155,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     timers: Timers,
     line: Line,
+    /// Why there is no early media, until the script has been told.
+    no_early_media: Option<HostError>,
     course: Course,
     /// The script's instance is there.
     running: bool,
@@ -203,7 +205,8 @@ impl Engine {
             now: Time::ZERO,
             outputs: VecDeque::new(),
             timers: Timers::default(),
-            line: Line::Early { answering: false, ringing: false },
+            line: Line::Early { answering: false, ringing: false, audio: Audio::Closed },
+            no_early_media: None,
             course: Course::Script,
             running: true,
             pending: None,
@@ -325,6 +328,8 @@ impl Engine {
         }
         match event {
             LegEvent::Ringing => self.on_ringing(),
+            LegEvent::EarlyMedia => self.on_early_media(),
+            LegEvent::EarlyMediaFailed { error } => self.on_early_media_failed(error),
             LegEvent::Answered => self.on_answered(),
             LegEvent::Ended { cause, evidence, reason } => self.on_leg_ended(cause, evidence, reason),
             LegEvent::Prepared { prompt } => self.on_prepared(prompt),

@@ -42,7 +42,10 @@ pub struct VoiceSettings {
 pub enum LegCommand {
     /// Let the caller hear ringing (180).
     Ring,
-    /// Accept the call. The leg reports [`LegEvent::Answered`].
+    /// Open the audio of an inbound call without answering it (183). The leg reports [`LegEvent::EarlyMedia`] or
+    /// [`LegEvent::EarlyMediaFailed`].
+    EarlyMedia,
+    /// Accept the call. The leg reports [`LegEvent::Answered`]. What is playing as early media goes on.
     Answer,
     /// Decline the call. The leg reports [`LegEvent::Ended`].
     Reject {
@@ -170,6 +173,14 @@ pub enum TransferResult {
 pub enum LegEvent {
     /// An outbound call is ringing.
     Ringing,
+    /// An inbound call that is not answered has its audio: the caller hears what is played; whether we hear the caller
+    /// depends on the networks in between.
+    EarlyMedia,
+    /// There is no audio before the answer. The call goes on as if it had not been asked for.
+    EarlyMediaFailed {
+        /// Why, for the script.
+        error: crate::script::HostError,
+    },
     /// The call is up: audio may flow both ways.
     Answered,
     /// The call is over or never came about. Nothing follows.

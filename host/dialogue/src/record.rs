@@ -151,7 +151,7 @@ pub struct Turn {
 pub struct TimelineEntry {
     /// When.
     pub at: Time,
-    /// A stable word: `created`, `ringing`, `answered`, `prompt_started`,
+    /// A stable word: `created`, `ringing`, `early_media`, `answered`, `prompt_started`,
     /// `prompt_ended`, `prompt_failed`, `digit`, `digits_sent`, `listening`,
     /// `heard`, `recogniser_failed`, `fetch`, `fetched`, `push`, `node`,
     /// `message`, `transfer`, `log`, `drain`, `script_ended`, `script_error`,

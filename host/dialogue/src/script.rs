@@ -285,6 +285,8 @@ pub enum HostCall {
     GetInfo,
     /// `call.ring` → `Done`.
     Ring,
+    /// `call.early-media` → `Done`.
+    EarlyMedia,
     /// `call.answer` → `Done`.
     Answer,
     /// `call.reject` → `Done`.

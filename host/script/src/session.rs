@@ -48,6 +48,7 @@ pub const fn import_name(call: &HostCall) -> &'static str {
     match call {
         HostCall::GetInfo => "call.get-info",
         HostCall::Ring => "call.ring",
+        HostCall::EarlyMedia => "call.early-media",
         HostCall::Answer => "call.answer",
         HostCall::Reject { .. } => "call.reject",
         HostCall::Hangup => "call.hangup",
@@ -104,7 +105,8 @@ pub const fn import_name(call: &HostCall) -> &'static str {
 pub(crate) const fn may_wait(call: &HostCall) -> bool {
     matches!(
         call,
-        HostCall::Answer
+        HostCall::EarlyMedia
+            | HostCall::Answer
             | HostCall::SendDigits { .. }
             | HostCall::AwaitTransfer { .. }
             | HostCall::Transfer { .. }

@@ -49,6 +49,11 @@ impl Engine {
                 self.ring();
                 Ok(Done(HostReply::Done))
             }
+            HostCall::EarlyMedia => {
+                self.alive()?;
+                self.open_early();
+                Ok(Wait(Pending::EarlyMedia))
+            }
             HostCall::Answer => {
                 self.alive()?;
                 self.ensure_answer();
@@ -253,7 +258,7 @@ impl Engine {
             self.no_open_writer()?;
         }
         let handle = self.queue_prompt(prompt.segments, prompt.barge_in, prompt.queueing, kind)?;
-        self.ensure_answer();
+        self.ensure_audio();
         Ok(handle)
     }
 
@@ -275,7 +280,7 @@ impl Engine {
         } else {
             self.no_open_writer()?;
         }
-        self.ensure_answer();
+        self.ensure_audio();
         Ok(self.begin_listening(plan, None, held))
     }
 
@@ -294,7 +299,7 @@ impl Engine {
     fn open_writer(&mut self, barge_in: BargeIn) -> Result<Step, HostError> {
         self.alive()?;
         let handle = self.queue_prompt(Vec::new(), barge_in, Queueing::Append, Kind::Writer)?;
-        self.ensure_answer();
+        self.ensure_audio();
         Ok(Done(HostReply::Handle(handle)))
     }
 

@@ -198,6 +198,7 @@ impl Engine {
                             headers: Vec::new(),
                         };
                         let id = self.name_transfer();
+                        self.ensure_answer();
                         self.give(id, target, options, None);
                     }
                     None => self.end_fallback(),
@@ -221,7 +222,8 @@ impl Engine {
             return;
         }
         let segments = fallback.say.clone();
-        self.ensure_answer();
+        // What the script did not answer is not answered to say that it failed.
+        self.ensure_audio();
         let mut wording = Wording::default();
         wording.add(&segments);
         let item = self.push_prompt(segments, wording, BargeIn::default(), self.setup.voice.clone(), Kind::Blocking);
@@ -238,7 +240,7 @@ impl Engine {
     /// The fallback's prompt takes too long.
     pub(super) fn on_fallback_limit(&mut self) {
         match self.course {
-            Course::Fallback(_) if !self.line.is_up() => self.end_fallback(),
+            Course::Fallback(_) if !self.line.has_audio() => self.end_fallback(),
             Course::Fallback(Step::Saying) => self.clear_prompts(PlayoutEnd::Stopped),
             _ => {}
         }

@@ -1,9 +1,10 @@
-//! The leg as the engine sees it: ringing, up, being closed, gone.
+//! The leg as the engine sees it: ringing, heard before it is answered, up, being closed, gone.
 
 use super::{Engine, Output, Timer};
 use crate::call::{Direction, EndCause, EndReason, Evidence};
 use crate::leg::LegCommand;
 use crate::record::{CallRecord, EndedBy, Outcome};
+use crate::script::HostError;
 use crate::time::Time;
 
 use super::wording::floor;
@@ -21,6 +22,8 @@ pub(super) enum Line {
         answering: bool,
         /// It rings.
         ringing: bool,
+        /// Its audio, of an inbound call.
+        audio: Audio,
     },
     /// Audio flows.
     Up,
@@ -30,9 +33,31 @@ pub(super) enum Line {
     Over,
 }
 
+/// The audio of a call that is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audio {
+    /// It comes with the answer.
+    Closed,
+    /// The leg was told to open it.
+    Opening,
+    /// Early media (RFC 3960).
+    Open,
+}
+
 impl Line {
+    /// The call is answered.
     pub(super) const fn is_up(self) -> bool {
         matches!(self, Self::Up)
+    }
+
+    /// Something can be said and heard: the call is answered, or has early media.
+    pub(super) const fn has_audio(self) -> bool {
+        matches!(self, Self::Up | Self::Early { audio: Audio::Open, .. })
+    }
+
+    /// The leg was told to open the audio, and has not said yet whether it could.
+    pub(super) const fn is_opening(self) -> bool {
+        matches!(self, Self::Early { audio: Audio::Opening, .. })
     }
 
     /// An inbound call could still be declined.
@@ -67,8 +92,10 @@ impl Engine {
 
     /// Lets the caller of an unanswered inbound call hear ringing, once.
     pub(super) fn ring(&mut self) {
-        if self.is_inbound() && self.line == (Line::Early { answering: false, ringing: false }) {
-            self.line = Line::Early { answering: false, ringing: true };
+        // Who hears us already would hear the ringing in between.
+        let silent = Line::Early { answering: false, ringing: false, audio: Audio::Closed };
+        if self.is_inbound() && self.line == silent {
+            self.line = Line::Early { answering: false, ringing: true, audio: Audio::Closed };
             self.timers.clear(Timer::AutoRing);
             self.leg(LegCommand::Ring);
             self.rang();
@@ -89,11 +116,46 @@ impl Engine {
         }
     }
 
-    /// Something needs audio: an inbound call is answered, an outbound one is
-    /// waited for.
+    /// Opens the audio of an inbound call without answering it. On any other
+    /// call nothing happens.
+    pub(super) fn open_early(&mut self) {
+        if let (true, Line::Early { answering: false, ringing, audio: Audio::Closed }) = (self.is_inbound(), self.line)
+        {
+            self.line = Line::Early { answering: false, ringing, audio: Audio::Opening };
+            self.timers.clear(Timer::AutoRing);
+            self.leg(LegCommand::EarlyMedia);
+        }
+    }
+
+    /// The caller of an unanswered call hears us.
+    pub(super) fn on_early_media(&mut self) {
+        let Line::Early { answering, ringing, audio: Audio::Opening } = self.line else { return };
+        self.line = Line::Early { answering, ringing, audio: Audio::Open };
+        self.journal.note(self.now, "early_media", "");
+        self.prompts.quiet_since = self.now;
+        self.active();
+    }
+
+    /// Nothing is heard before the answer.
+    pub(super) fn on_early_media_failed(&mut self, error: HostError) {
+        let Line::Early { answering, ringing, audio: Audio::Opening } = self.line else { return };
+        self.line = Line::Early { answering, ringing, audio: Audio::Closed };
+        self.journal.note(self.now, "early_media", error.to_string());
+        self.no_early_media = Some(error);
+    }
+
+    /// Something is to be said or heard: as early media where the script has
+    /// asked for that, else the call is answered first.
+    pub(super) fn ensure_audio(&mut self) {
+        if !self.line.has_audio() {
+            self.ensure_answer();
+        }
+    }
+
+    /// An inbound call is answered, an outbound one is waited for.
     pub(super) fn ensure_answer(&mut self) {
-        if let (true, Line::Early { answering: false, ringing }) = (self.is_inbound(), self.line) {
-            self.line = Line::Early { answering: true, ringing };
+        if let (true, Line::Early { answering: false, ringing, audio }) = (self.is_inbound(), self.line) {
+            self.line = Line::Early { answering: true, ringing, audio };
             self.timers.clear(Timer::AutoRing);
             self.leg(LegCommand::Answer);
         }
@@ -103,14 +165,17 @@ impl Engine {
         if !matches!(self.line, Line::Early { .. }) {
             return;
         }
+        let heard_before = self.line.has_audio();
         self.line = Line::Up;
         self.journal.record.answered = Some(self.now);
         self.journal.note(self.now, "answered", "");
         self.timers.clear(Timer::AutoRing);
         self.timers.clear(Timer::Ring);
         self.timers.set(Timer::MaxDuration, self.now + u64::from(self.setup.limits.max_duration));
-        // What waits for quiet has waited for the call so far.
-        self.prompts.quiet_since = self.now;
+        if !heard_before {
+            // What waits for quiet has waited for the call so far.
+            self.prompts.quiet_since = self.now;
+        }
         self.active();
     }
 

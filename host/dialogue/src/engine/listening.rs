@@ -151,7 +151,7 @@ impl Engine {
     /// Moves the listening on. True where a prompt or the listening itself
     /// changed.
     pub(super) fn advance_listening(&mut self) -> bool {
-        if self.ended.is_some() || !self.line.is_up() {
+        if self.ended.is_some() || !self.line.has_audio() {
             return false;
         }
         if self.cut_by_speech() || self.take_held_speech() || self.take_keys() {
@@ -327,7 +327,7 @@ impl Engine {
     /// A key was pressed.
     pub(super) fn on_digit(&mut self, given: char) {
         let Some(digit) = arguments::key(given) else { return };
-        if self.ended.is_some() || !self.line.is_up() {
+        if self.ended.is_some() || !self.line.has_audio() {
             return;
         }
         self.active();
@@ -370,7 +370,7 @@ impl Engine {
 
     /// The caller began to speak.
     pub(super) fn on_speech_started(&mut self) {
-        if self.ended.is_some() || !self.line.is_up() || self.speech_since.is_some() {
+        if self.ended.is_some() || !self.line.has_audio() || self.speech_since.is_some() {
             return;
         }
         self.speech_since = Some(self.now);

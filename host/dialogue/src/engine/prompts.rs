@@ -1,7 +1,7 @@
 //! The prompt queue: what is said, in which order, and what cuts it.
 //!
 //! The head of the queue is what sounds or is to sound next. A prompt is made
-//! ready ahead of its turn, played when its turn comes and the call is up, and
+//! ready ahead of its turn, played when its turn comes and the caller hears it, and
 //! stays the head until the leg has reported its end: two voices never sound
 //! at once.
 
@@ -212,11 +212,11 @@ impl Engine {
         }
         self.prepare_ahead();
         self.timers.clear(Timer::Prepare);
-        let up = self.line.is_up();
+        let audible = self.line.has_audio();
         let Some(head) = self.prompts.queue.front_mut() else { return false };
         match head.stage {
             Stage::Playing { .. } | Stage::Stopping { .. } => false,
-            _ if !up => false,
+            _ if !audible => false,
             Stage::Waiting | Stage::Preparing | Stage::Ready if !head.wording.is_audible() => {
                 if head.open {
                     return false;

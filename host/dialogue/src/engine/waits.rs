@@ -14,6 +14,8 @@ use crate::time::Time;
 /// forgotten with its answer.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
+    /// To know whether there is early media.
+    EarlyMedia,
     /// The call to be up.
     Answer,
     /// Digits to be sent. They are sent once the call is up; then they have a
@@ -93,6 +95,11 @@ impl Engine {
 
     fn outcome(&mut self, pending: &mut Pending) -> Answer {
         match pending {
+            Pending::EarlyMedia => match self.alive() {
+                Err(error) => plain(Err(error)),
+                Ok(()) if self.line.is_opening() => None,
+                Ok(()) => plain(self.no_early_media.take().map_or(Ok(HostReply::Done), Err)),
+            },
             Pending::Answer => match self.alive() {
                 Err(error) => plain(Err(error)),
                 Ok(()) if self.line.is_up() => plain(Ok(HostReply::Done)),

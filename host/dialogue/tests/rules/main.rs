@@ -4,6 +4,7 @@
 
 mod barge_in;
 mod context;
+mod early_media;
 mod ending;
 mod failing;
 mod limits;

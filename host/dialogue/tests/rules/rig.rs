@@ -100,6 +100,8 @@ pub(crate) struct Rig {
     pub(crate) transfer: Option<(u64, TransferResult)>,
     /// The leg answers `Answer` by itself; an outbound call is answered by the test.
     pub(crate) answers: bool,
+    /// The leg opens the audio early when told to, or tells that it cannot.
+    pub(crate) early: bool,
     /// The leg reports its end when told to end.
     pub(crate) ends: bool,
     /// The leg reports the end of a prompt it stops.
@@ -130,6 +132,7 @@ impl Rig {
             words: false,
             transfer: None,
             answers: true,
+            early: true,
             ends: true,
             stops: true,
             sends: true,
@@ -298,6 +301,15 @@ impl Rig {
     fn obey(&mut self, command: LegCommand) {
         self.commands.push((self.now, command.clone()));
         match command {
+            LegCommand::EarlyMedia => self.later(
+                3,
+                if self.early {
+                    LegEvent::EarlyMedia
+                } else {
+                    let error = callbox_dialogue::HostError::Unavailable("no reliable responses".into());
+                    LegEvent::EarlyMediaFailed { error }
+                },
+            ),
             LegCommand::Answer if self.answers => self.later(5, LegEvent::Answered),
             LegCommand::Hangup | LegCommand::Reject { .. } => {
                 self.sounding = None;

@@ -16,6 +16,10 @@ impl call::Host for State {
         answer!(self, HostCall::Ring, HostReply::Done => ())
     }
 
+    async fn early_media(&mut self) -> Outcome<()> {
+        answer!(self, HostCall::EarlyMedia, HostReply::Done => ())
+    }
+
     async fn answer(&mut self) -> Outcome<()> {
         answer!(self, HostCall::Answer, HostReply::Done => ())
     }

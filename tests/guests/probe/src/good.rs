@@ -199,6 +199,21 @@ pub fn ring() -> Result {
     hello()
 }
 
+/// Asks for a key before it answers (the tone, then words, `delay-ms` – 300 – to
+/// press it); then answers, or declines with the status of the option `count`.
+pub fn early() -> Result {
+    results::set("early", &shown(call::early_media().map(|()| true)))?;
+    say(voice::asset("tone.wav"))?;
+    let heard = ask(words("You hear this before I answer.")).digits(1..=1).start_timeout(delay(300)).once()?;
+    results::set("heard", &format!("{heard:?}"))?;
+    match u16::try_from(count(0))? {
+        0 => call::answer()?,
+        status => return Ok(call::reject(status, Some("The probe has said it all"))?),
+    }
+    say("Now I have answered.")?;
+    Ok(())
+}
+
 /// Answers, waits `delay-ms` (10,000 by default) and says hello.
 pub fn wait() -> Result {
     call::answer()?;

@@ -48,6 +48,7 @@ fn run() -> Result {
         "transfer" => good::transfer(),
         "send-digits" => good::send_digits(),
         "ring" => good::ring(),
+        "early" => good::early(),
         "wait" => good::wait(),
         "reject" => good::reject(),
         "hangup" => good::hangup(),

@@ -32,6 +32,8 @@ fn any_event() -> impl Strategy<Value = LegEvent> {
     prop_oneof![
         1 => Just(LegEvent::Ringing),
         4 => Just(LegEvent::Answered),
+        2 => Just(LegEvent::EarlyMedia),
+        1 => error().prop_map(|error| LegEvent::EarlyMediaFailed { error }),
         1 => (cause, prop::option::of(any::<u16>()), prop::option::of(any_reason())).prop_map(|(cause, sip_status, reason)| {
             LegEvent::Ended { cause, evidence: Evidence { sip_status, ..Evidence::default() }, reason }
         }),
@@ -103,6 +105,7 @@ fn any_call() -> impl Strategy<Value = HostCall> {
     let options = options.boxed();
     prop_oneof![
         Just(HostCall::Answer),
+        Just(HostCall::EarlyMedia),
         Just(HostCall::Hangup),
         any::<u16>().prop_map(|status| HostCall::Reject { status, reason: None }),
         spoken.clone().prop_map(|prompt| HostCall::Say { prompt }),

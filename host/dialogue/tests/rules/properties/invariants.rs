@@ -24,6 +24,10 @@ pub(super) struct Reader {
     cause: Option<Input>,
     effects: Vec<Output>,
     up: bool,
+    /// It is heard before it is answered.
+    early: bool,
+    /// The script has asked for something that only an answered call has.
+    to_be_answered: bool,
     closing: bool,
     over: bool,
     finished: usize,
@@ -79,6 +83,13 @@ impl Reader {
             Input::Script(call) => {
                 self.calls += 1;
                 self.pending = Some(call.clone());
+                self.to_be_answered |= matches!(
+                    call,
+                    HostCall::Answer
+                        | HostCall::SendDigits { .. }
+                        | HostCall::Transfer { .. }
+                        | HostCall::StartTransfer { .. }
+                );
                 match call {
                     HostCall::Ask { .. } | HostCall::Listen { .. } | HostCall::StartListen { .. } => {
                         self.listening_since = self.now;
@@ -90,6 +101,12 @@ impl Reader {
             Input::ScriptEnded(_) => self.script_over = true,
             Input::Leg(LegEvent::Answered) if !self.over && !self.up && !self.closing => {
                 self.up = true;
+                if !self.early {
+                    self.quiet_since = self.now;
+                }
+            }
+            Input::Leg(LegEvent::EarlyMedia) if !self.over && !self.up && !self.closing => {
+                self.early = true;
                 self.quiet_since = self.now;
             }
             Input::Leg(LegEvent::Ended { .. }) => self.over = true,
@@ -157,7 +174,7 @@ impl Reader {
                 *known = BargeIn { speech: known.speech || more.speech, digits: known.digits || more.digits };
             }
             LegCommand::Play { prompt } => {
-                prop_assert!(self.up, "played before the answer");
+                prop_assert!(self.up || self.early, "played to nobody");
                 prop_assert_eq!(self.playing, None, "two voices at once");
                 prop_assert!(self.prepared.contains(prompt), "played before it is ready");
                 self.playing = Some(*prompt);
@@ -176,7 +193,11 @@ impl Reader {
                 self.masked = *on;
             }
             LegCommand::Hangup | LegCommand::Reject { .. } => self.closing = true,
-            LegCommand::Answer | LegCommand::Ring => prop_assert!(!self.up),
+            LegCommand::Answer => {
+                prop_assert!(!self.up);
+                prop_assert!(!self.early || self.to_be_answered || self.script_over, "answered unasked");
+            }
+            LegCommand::Ring | LegCommand::EarlyMedia => prop_assert!(!self.up && !self.early),
             _ => {}
         }
         Ok(())

@@ -37,6 +37,7 @@ enum Op {
 /// What the script asks for; handles are picked from those it holds.
 #[derive(Clone, Debug)]
 enum Ask {
+    EarlyMedia,
     Answer,
     Ring,
     Reject,
@@ -108,6 +109,7 @@ fn options() -> impl Strategy<Value = Box<ListenOptions>> {
 fn ask() -> impl Strategy<Value = Ask> {
     let span = || 0_u32..5_000;
     prop_oneof![
+        2 => Just(Ask::EarlyMedia),
         2 => Just(Ask::Answer),
         1 => Just(Ask::Ring),
         1 => Just(Ask::Broken),
@@ -235,6 +237,7 @@ impl Play {
     fn host_call(&mut self, ask: Ask) -> Option<HostCall> {
         let writer = |call: &HostCall| matches!(call, HostCall::OpenWriter { .. });
         Some(match ask {
+            Ask::EarlyMedia => HostCall::EarlyMedia,
             Ask::Answer => HostCall::Answer,
             Ask::Ring => HostCall::Ring,
             Ask::Reject => HostCall::Reject { status: 603, reason: None },
@@ -439,10 +442,15 @@ proptest! {
     #[test]
     fn every_rule_holds_in_every_order(
         setup in any_setup(),
+        early in prop_oneof![3 => Just(None), 2 => any::<bool>().prop_map(Some)],
         life in vec(op(), 0..80),
         end in ending(),
     ) {
         let mut play = Play::new(&setup);
+        if let Some(works) = early {
+            play.rig.early = works;
+            play.happen(Op::Script(Ask::EarlyMedia));
+        }
         for op in life.into_iter().chain(end) {
             play.happen(op);
         }
