@@ -122,6 +122,31 @@ impl Phone {
         Ok(Line::new(dialog, events, rtp, &answer))
     }
 
+    /// Calls the probe in a mode that speaks before it answers; up to its early media, which it hears.
+    pub async fn dial_early(&self, host: &Host, mode: &str, options: &[(&str, &str)]) -> Line {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let headers = [("X-Probe-Mode", mode)].into_iter().chain(options.iter().copied());
+        let call = OutgoingCall {
+            target: format!("sip:2000@{}", host.sip),
+            from: "sip:phone@127.0.0.1".into(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            ..OutgoingCall::default()
+        };
+        let (dialog, mut events) = self.stack.call(call).await.unwrap();
+        let early = async {
+            loop {
+                match events.recv().await.expect("the call's end is told") {
+                    DialogEvent::Progress { sdp: Some(sdp), .. } => return sdp,
+                    other @ (DialogEvent::Answered { .. } | DialogEvent::Ended { .. }) => panic!("{other:?} before it"),
+                    _ => {}
+                }
+            }
+        };
+        let answer = timeout(SOON, early).await.expect("early media comes in time");
+        Line::new(dialog, events, rtp, &answer)
+    }
+
     /// Calls the probe in a mode, with further options.
     pub async fn dial_probe(&self, host: &Host, mode: &str, options: &[(&str, &str)]) -> Line {
         let mut headers = vec![("X-Probe-Mode", mode)];
@@ -206,6 +231,15 @@ impl Line {
         .await;
     }
 
+    /// Waits until a tone was heard for 200 ms, be it long ago.
+    pub async fn has_heard(&self, hertz: f32) {
+        eventually(&format!("a tone of {hertz} Hz, at some time"), async || {
+            let heard = self.heard();
+            heard.windows(FRAME * 10).step_by(FRAME).any(|part| loud(part, hertz)).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until a tone is not heard any more.
     pub async fn hears_no(&self, hertz: f32) {
         eventually(&format!("the end of a tone of {hertz} Hz"), async || {
@@ -244,6 +278,26 @@ impl Line {
     #[must_use]
     pub fn sent(&self) -> Vec<u8> {
         self.shared.lock().unwrap().sent.clone()
+    }
+
+    /// Waits until the host answers a call that is heard already.
+    pub async fn answered(&mut self) {
+        let answered = async {
+            loop {
+                match self.events.recv().await.expect("the call's end is told") {
+                    DialogEvent::Answered { .. } => return,
+                    DialogEvent::Ended { status, .. } => panic!("it ended with {status:?}"),
+                    _ => {}
+                }
+            }
+        };
+        timeout(SOON, answered).await.expect("the host answers in time");
+    }
+
+    /// Whether the host has answered, or the call is over, and nobody has looked yet.
+    pub fn is_told_more(&mut self) -> bool {
+        std::iter::from_fn(|| self.events.try_recv().ok())
+            .any(|event| matches!(event, DialogEvent::Answered { .. } | DialogEvent::Ended { .. }))
     }
 
     /// Hangs up.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod early;
 mod moves;
 
 use super::*;
@@ -14,7 +15,7 @@ use callbox_dialogue::CallId;
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_sip::overload::SourcePolicy;
-use callbox_sip::{OutgoingCall, SipConfig, SipStack};
+use callbox_sip::{DialogPolicy, OutgoingCall, Reliable, SipConfig, SipStack};
 use callbox_speech::SpeechConfig;
 use callbox_store::Store;
 
@@ -24,7 +25,9 @@ struct House {
     caller_events: mpsc::Receiver<DialogEvent>,
     /// Of both.
     plane: MediaPlane,
-    _caller_media: Session,
+    caller_media: Session,
+    /// Of the caller, where it made the offer.
+    offered: Option<Negotiation>,
     /// Further calls to us.
     incoming: mpsc::Receiver<IncomingCall>,
     places: Places,
@@ -32,21 +35,28 @@ struct House {
     stacks: [SipStack; 2],
 }
 
-async fn stack() -> (SipStack, mpsc::Receiver<IncomingCall>) {
+async fn stack(reliable: Reliable) -> (SipStack, mpsc::Receiver<IncomingCall>) {
     let udp = vec!["127.0.0.1:0".parse().unwrap()];
-    SipStack::start(SipConfig { udp, ..SipConfig::default() }).await.unwrap()
+    let policy = DialogPolicy { reliable, ..DialogPolicy::default() };
+    SipStack::start(SipConfig { udp, policy, ..SipConfig::default() }).await.unwrap()
 }
 
 /// A call that has come in and was not answered yet.
 async fn ringing() -> House {
+    ringing_from(true, Reliable::default()).await
+}
+
+/// The same of a caller that makes an offer or leaves that to us, and takes reliable provisional responses or not.
+async fn ringing_from(offers: bool, reliable: Reliable) -> House {
     let id = CallId("call_test".into());
-    let ((ours, mut incoming), (theirs, _)) = (stack().await, stack().await);
+    let ((ours, mut incoming), (theirs, _)) = (stack(Reliable::default()).await, stack(reliable).await);
     let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 1, ..MediaConfig::default() }).unwrap();
     let (caller_media, _) = plane.open(&id).unwrap();
     let terms = Terms { created: 1, ..Terms::default() };
-    let (_, offer) = Negotiation::outbound(&caller_media, &terms);
+    let (offered, offer) = Negotiation::outbound(&caller_media, &terms);
+    let (offered, offer) = (offers.then_some(offered), offers.then_some(offer));
     let target = format!("sip:1000@{}", ours.local_addrs()[0].1);
-    let call = OutgoingCall { target, offer: Some(offer), ..OutgoingCall::default() };
+    let call = OutgoingCall { target, offer, ..OutgoingCall::default() };
     let (caller, caller_events) = theirs.call(call).await.unwrap();
     let call = incoming.recv().await.unwrap();
     let places = Places::default();
@@ -90,7 +100,7 @@ async fn ringing() -> House {
         capture: false,
     });
     let stacks = [ours, theirs];
-    House { leg, caller, caller_events, plane, _caller_media: caller_media, incoming, places, stacks }
+    House { leg, caller, caller_events, plane, caller_media, offered, incoming, places, stacks }
 }
 
 async fn answered() -> House {

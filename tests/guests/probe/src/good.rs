@@ -199,12 +199,18 @@ pub fn ring() -> Result {
     hello()
 }
 
-/// Asks for a key before it answers (the tone, then words, `delay-ms` – 300 – to
-/// press it); then answers, or declines with the status of the option `count`.
+/// Asks for a key before it answers: the tone, then words that nothing cuts off,
+/// then `delay-ms` (300 by default) to press it; a key pressed before counts, too.
+/// Then answers and speaks on, or declines with the status of the option `count`.
 pub fn early() -> Result {
     results::set("early", &shown(call::early_media().map(|()| true)))?;
     say(voice::asset("tone.wav"))?;
-    let heard = ask(words("You hear this before I answer.")).digits(1..=1).start_timeout(delay(300)).once()?;
+    let heard = ask(words("You hear this before I answer."))
+        .digits(1..=1)
+        .type_ahead()
+        .barge_in(BargeIn::Nothing)
+        .start_timeout(delay(300))
+        .once()?;
     results::set("heard", &format!("{heard:?}"))?;
     match u16::try_from(count(0))? {
         0 => call::answer()?,

@@ -16,7 +16,7 @@ struct Agent {
 
 impl Agent {
     async fn new() -> Self {
-        let (stack, calls) = stack().await;
+        let (stack, calls) = stack(Reliable::default()).await;
         Self { stack, calls }
     }
 
