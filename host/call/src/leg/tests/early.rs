@@ -30,10 +30,12 @@ impl House {
     async fn caller_gets(&mut self) -> DialogEvent {
         loop {
             tokio::select! {
-                event = self.caller_events.recv() => match event.unwrap() {
-                    event @ (DialogEvent::Answered { .. } | DialogEvent::Ended { .. }) => return event,
-                    _ => {}
-                },
+                event = self.caller_events.recv() => {
+                    let event = event.unwrap();
+                    if matches!(event, DialogEvent::Answered { .. } | DialogEvent::Ended { .. }) {
+                        return event;
+                    }
+                }
                 happening = self.leg.next() => self.leg.handle(happening).await,
             }
         }
