@@ -51,11 +51,13 @@ lint: ## Format, clippy, licences
 	@command -v cargo-deny > /dev/null && cargo deny check || echo "cargo-deny is not installed (cargo install cargo-deny): licences and advisories not checked"
 
 .PHONY: bench
-bench: ## Measure, about six minutes after the build (BENCH="latency media" for parts)
+bench: ## Measure, about nine minutes after the build (BENCH="latency media" for parts)
 	@tools/setup test
 	@echo "== Building callbox, optimised: about ten minutes from nothing on two cores"
 	cargo build --release -p callbox -p callbox-load
 	cargo bench -p callbox --bench script --no-run
+	cargo bench -p callbox-sip --bench wire --bench calls --no-run
+	cargo bench -p callbox-media --features g729 --bench calls --no-run
 	@CALLBOX=target/release/callbox tools/guests bench
 	@python3 tools/bench.py $(BENCH)
 

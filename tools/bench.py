@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [latency] [rate] [results] [media] [keys] [scripts] [--free] [--calls 500,1000,2000]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [results] [keys] [scripts]
+                   [--free] [--calls 500,1500,2000] [--phones 10000]
 
-SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio, the host is the release binary with an
-empty data folder for each run. On a machine with more than one core the host gets core 0 alone and the load the others, so
+SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host
+is the release binary with an empty data folder for each run. The calls come from 127.0.0.1, which a host trusts unless it
+is told otherwise: no limit per source counts for them. For the telephones, which have addresses of their own, all do. On a machine with more than one core the host gets core 0 alone and the load the others, so
 that "on one core" means that; --free lets the scheduler decide. CPU is the host process's own time (user and system), so
 that what else runs on the machine does not count; how much that was is told beside each figure.
 
@@ -13,9 +15,11 @@ Prints a table and writes target/bench/results.json. Without names, all parts.
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import platform
+import re
 import shutil
 import select
 import signal
@@ -41,7 +45,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["latency", "rate", "results", "media", "keys", "scripts"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "codecs", "results", "keys", "scripts"]
+PASSWORD = "as good as any other"
 
 
 class Failed(Exception):
@@ -190,7 +195,8 @@ class Host(Program):
             "HTTP__REQUESTS_PER_SECOND": 1000, "SIP__INVITES_PER_SECOND": 100_000,
             "SIP__REQUESTS_PER_SECOND_PER_SOURCE": 0, "CALLS__MAX": 3000, "CALLS__DRAIN_MS": 3000, **settings,
         }
-        env = os.environ | {f"CALLBOX_{name}": str(value) for name, value in settings.items()}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOX_")}
+        env |= {f"CALLBOX_{name}": str(value) for name, value in settings.items()}
         command = [BINARY, "serve", "--data-dir", self.data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0",
                    "--advertise", "127.0.0.1", "--log", os.environ.get("BENCH_LOG", "info")]
         super().__init__(pinned, pinned.host, command, stderr=open(self.log, "w"), env=env)
@@ -412,13 +418,14 @@ class Prober(threading.Thread):
 
     def __init__(self, host: Host, port: int, rate: float, seconds: float):
         super().__init__(daemon=True)
-        self.rate, self.calls, self.port = rate, int(rate * seconds), port
+        self.rate, self.calls, self.port, self.enough = rate, int(rate * seconds), port, False
         address, _, remote = host.sip.rpartition(":")
         self.remote = (address, int(remote))
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self.sent, self.answered_ms, self.others = {}, [], 0
+        # What was sent and is not answered, by call; when each answered one was sent, and how long that took.
+        self.sent, self.answered, self.others = {}, [], 0
         self.start()
 
     def text(self, template: str, call: int, to_tag: str = "", **values) -> bytes:
@@ -426,7 +433,8 @@ class Prober(threading.Thread):
         words = {
             "service": NUMBER, "remote_ip": self.remote[0], "remote_port": self.remote[1], "transport": "UDP",
             "local_ip": local[0], "local_port": local[1], "pid": "p", "call_number": call, "next_url": values.get("uri"),
-            "branch": f"z9hG4bK{values.get('method', 'INVITE')}{call}", "call_id": f"{call}@probe", "peer_tag_param": to_tag,
+            "branch": f"z9hG4bK{values.get('method', 'INVITE')}{local[1]}-{call}", "call_id": f"{call}@probe-{local[1]}",
+            "peer_tag_param": to_tag,
         }
         text = template.format(mode="", port=self.port, branch="[branch]", **values)
         for name, value in words.items():
@@ -441,6 +449,8 @@ class Prober(threading.Thread):
         while placed < self.calls or time.monotonic() < began + self.calls / self.rate + 3:
             now = time.monotonic()
             due = began + placed / self.rate
+            if self.enough:
+                self.enough, self.calls = False, placed
             if placed < self.calls and now >= due:
                 invite = self.text(INVITE, placed)
                 self.sent[placed] = time.time_ns()
@@ -460,7 +470,8 @@ class Prober(threading.Thread):
             self.socket.sendto("\r\n".join(["SIP/2.0 200 OK", *kept, "Content-Length: 0", "", ""]).encode(), self.remote)
         elif head[0].startswith("SIP/2.0 200") and call in self.sent:
             seconds, nanoseconds = struct.unpack("qq", control[0][2][:16])
-            self.answered_ms.append((seconds * 1_000_000_000 + nanoseconds - self.sent.pop(call)) / 1e6)
+            sent = self.sent.pop(call)
+            self.answered.append((sent, (seconds * 1_000_000_000 + nanoseconds - sent) / 1e6))
             tag = ";tag=" + fields["to"].partition(";tag=")[2]
             uri = fields["contact"].partition("<")[2].partition(">")[0]
             self.socket.sendto(self.text(REQUEST, call, tag, method="ACK", number=1, uri=uri), self.remote)
@@ -470,9 +481,73 @@ class Prober(threading.Thread):
     def result(self) -> list:
         self.join()
         self.socket.close()
-        if self.others or len(self.answered_ms) != self.calls:
-            raise Failed(f"{len(self.answered_ms)} of {self.calls} probing calls were answered, {self.others} otherwise")
-        return self.answered_ms
+        if self.others or len(self.answered) != self.calls:
+            raise Failed(f"{len(self.answered)} of {self.calls} probing calls were answered, {self.others} otherwise")
+        return [ms for _, ms in self.answered]
+
+
+class Phones(Program):
+    """Telephones with an account each."""
+
+    def __init__(self, stage, count: int):
+        accounts(stage.host, count)
+        super().__init__(stage.pinned, stage.pinned.load, [LOAD, "phones", stage.host.sip, count, PASSWORD], stdin=subprocess.PIPE)
+        self.count, self.stage = count, stage
+        stage.others.append(self)
+        self.next(30)
+
+    def register(self, order: str, within_ms: int, calls: int = 0) -> dict:
+        """Lets all of them come within so long, and so many calls a second meanwhile; how it went."""
+        stage, probed = self.stage, None
+        prober = Prober(stage.host, stage.audio.port, calls, 120) if calls else None
+        window, began = Window(stage.host, [self.pid]), time.time_ns()
+        self.process.stdin.write(f"{order} {within_ms}\n")
+        self.process.stdin.flush()
+        told = self.next(120)
+        if told is None:
+            raise Failed("the phones have ended")
+        cost, ended = window.close(), time.time_ns()
+        if prober:
+            prober.enough = True
+            prober.result()
+            # Those placed while the phones came.
+            times = [ms for sent, ms in prober.answered if began <= sent <= ended]
+            probed = {"calls": len(times), "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "max_ms": max(times)}
+        told["per_second"] = told["registered"] / (told["done"]["max_ms"] / 1000)
+        told["cpu_ms_each"] = cost["host_cores"] * cost["window_s"] / max(1, told["registered"]) * 1000
+        return {"within_ms": within_ms, "probed": probed, **told, **cost}
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def accounts(host: Host, count: int):
+    """Accounts `phone-0`, `phone-1`, … by the API, over connections that stay."""
+    names, failed = iter(range(count)), []
+
+    def make():
+        connection = http.client.HTTPConnection(host.base.removeprefix("http://"))
+        headers = {"authorization": f"Bearer {host.key}", "content-type": "application/json"}
+        for n in names:
+            body = json.dumps({"username": f"phone-{n}", "password": PASSWORD})
+            connection.request("POST", "/v1/sip-accounts", body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 201:
+                failed.append(f"an account: {answer.status} {text.decode(errors='replace')}")
+                return
+
+    makers = [threading.Thread(target=make) for _ in range(16)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    if failed:
+        raise Failed(failed[0])
 
 
 class Receiver:
@@ -509,6 +584,7 @@ class Stage:
         self.pinned = pinned
         self.audio = Audio(pinned, press_ms)
         self.sipps: list = []
+        self.others: list = []
         try:
             self.host = Host(pinned, **settings)
             self.figures = None
@@ -533,8 +609,8 @@ class Stage:
         return self.figures
 
     def close(self):
-        for sipp in self.sipps:
-            sipp.stop()
+        for program in self.sipps + self.others:
+            program.stop()
         host = getattr(self, "host", None)
         if host is not None and host.process.poll() is None:
             host.process.kill()
@@ -621,7 +697,7 @@ def told_burst(row: dict) -> str:
 
 def rate(pinned: Pinned, _) -> dict:
     steps, best = [], 0
-    for offered in (200, 300, 400, 500, 600, 800, 1000):
+    for offered in (300, 500, 700, 900, 1100):
         row = burst(pinned, offered, 8)
         steps.append(row)
         say(told_burst(row))
@@ -726,13 +802,76 @@ def keys(pinned: Pinned, _) -> dict:
     return {"calls": calls, "failed": result["failed"], "pressed": audio["pressed"], "last_packet": cut, "answer": answer}
 
 
-def scripts(pinned: Pinned, _) -> dict:
-    command = ["cargo", "bench", "--quiet", "-p", "callbox", "--bench", "script", "--", GUEST]
+def registrations(pinned: Pinned, options) -> dict:
+    ordinary = {"SIP__REQUESTS_PER_SECOND_PER_SOURCE": 5000, "HTTP__REQUESTS_PER_SECOND": 100_000}
+    found = {"phones": options.phones}
+
+    def take(name: str, label: str, row: dict):
+        found[name] = row
+        answer, done, each = row["answer"], row["done"], row["registered_after"]
+        say(f"   {label}: {row['registered']} of {row['phones']} registered in {done['max_ms'] / 1000:.1f} s (half after "
+            f"{done['p50_ms'] / 1000:.2f}, 99 % after {done['p99_ms'] / 1000:.2f} s), {row['per_second']:.0f}/s; {row['sent']} requests, "
+            f"{row['repeated']} repeated, {row['challenged']} challenged, {row['refused']} refused for a while, {row['failed']} gave up")
+        say(f"      answer p50 {answer['p50_ms']:.1f}, p99 {answer['p99_ms']:.1f}, max {answer['max_ms']:.1f} ms; from the first request to "
+            f"the 200 p50 {each['p50_ms']:.1f}, p99 {each['p99_ms']:.1f} ms; {row['cpu_ms_each']:.3f} ms CPU each {row['threads']}; "
+            f"load {row['load_cores']:.2f}, others {row['other_cores']:.2f} cores")
+        if row["probed"]:
+            calls = row["probed"]
+            say(f"      {calls['calls']} calls meanwhile: INVITE → 200 p50 {calls['p50_ms']:.2f}, p99 {calls['p99_ms']:.2f}, "
+                f"max {calls['max_ms']:.2f} ms")
+
+    with Stage(pinned, **ordinary) as stage:
+        began = time.monotonic()
+        phones = Phones(stage, options.phones)
+        say(f"   {options.phones} accounts made by the API in {time.monotonic() - began:.1f} s")
+        time.sleep(1)
+        before = memory_kib(stage.host.pid)
+        take("at_once", "all at once, each challenged", phones.register("register", 0))
+        after = memory_kib(stage.host.pid)
+        found["kib_each"] = {name: (after[name] - before[name]) / options.phones for name in before}
+        say(f"   {found['kib_each']['Private_Dirty']:.2f} KiB more for each than before, answers that are kept for 32 s included")
+        take("refresh", "all refresh at once, with the nonce they have", phones.register("refresh", 0))
+        take("paced", "anew within 10 s, with 100 calls/s", phones.register("register", 10_000, 100))
+        take("with_calls", "anew at once, with 100 calls/s", phones.register("register", 0, 100))
+        take("refresh_with_calls", "refresh at once, with 100 calls/s", phones.register("refresh", 0, 100))
+        found["host"] = stage.stop()["sip"]
+    say(f"   the host: {found['host']['dropped']}, {found['host']['retransmissions_received']} repetitions received")
+    return found
+
+
+def cargo_bench(pinned: Pinned, *words) -> list:
+    """What a benchmark of the workspace prints."""
+    command = ["cargo", "bench", "--quiet", *words]
     process = pinned.start(CORES, command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    words, errors = process.communicate()
+    out, errors = process.communicate()
     if process.returncode:
         raise Failed(f"cargo bench: {errors[-2000:]}")
-    found = json.loads(words.splitlines()[-1])
+    return out.splitlines()
+
+
+def wire(pinned: Pinned, _) -> dict:
+    """What single steps cost, without sockets."""
+    found = {}
+    for bench in ("wire", "calls"):
+        for line in cargo_bench(pinned, "-p", "callbox-sip", "--bench", bench):
+            say(f"   {line}")
+            if timed := re.fullmatch(r"(.*?):? +([0-9.]+) [uµ]s", line):
+                found[timed[1]] = float(timed[2])
+    return found
+
+
+def codecs(pinned: Pinned, _) -> dict:
+    """What a call costs in each codec and under each protection, by the media room alone."""
+    found = {}
+    for line in cargo_bench(pinned, "-p", "callbox-media", "--features", "g729", "--bench", "calls"):
+        say(f"   {line}")
+        if cost := re.match(r"(.*?) +([0-9.]+) % of a core a call +([0-9.]+) µs", line):
+            found[cost[1]] = {"percent_of_core": float(cost[2]), "us_per_20_ms": float(cost[3])}
+    return found
+
+
+def scripts(pinned: Pinned, _) -> dict:
+    found = json.loads(cargo_bench(pinned, "-p", "callbox", "--bench", "script", "--", str(GUEST))[-1])
     instantiate, calls, waiting = found["instantiate_us"], found["host_call_ns"], found["suspended"]
     say(f"   {found['size']} bytes, {found['tier']}: instantiate best {instantiate['best']:.1f}, p50 {instantiate['p50']:.1f}, "
         f"p99 {instantiate['p99']:.1f} µs of CPU; a short script p50 {found['short_script_us']['p50']:.0f} µs")
@@ -748,6 +887,8 @@ def scripts(pinned: Pinned, _) -> dict:
 def table(found: dict) -> list:
     rows = []
     add = lambda what, aim, value: rows.append((what, aim, value))
+    for what, us in found.get("wire", {}).items():
+        add(what, "", f"{us:.2f} µs")
     for rate_, row in found.get("latency", {}).items():
         aim = "p99 < 10 ms" if rate_ == 200 else ""
         add(f"INVITE → 200 at {rate_} calls/s", aim, f"p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
@@ -762,6 +903,15 @@ def table(found: dict) -> list:
                 over = row[name]
                 add(f"twice that ({over['rate']}/s), {label}: answered within 500 ms", "",
                     f"{over['in_time'] / over['seconds']:.0f}/s; {over['refused']} refused, {over['failed']} failed")
+    if "registrations" in found:
+        row = found["registrations"]
+        for name, label in (("at_once", "register at once, challenged"), ("refresh", "refresh at once"),
+                            ("paced", "register within 10 s"), ("with_calls", "register at once, with calls"),
+                            ("refresh_with_calls", "refresh at once, with calls")):
+            one = row[name]
+            calls = f"; calls meanwhile p99 {one['probed']['p99_ms']:.1f} ms" if one["probed"] else ""
+            add(f"{row['phones']} phones {label}", "", f"{one['registered']} in {one['done']['max_ms'] / 1000:.1f} s, "
+                f"{one['cpu_ms_each']:.2f} ms CPU each, answer p99 {one['answer']['p99_ms']:.0f} ms{calls}")
     if "results" in found:
         row = found["results"]
         add(f"{row['rate']} calls/s, each result delivered to a webhook", "",
@@ -773,6 +923,8 @@ def table(found: dict) -> list:
             f"{row['kib_per_call']['Private_Dirty']:.0f} KiB a call")
         add(f"   gaps in the outgoing RTP at {calls} calls", "max ≤ 40 ms",
             f"p50 {gaps['p50_ms']:.1f}, p99 {gaps['p99_ms']:.1f}, max {gaps['max_ms']:.1f} ms, {gaps['above_40_ms']} above 40 ms")
+    for what, cost in found.get("codecs", {}).items():
+        add(f"one call, {what}", "", f"{cost['percent_of_core']:.4f} % of a core, {cost['us_per_20_ms']:.1f} µs per 20 ms")
     if "keys" in found:
         row = found["keys"]
         add("key → last packet of the prompt", "", f"p50 {row['last_packet']['p50_ms']:.1f} ms, p99 {row['last_packet']['p99_ms']:.1f} ms")
@@ -790,8 +942,9 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which; all by default")
     parser.add_argument("--free", action="store_true", help="do not pin the host and its load to cores of their own")
     parser.add_argument("--nice", type=int, default=0, help="priority of the host and its load, where others use the machine")
-    parser.add_argument("--calls", type=lambda text: [int(n) for n in text.split(",")], default=[500, 1000, 2000],
+    parser.add_argument("--calls", type=lambda text: [int(n) for n in text.split(",")], default=[500, 1500, 2000],
                         help="concurrent calls of the part media")
+    parser.add_argument("--phones", type=int, default=10_000, help="telephones of the part registrations")
     options = parser.parse_args()
     for needed in (BINARY, LOAD, GUEST):
         if not needed.exists():
@@ -808,7 +961,7 @@ def main() -> int:
         began = time.monotonic()
         found[name] = globals()[name](pinned, options)
         say(f"   ({time.monotonic() - began:.0f} s)")
-    (RUN / "results.json").write_text(json.dumps({"about": about, **found}, indent=1))
+        (RUN / "results.json").write_text(json.dumps({"about": about, **found}, indent=1))
     rows = [("what", "aim", "measured"), *table(found)]
     widths = [max(len(row[n]) for row in rows) for n in range(3)]
     say("")

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p callbox-media --features g729 --example codecs` prints one line of JSON per codec. The speech
 //! is espeak-ng's where that is installed, and something like it otherwise. What a whole call costs, with sockets and
-//! jitter buffer, is the other example's to say: `capacity`.
+//! jitter buffer, the benchmark `calls` tells.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program: its output is its purpose")]
 

@@ -7,7 +7,10 @@
 //! lines on standard input: `reset` begins to count anew, `report` prints what was
 //! counted since, the end of input ends it. With PRESS_MS each far end presses a
 //! key between so many and twice as many milliseconds after it begins.
+//!
+//! `callbox-load phones …` is something else: [telephones that register](phones).
 
+mod phones;
 mod socket;
 mod streams;
 mod times;
@@ -20,7 +23,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use streams::Streams;
 
 fn main() -> io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|word| word == "phones").is_some() {
+        return phones::run(arguments);
+    }
     let usage = || io::Error::other("usage: callbox-load ADDRESS:PORT [PRESS_MS]");
     let address: SocketAddrV4 = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?;
     let press_after = match arguments.next() {

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 const REMEMBERED: usize = 4_096;
 /// A change by another process is seen after so long; one by this process at once.
 const GOOD_FOR: Duration = Duration::from_secs(10);
+/// How often what is too old is looked for, once there is no room: to do it for each of ten thousand telephones that come
+/// at once costs as much as to find them in the database.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The accounts of the database.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub struct StoreAccounts {
 struct Known {
     changes: watch::Receiver<u64>,
     accounts: HashMap<(String, String), (Instant, Account)>,
+    swept: Option<Instant>,
 }
 
 impl StoreAccounts {
@@ -32,7 +36,7 @@ impl StoreAccounts {
     #[must_use]
     pub fn new(store: Store) -> Self {
         let changes = store.changes(Topic::SipAccounts);
-        Self { store, known: Mutex::new(Known { changes, accounts: HashMap::new() }) }
+        Self { store, known: Mutex::new(Known { changes, accounts: HashMap::new(), swept: None }) }
     }
 
     fn known(&self, key: &(String, String)) -> Option<Account> {
@@ -50,7 +54,8 @@ impl StoreAccounts {
         if known.changes.has_changed().unwrap_or(true) {
             return;
         }
-        if known.accounts.len() >= REMEMBERED {
+        if known.accounts.len() >= REMEMBERED && known.swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+            known.swept = Some(Instant::now());
             known.accounts.retain(|_, (at, _)| at.elapsed() < GOOD_FOR);
         }
         // Only what exists is remembered: guessers fill nothing.
