@@ -2,6 +2,8 @@
 //!
 //! It has two classes. New requests may wait and are shed first; what belongs to something that exists – responses,
 //! ACKs, BYEs, requests with a To tag – goes ahead of them, so that a flood of new calls does not kill the old ones.
+//! Among the new requests calls go ahead of the rest, as far as that leaves the rest a part: ten thousand telephones that
+//! register after a power cut can wait, and a caller who waited is refused.
 //! Before them stands the [`Gate`]: what a source sends above its rate, and what blocked ones ask, never gets in.
 
 use crate::overload::{Gate, GateCounts, Pass, SipLimits, SourcePolicy};
@@ -25,7 +27,9 @@ pub(crate) struct Arrival {
 struct Queues {
     gate: Gate,
     known: VecDeque<Arrival>,
-    new: VecDeque<Arrival>,
+    /// New requests: INVITE, and the others.
+    calls: VecDeque<Arrival>,
+    others: VecDeque<Arrival>,
     /// Counts what found no room, by class.
     dropped: (u64, u64),
 }
@@ -42,9 +46,29 @@ pub(crate) struct Ingress {
 /// How long a connection is not read from when its source sends too much.
 const SLOWLY: Duration = Duration::from_millis(20);
 
+/// Of the places that are left for new requests, calls get all but one of so many while others wait.
+const OTHERS: usize = 4;
+
+impl Queues {
+    /// The queue that a message belongs into, and the count of those that its class had no room for.
+    fn queue(&mut self, new: bool, bytes: &[u8]) -> (&mut VecDeque<Arrival>, &mut u64) {
+        match new {
+            false => (&mut self.known, &mut self.dropped.0),
+            true if bytes.starts_with(b"INVITE ") => (&mut self.calls, &mut self.dropped.1),
+            true => (&mut self.others, &mut self.dropped.1),
+        }
+    }
+}
+
 impl Ingress {
     pub(crate) fn new(limits: &SipLimits) -> Self {
-        let queues = Queues { gate: Gate::new(limits), known: VecDeque::new(), new: VecDeque::new(), dropped: (0, 0) };
+        let queues = Queues {
+            gate: Gate::new(limits),
+            known: VecDeque::new(),
+            calls: VecDeque::new(),
+            others: VecDeque::new(),
+            dropped: (0, 0),
+        };
         Self {
             queues: Mutex::new(queues),
             capacity: limits.ingress_queue.max(16),
@@ -78,12 +102,10 @@ impl Ingress {
         let mut queues = self.lock();
         for arrival in arrivals {
             let new = is_new(&arrival.bytes);
-            let queues = &mut *queues;
             if queues.gate.message(arrival.at, arrival.flow.remote.ip(), new) != Pass::On {
                 continue;
             }
-            let (queue, dropped) =
-                if new { (&mut queues.new, &mut queues.dropped.1) } else { (&mut queues.known, &mut queues.dropped.0) };
+            let (queue, dropped) = queues.queue(new, &arrival.bytes);
             if queue.len() < self.capacity {
                 queue.push_back(arrival);
             } else {
@@ -109,7 +131,7 @@ impl Ingress {
             let emptied = self.emptied.notified();
             {
                 let mut queues = self.lock();
-                let queue = if new { &mut queues.new } else { &mut queues.known };
+                let (queue, _) = queues.queue(new, &arrival.bytes);
                 if queue.len() < self.capacity {
                     queue.push_back(arrival);
                     break;
@@ -125,9 +147,13 @@ impl Ingress {
         let mut queues = self.lock();
         let known = queues.known.len().min(most);
         into.extend(queues.known.drain(..known));
-        let new = queues.new.len().min(most - known);
-        into.extend(queues.new.drain(..new));
-        let left = !queues.known.is_empty() || !queues.new.is_empty();
+        let room = most - known;
+        let kept = queues.others.len().min(room / OTHERS);
+        let calls = queues.calls.len().min(room - kept);
+        into.extend(queues.calls.drain(..calls));
+        let others = queues.others.len().min(room - calls);
+        into.extend(queues.others.drain(..others));
+        let left = !(queues.known.is_empty() && queues.calls.is_empty() && queues.others.is_empty());
         drop(queues);
         if !into.is_empty() {
             self.emptied.notify_waiters();
@@ -200,6 +226,24 @@ mod tests {
         assert_eq!(first, [b"BYE", b"INV", b"INV"]);
         assert_eq!(taken[1].bytes, AGAIN);
         assert!(!ingress.take(3, &mut taken));
+    }
+
+    #[test]
+    fn calls_do_not_wait_behind_a_storm_of_registrations_and_leave_them_a_part() {
+        let ingress = small();
+        let register = || arrival(b"REGISTER sip:h SIP/2.0\r\nTo: <sip:a@h>\r\n\r\n");
+        ingress.push((0..16).map(|_| register()));
+        ingress.push((0..9).map(|_| arrival(NEW)));
+        let mut taken = Vec::new();
+        assert!(ingress.take(8, &mut taken));
+        let words = |taken: &[Arrival]| taken.iter().map(|a| char::from(a.bytes[0])).collect::<String>();
+        assert_eq!(words(&taken), "IIIIIIRR");
+        taken.clear();
+        assert!(ingress.take(8, &mut taken));
+        assert_eq!(words(&taken), "IIIRRRRR");
+        taken.clear();
+        assert!(!ingress.take(100, &mut taken));
+        assert_eq!((words(&taken), ingress.dropped()), ("R".repeat(9), (0, 0)));
     }
 
     #[test]
