@@ -458,6 +458,13 @@ async fn prometheus_finds_the_figures_of_the_host() {
     let env = vec![("CALLBOX_METRICS__BIND", "127.0.0.1:0".to_owned())];
     let host = Host::start_with(Options { env, ..Options::default() }).await;
     host.publish_probe(None).await;
+    let trunk = host.post("/v1/trunks", &json!({ "name": "carrier", "inbound": { "networks": ["127.0.0.1"] } })).await;
+    let trunk = trunk["id"].as_str().unwrap();
+    eventually("a trunk in service", async || {
+        let status = host.get(&format!("/v1/trunks/{trunk}/status")).await;
+        (status["in_service"] == true).then_some(())
+    })
+    .await;
     peer::call_probe(&host, "hello", &[]).await;
     host.finished_call().await;
     let address = host.ready["metrics"].as_str().unwrap();
@@ -468,6 +475,16 @@ async fn prometheus_finds_the_figures_of_the_host() {
     };
     assert_eq!(value("callbox_sip_calls_total{direction=\"inbound\"}"), 1.0);
     assert_eq!(value("callbox_ready"), 1.0);
+    for (name, wanted) in [
+        ("up{trunk=\"ID\"}", 1.0),
+        ("registered{trunk=\"ID\"}", 1.0),
+        ("calls_total{trunk=\"ID\",direction=\"inbound\"}", 1.0),
+        ("calls_running{trunk=\"ID\",direction=\"inbound\"}", 0.0),
+        ("refused_total{trunk=\"ID\"}", 0.0),
+        ("failed_over_total{trunk=\"ID\"}", 0.0),
+    ] {
+        assert_eq!(value(&format!("callbox_trunk_{name}").replace("ID", trunk)), wanted, "{name}");
+    }
     assert!(value("callbox_media_packets_total{direction=\"sent\"}") > 1.0);
     assert!(value("callbox_sip_messages_total{direction=\"received\"}") >= 3.0);
     assert!(text.ends_with("# EOF\n"), "{text}");

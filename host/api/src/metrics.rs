@@ -1,4 +1,4 @@
-//! What the host counts, for Prometheus (OpenMetrics text): calls, signalling, media.
+//! What the host counts, for Prometheus (OpenMetrics text): calls, trunks, signalling, media.
 //!
 //! Served on an address of its own, since it is the operator's and of no tenant. Names are documented by their help
 //! texts and stay; counters count from the start of the process.
@@ -9,9 +9,10 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use callbox_call::Platform;
+use callbox_call::{ChannelStatus, Platform, TrunkStatus};
 use callbox_media::Percentiles;
 use callbox_sip::SipStats;
+use callbox_trunk::health::State as Health;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -45,12 +46,19 @@ struct Figures {
     ready: bool,
     sip: SipStats,
     media: callbox_media::PlaneStats,
+    trunks: Vec<TrunkStatus>,
 }
 
 impl Figures {
     fn of(platform: &Platform) -> Self {
         let rooms = platform.rooms();
-        Self { calls: platform.calls(), ready: platform.is_ready(), sip: rooms.sip.stats(), media: rooms.media.stats() }
+        Self {
+            calls: platform.calls(),
+            ready: platform.is_ready(),
+            sip: rooms.sip.stats(),
+            media: rooms.media.stats(),
+            trunks: platform.trunks().all(),
+        }
     }
 }
 
@@ -62,12 +70,59 @@ impl Collector for Figures {
         let mut page = Page(&mut encoder);
         page.gauge("callbox_calls", "Calls that run", self.calls)?;
         page.gauge("callbox_ready", "1 while new calls are taken", usize::from(self.ready))?;
+        self.of_trunks(&mut page)?;
         self.signalling(&mut page)?;
         self.media(&mut page)
     }
 }
 
 impl Figures {
+    /// By the ids of trunks, which tell a stranger nothing about whose they are.
+    fn of_trunks<'s>(&'s self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let labels: Vec<_> = self.trunks.iter().map(|trunk| [("trunk", trunk.trunk_id.as_str())]).collect();
+        let up = |trunk: &TrunkStatus| trunk.state != Health::Down;
+        let registered = |trunk: &TrunkStatus| {
+            let registration = trunk.registration.as_ref();
+            registration.is_none_or(|registration| registration.state == "registered")
+        };
+        for (name, help, is) in [
+            ("callbox_trunk_up", "1 unless no address of it answers OPTIONS", &up as &dyn Fn(&TrunkStatus) -> bool),
+            ("callbox_trunk_registered", "1 unless it should be registered and is not", &registered),
+        ] {
+            let values = self.trunks.iter().map(|trunk| to_f64(usize::from(is(trunk))));
+            let samples: Vec<_> = labels.iter().map(|label| &label[..]).zip(values).collect();
+            page.gauges(name, help, &samples)?;
+        }
+        let ways = |of: fn(&ChannelStatus) -> [u64; 2]| -> Vec<([(&'s str, &'s str); 2], u64)> {
+            let each = |trunk: &'s TrunkStatus| {
+                let named = ["inbound", "outbound"].map(|way| [("trunk", trunk.trunk_id.as_str()), ("direction", way)]);
+                named.into_iter().zip(of(&trunk.channels))
+            };
+            self.trunks.iter().flat_map(each).collect()
+        };
+        let running = ways(|channels| [channels.inbound.into(), channels.outbound.into()]);
+        let running: Vec<_> = running.iter().map(|(labels, calls)| (&labels[..], to_f64(*calls as usize))).collect();
+        page.gauges("callbox_trunk_calls_running", "Calls by a trunk", &running)?;
+        let begun = ways(|channels| [channels.inbound_total, channels.outbound_total]);
+        let begun: Vec<_> = begun.iter().map(|(labels, calls)| (&labels[..], *calls)).collect();
+        page.counters("callbox_trunk_calls", "Calls that began by a trunk", &begun)?;
+        for (name, help, of) in [
+            (
+                "callbox_trunk_refused",
+                "Calls that were refused, or went another way, for the limits of a trunk",
+                (|channels| channels.refused_total) as fn(&ChannelStatus) -> u64,
+            ),
+            ("callbox_trunk_failed_over", "Attempts after which another way was tried", |channels| {
+                channels.failed_over_total
+            }),
+        ] {
+            let values = self.trunks.iter().map(|trunk| of(&trunk.channels));
+            let samples: Vec<_> = labels.iter().map(|label| &label[..]).zip(values).collect();
+            page.counters(name, help, &samples)?;
+        }
+        Ok(())
+    }
+
     fn signalling(&self, page: &mut Page<'_, '_>) -> fmt::Result {
         let (stack, counts) = (&self.sip, &self.sip.endpoint);
         let direction = |name| [("direction", name)];

@@ -234,9 +234,16 @@ pub(crate) async fn refuse(dialog: &Dialog, status: u16, reason: &str) {
     }
 }
 
-/// The dialogs of this host whose place an INVITE may take, whose they are, and who is to be told.
+/// The dialogs of this host whose place an INVITE may take.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<HashMap<LegId, (TenantId, mpsc::Sender<IncomingCall>)>>>);
+pub(crate) struct Places(Arc<Mutex<HashMap<LegId, Owner>>>);
+
+/// Whose call has a dialog, and how it is told.
+#[derive(Clone, Debug)]
+struct Owner {
+    tenant: TenantId,
+    calls: mpsc::Sender<IncomingCall>,
+}
 
 /// One of them, as long as it is kept.
 #[derive(Debug)]
@@ -247,7 +254,7 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    fn lock(&self) -> MutexGuard<'_, HashMap<LegId, (TenantId, mpsc::Sender<IncomingCall>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LegId, Owner>> {
         // A panic while it was held cannot leave a half-made entry: the map is valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,7 +262,7 @@ impl Places {
     /// The place of a dialog of a tenant's call.
     pub(crate) fn of(&self, dialog: &Dialog, tenant: &TenantId) -> Place {
         let (sender, calls) = mpsc::channel(1);
-        self.lock().insert(dialog.leg(), (tenant.clone(), sender));
+        self.lock().insert(dialog.leg(), Owner { tenant: tenant.clone(), calls: sender });
         Place { leg: dialog.leg(), places: self.clone(), calls }
     }
 
@@ -266,7 +273,7 @@ impl Places {
 
     /// Whose call has this dialog.
     pub(crate) fn owner(&self, leg: LegId) -> Option<TenantId> {
-        self.lock().get(&leg).map(|(tenant, _)| tenant.clone())
+        self.lock().get(&leg).map(|owner| owner.tenant.clone())
     }
 
     /// Hands an INVITE to the call whose place it wants; refuses it where there is none. Whether it may take it has been
@@ -274,7 +281,7 @@ impl Places {
     pub(crate) async fn hand_over(&self, leg: LegId, incoming: IncomingCall) {
         let owner = self.lock().get(&leg).cloned();
         let refused = match owner {
-            Some((_, owner)) => owner.try_send(incoming).err().map(mpsc::error::TrySendError::into_inner),
+            Some(owner) => owner.calls.try_send(incoming).err().map(mpsc::error::TrySendError::into_inner),
             None => Some(incoming),
         };
         if let Some(incoming) = refused {

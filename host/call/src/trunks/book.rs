@@ -76,6 +76,12 @@ impl TrunkBook {
         )
     }
 
+    /// How all trunks in service are just now, those of all tenants: for the operator.
+    #[must_use]
+    pub fn all(&self) -> Vec<TrunkStatus> {
+        self.pages().trunks.iter().map(|trunk| trunk.status()).collect()
+    }
+
     pub(super) fn pages(&self) -> Arc<Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
