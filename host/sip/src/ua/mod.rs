@@ -535,7 +535,7 @@ impl Endpoint {
     /// What we serve; with REGISTER only outside of dialogs, where accounts are served.
     fn support(&self, registrar: bool) -> Support<'static> {
         let extensions = reply::extensions(self.core.config.policy.reliable);
-        Support { methods: methods(registrar), extensions, session: reply::ACCEPT }
+        Support { methods: reply::methods(registrar), extensions, session: reply::ACCEPT }
     }
 
     /// The calls that are up, as those count them who would admit one more of this path.
@@ -686,26 +686,6 @@ impl Endpoint {
 /// New requests per second, and at once, within one dialog. A person presses five keys a second.
 const REQUESTS_PER_LEG: u32 = 50;
 
-/// The methods we serve.
-const METHODS: &[Method] = &[
-    Method::Invite,
-    Method::Ack,
-    Method::Cancel,
-    Method::Bye,
-    Method::Options,
-    Method::Info,
-    Method::Update,
-    Method::Prack,
-    Method::Refer,
-    Method::Notify,
-    // The last, to be left out where there is no registrar.
-    Method::Register,
-];
-
-fn methods(registrar: bool) -> &'static [Method] {
-    &METHODS[..METHODS.len() - usize::from(!registrar)]
-}
-
 /// Call-ID, From tag and CSeq: what tells one request that came by two paths (RFC 3261 §8.2.2.2).
 fn merge_key(message: &Message) -> Box<[u8]> {
     let mut key = Vec::with_capacity(96);
@@ -717,21 +697,4 @@ fn merge_key(message: &Message) -> Box<[u8]> {
     key.push(0);
     key.extend_from_slice(&cseq.to_be_bytes());
     key.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn allow_names_what_is_served() {
-        for policy in [Reliable::Off, Reliable::Supported] {
-            let extensions = reply::extensions(policy);
-            assert_eq!(extensions.join(", "), reply::supported(policy));
-            for (registrar, allow) in [(false, reply::ALLOW), (true, reply::ALLOW_OF_REGISTRAR)] {
-                let support = Support { methods: methods(registrar), extensions, session: reply::ACCEPT };
-                assert_eq!(support.allow(), allow);
-            }
-        }
-    }
 }

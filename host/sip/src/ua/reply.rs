@@ -9,6 +9,26 @@ pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE,
 /// The same outside of dialogs where accounts are served.
 pub(crate) const ALLOW_OF_REGISTRAR: &str =
     "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, REGISTER";
+/// The methods we serve.
+const METHODS: &[Method] = &[
+    Method::Invite,
+    Method::Ack,
+    Method::Cancel,
+    Method::Bye,
+    Method::Options,
+    Method::Info,
+    Method::Update,
+    Method::Prack,
+    Method::Refer,
+    Method::Notify,
+    // The last, to be left out where there is no registrar.
+    Method::Register,
+];
+
+/// The same for requests outside of dialogs, with or without a registrar.
+pub(crate) fn methods(registrar: bool) -> &'static [Method] {
+    &METHODS[..METHODS.len() - usize::from(!registrar)]
+}
 /// The extensions we know: reliable provisional responses (RFC 3262), which can be switched off, their end in forks
 /// (RFC 6228), session timers (RFC 4028), `Refer-Sub: false` (RFC 4488),
 /// calls that take the place of others (RFC 3891).
@@ -150,4 +170,22 @@ pub(crate) fn server_key(message: &Message, via: &Via, method: &Method) -> Optio
         key.extend_from_slice(part);
     }
     Some(key.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Support;
+
+    #[test]
+    fn allow_names_what_is_served() {
+        for policy in [Reliable::Off, Reliable::Supported] {
+            let extensions = extensions(policy);
+            assert_eq!(extensions.join(", "), supported(policy));
+            for (registrar, allow) in [(false, ALLOW), (true, ALLOW_OF_REGISTRAR)] {
+                let support = Support { methods: methods(registrar), extensions, session: ACCEPT };
+                assert_eq!(support.allow(), allow);
+            }
+        }
+    }
 }
