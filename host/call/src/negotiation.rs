@@ -379,6 +379,26 @@ mod tests {
         assert!(!here.early(&first, 0, &ours) && here.plan.is_none());
     }
 
+    /// RFC 3261 §13.3.1.1: what is said early is what the 2xx says.
+    #[test]
+    fn who_hears_us_early_has_no_answer_yet() {
+        let (_plane, [ours, theirs]) = sessions();
+        let (_, offer) = Negotiation::outbound(&theirs, &terms(1));
+        let ip = theirs.local_rtp().ip();
+        let mut here = Negotiation::inbound(&ours, Some(&offer), ip, &terms(1)).unwrap();
+        let early = here.for_early_media(&ours).unwrap();
+        assert!(here.plan.is_some() && !here.settled());
+        assert_eq!(here.for_early_media(&ours), Some(early.clone()), "asked again");
+        assert_eq!(here.for_answer(&ours), Some(early));
+        assert!(here.settled());
+        assert_eq!(here.for_early_media(&ours), None, "it is answered");
+
+        let mut here = Negotiation::inbound(&ours, None, ip, &terms(1)).unwrap();
+        let early = here.for_early_media(&ours).unwrap();
+        assert!(here.plan.is_none() && !here.agreed(), "our offer has no answer yet");
+        assert_eq!(here.for_answer(&ours), Some(early), "the offer is the same");
+    }
+
     /// RFC 3311: an offer before the answer to the call, once ours has been answered for good.
     #[test]
     fn an_early_offer_of_the_far_end_settles_ours() {
