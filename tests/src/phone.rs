@@ -387,6 +387,10 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
             received = rtp.recv_from(&mut packet) => {
                 let Ok((length, source)) = received else { continue };
                 assert_eq!(source, host, "audio comes from where it was announced");
+                // An empty datagram keeps a NAT open (RFC 6263 §4.1).
+                if length == 0 {
+                    continue;
+                }
                 take(&mut shared.lock().unwrap(), &packet[..length]);
             }
         }
