@@ -1,7 +1,7 @@
 //! Dialogues over a real call: keys, barge-in, secrets, transfers, endings.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Business, Host, peer};
+use callbox_tests::{Business, Host, Phone, peer};
 use serde_json::{Value, json};
 
 async fn probed(mode: &str, flags: &[&str]) -> (peer::Called, Value) {
@@ -84,6 +84,39 @@ async fn a_hang_up_leaves_time_to_write_down_what_was_learnt() {
     assert_eq!(record["disposition"], "written", "{record}");
     assert_eq!(record["end_reason"], "caller_hangup");
     assert_eq!(push.body["call_id"], record["call_id"]);
+}
+
+/// What carriers say about a call (RFC 8224, 7044, 5806, 7433, 3325, 7989) arrives as it was said: whole, in its order.
+#[tokio::test]
+async fn what_carriers_say_about_a_call_reaches_the_script_whole() {
+    let host = Host::start().await;
+    host.publish_probe(None).await;
+    let phone = Phone::new().await;
+    let identity =
+        format!("{};info=<https://cert.example/p.cer>;alg=ES256;ppt=shaken", "eyJhbGciOiJFUzI1NiJ9.".repeat(40));
+    let said = [
+        ("Identity", identity.as_str()),
+        ("History-Info", "<sip:+4930100@a.example>;index=1"),
+        ("History-Info", "<sip:+4930200@b.example?Reason=SIP%3Bcause%3D302>;index=1.1;rc=1"),
+        ("Diversion", "\"Müller, Bo\" <sip:+4930100@a.example>;reason=no-answer;counter=1"),
+        ("User-to-User", "56a390f3d2b7310023a;encoding=hex"),
+        ("P-Asserted-Identity", "<tel:+441632960001>"),
+        ("Privacy", "id"),
+        ("Session-ID", "ab30317f1a784dc48ff824d0d3715d86;remote=00000000000000000000000000000000"),
+    ];
+    let mut headers = vec![("X-Probe-Mode", "info")];
+    headers.extend(said);
+    phone.dial(&host, "2000", &headers).await.unwrap().over().await;
+    let record = host.finished_call().await["record"].take();
+    let heard: Vec<(String, String)> = serde_json::from_value(record["fields"]["headers"].clone()).unwrap();
+    let heard: Vec<(&str, &str)> = heard.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for (name, value) in said {
+        let name = name.to_lowercase();
+        assert!(heard.contains(&(&name, value)), "{name}: {value} in {heard:?}");
+    }
+    let indexes =
+        heard.iter().filter(|(name, _)| *name == "history-info").map(|(_, value)| value.contains("index=1.1"));
+    assert_eq!(indexes.collect::<Vec<_>>(), [false, true], "{heard:?}");
 }
 
 #[tokio::test]
