@@ -10,6 +10,7 @@
 
 use callbox_call::{InboundPolicy, TrunkPolicy};
 use callbox_media::MediaConfig;
+use callbox_sip::SipLimits;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Source};
 use miette::{Diagnostic, miette};
@@ -373,7 +374,7 @@ impl Default for Sip {
             min_se_s: 90,
             keep_messages: true,
             invites_per_second: 400,
-            requests_per_second_per_source: 5_000,
+            requests_per_second_per_source: SipLimits::default().requests_per_source,
         }
     }
 }
