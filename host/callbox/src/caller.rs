@@ -102,7 +102,9 @@ pub(crate) async fn run(args: CallArgs) -> miette::Result<ExitCode> {
     let (negotiation, offer) =
         Negotiation::outbound(&session, &Terms { address: Some(args.bind), created: now, ..Terms::default() });
     let credentials = match (&args.user, &args.password) {
-        (Some(user), Some(password)) => Some(Credentials { username: user.clone(), password: password.clone(), realm: None }),
+        (Some(user), Some(password)) => {
+            Some(Credentials { username: user.clone(), password: password.clone(), realm: None })
+        }
         (Some(_), None) => {
             return Err(miette!(help = "set CALLBOX_CALL_PASSWORD", "--user needs a password"));
         }

@@ -91,6 +91,10 @@ pub(crate) struct Sip {
     pub(crate) min_se_s: u32,
     /// Keep the SIP messages of each call with its record, without their secrets.
     pub(crate) keep_messages: bool,
+    /// A Homer server (`address:port`) that gets a copy of every SIP message (HEP), without its secrets.
+    pub(crate) homer: Option<SocketAddr>,
+    /// The number by which it knows this host.
+    pub(crate) homer_id: u32,
     /// New calls a second before 503.
     pub(crate) invites_per_second: u32,
     /// New requests a second from one address; what is above is dropped. 0 for no limit.
@@ -373,6 +377,8 @@ impl Default for Sip {
             session_expires_s: 1_800,
             min_se_s: 90,
             keep_messages: true,
+            homer: None,
+            homer_id: 2_001,
             invites_per_second: 400,
             requests_per_second_per_source: SipLimits::default().requests_per_source,
         }

@@ -6,8 +6,8 @@ use callbox_dialogue::setup::Limits;
 use callbox_media::{MediaConfig, OtherFamily};
 use callbox_script::{ScriptConfig, ScriptLimits};
 use callbox_sip::{
-    ClientCertificates, Credentials, DialogPolicy, Dns, Pem, PublicAddress, RegistrarConfig, RegistrarRules, Reliable,
-    SipConfig, SourcePolicy, Strangers, TlsConfig, TlsIdentity, Transport, Treatment,
+    ClientCertificates, Credentials, DialogPolicy, Dns, Homer, Pem, PublicAddress, RegistrarConfig, RegistrarRules,
+    Reliable, SipConfig, SourcePolicy, Strangers, TlsConfig, TlsIdentity, Transport, Treatment,
 };
 use callbox_speech::{EspeakConfig, SpeechConfig};
 use callbox_store::Store;
@@ -105,6 +105,7 @@ pub(crate) fn sip(config: &Config, store: &Store) -> miette::Result<SipConfig> {
             },
         }),
         sources: sources(config)?,
+        homer: values.homer.map(|address| Homer { address, id: values.homer_id, password: None }),
         ..SipConfig::default()
     };
     sip.limits.max_calls = config.calls.max as usize;

@@ -26,8 +26,8 @@ pub use registrar::{
     Account, AccountLookup, Accounts, AccountsUnavailable, BoundContact, RegistrarConfig, RegistrarRules,
 };
 pub use transport::{
-    ClientCertificates, Dialog, DialogTrace, Dns, IncomingCall, OutgoingCall, Pem, Ping, PublicAddress, Registration,
-    RegistrationConfig, SipConfig, SipStack, SipStats, TlsConfig, TlsIdentity,
+    ClientCertificates, Dialog, DialogTrace, Dns, Homer, IncomingCall, OutgoingCall, Pem, Ping, PublicAddress,
+    Registration, RegistrationConfig, SipConfig, SipStack, SipStats, TlsConfig, TlsIdentity,
 };
 pub use ua::{
     Credentials, DialogEvent, DialogPolicy, Flow, Identity, InviteInfo, LegId, NextHop, NextHopError, Pong, Redirects,

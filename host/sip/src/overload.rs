@@ -443,8 +443,12 @@ impl Admission {
         if source.blocked_until.is_some_and(|until| now.saturating_duration_since(until) > longest) {
             source.blocks = 0;
         }
-        let time = first.saturating_mul(4_u32.saturating_pow(source.blocks)).min(longest);
-        source.blocks += 1;
+        // One that may be forged is blocked for the shortest time, each time: nobody is to shut others out for long in
+        // their name.
+        let proven = source.reached(now);
+        let times = if proven { source.blocks } else { 0 };
+        let time = first.saturating_mul(4_u32.saturating_pow(times)).min(longest);
+        source.blocks += u32::from(proven);
         source.offences = None;
         source.blocked_until = Some(now + time);
         source.told = Some(now);
@@ -628,6 +632,7 @@ mod tests {
     fn a_scanner_is_dropped_for_a_growing_time() {
         let (mut admission, mut now) = admission(SipLimits::default());
         for minutes in [1, 4, 16, 60, 60] {
+            admission.reached(now, STRANGER);
             let named = admission.request(now, STRANGER, &Method::Register, ["x", "Friendly-Scanner 1.0"]);
             assert_eq!(named, Err(Silence::Scanner));
             let (source, until) = admission.new_block().unwrap();
@@ -643,6 +648,17 @@ mod tests {
         admission.offence(now, STRANGER, Offence::Scanner);
         assert_eq!(admission.new_block().unwrap().1 - now, Duration::from_secs(60));
         assert_eq!(admission.counts().1, 6);
+    }
+
+    #[test]
+    fn who_may_be_forged_is_never_shut_out_for_long() {
+        let (mut admission, mut now) = admission(SipLimits::default());
+        for _ in 0..10 {
+            admission.offence(now, STRANGER, Offence::Scanner);
+            let (_, until) = admission.new_block().unwrap();
+            assert_eq!(until - now, Duration::from_secs(60));
+            now = until;
+        }
     }
 
     #[test]

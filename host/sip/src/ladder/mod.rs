@@ -5,6 +5,8 @@
 
 mod redact;
 
+pub(crate) use redact::redact;
+
 use crate::ua::Transport;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -73,7 +75,7 @@ impl Rung {
     /// Reads what a ladder shows from a message, and takes its secrets out.
     #[must_use]
     pub fn new(message: &TracedMessage) -> Self {
-        let text = redact::redact(&message.bytes);
+        let text = redact(&message.bytes);
         let head = text.split("\r\n\r\n").next().unwrap_or_default();
         let start = head.lines().next().unwrap_or_default();
         let start = start.strip_prefix("SIP/2.0 ").or_else(|| start.strip_suffix(" SIP/2.0")).unwrap_or(start);

@@ -6,7 +6,7 @@ const ANSWERS: [&str; 2] = ["authorization", "proxy-authorization"];
 const MASK: &str = "…";
 
 /// A message as text, without its secrets: credentials, SRTP keys (RFC 4568), digits in a body (RFC 6086 packages).
-pub(super) fn redact(bytes: &[u8]) -> String {
+pub(crate) fn redact(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     // As the parser reads it: line breaks before the message mean nothing, and line feeds alone end lines.
     let (before, text) = text.split_at(text.len() - text.trim_start_matches(['\r', '\n']).len());

@@ -334,12 +334,13 @@ impl Bindings {
         self.accounts.get(self.owners.get(&id)?)?.iter().find(|binding| binding.id == id)
     }
 
-    /// Whether a phone with that user name is registered from that address.
+    /// Whether a phone with that user name is registered from that address, without a proxy in between: what is behind
+    /// a proxy comes from one address.
     pub(crate) fn knows(&self, username: &str, source: IpAddr) -> bool {
         self.logins
             .get(username)
             .and_then(|account| self.accounts.get(account))
-            .is_some_and(|all| all.iter().any(|binding| binding.source.ip() == source))
+            .is_some_and(|all| all.iter().any(|binding| binding.direct && binding.source.ip() == source))
     }
 
     /// Whether any phone is registered from exactly there, without a proxy in between.

@@ -6,6 +6,7 @@ mod connections;
 mod dial;
 mod dialog;
 mod driver;
+mod hep;
 mod icmp;
 mod ingress;
 mod keepalive;
@@ -24,6 +25,7 @@ mod ws;
 
 pub use accounts::{Ping, Registration, RegistrationConfig};
 pub use dialog::Dialog;
+pub use hep::Homer;
 pub use stack::{Dns, IncomingCall, OutgoingCall, PublicAddress, SipConfig, SipStack, SipStats};
 pub use tls::{ClientCertificates, Pem, TlsConfig, TlsIdentity};
 pub use trace::DialogTrace;

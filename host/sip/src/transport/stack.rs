@@ -3,6 +3,7 @@
 use super::accounts::Registrations;
 use super::connections::{Connections, Parts};
 use super::driver::{Command, Driver, Legs, checked_headers};
+use super::hep::{Hep, Homer};
 use super::ingress::Ingress;
 use super::listen::{self, Listening};
 use super::local::route;
@@ -87,6 +88,8 @@ pub struct SipConfig {
     pub user_agent: String,
     /// Accounts that may register here and call. Without one REGISTER is refused.
     pub registrar: Option<RegistrarConfig>,
+    /// Where every message is copied to (HEP), without its secrets.
+    pub homer: Option<Homer>,
     /// How much it takes on.
     pub limits: SipLimits,
     /// The base timers; the RFC's by default.
@@ -113,6 +116,7 @@ impl Default for SipConfig {
             advertise: None,
             user_agent: concat!("Callbox/", env!("CARGO_PKG_VERSION")).to_owned(),
             registrar: None,
+            homer: None,
             limits: SipLimits::default(),
             timing: Timing::default(),
             sources: SourcePolicy::default(),
@@ -251,6 +255,13 @@ impl SipStack {
             let why = "listeners of tls and wss need a certificate with its key".to_owned();
             return Err(SipError::Tls { part: "identity", why });
         }
+        let hep = match config.homer.clone() {
+            Some(homer) => {
+                let address = homer.address;
+                Some(Hep::open(homer).map_err(|source| SipError::Homer { address, source })?)
+            }
+            None => None,
+        };
         let (to_control, control) = mpsc::channel(COMMANDS);
         let ingress = Arc::new(Ingress::new(&config.limits));
         let names = Arc::new(PeerNames::default());
@@ -303,7 +314,7 @@ impl SipStack {
             legs: Legs::default(),
             registrations,
             released,
-            traces: Traces::default(),
+            traces: Traces::new(hep),
             reach: reach.clone(),
         };
         tokio::spawn(driver.run());

@@ -3,12 +3,13 @@
 //! A message costs a look for its `Call-ID` and a reference to the bytes that were sent or received anyway. Only calls
 //! that exist are kept: a flood of refused requests leaves nothing.
 
+use super::hep::Hep;
 use crate::ladder::{SipTrace, TracedMessage};
 use crate::ua::{Flow, LegId};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The first messages of a dialog, which are always kept: how it came about.
 const HEAD: usize = 32;
@@ -71,12 +72,25 @@ pub(crate) struct Traces {
     by_call: HashMap<Bytes, (LegId, DialogTrace)>,
     /// The message that is being handled, and what was sent for it: the beginning of a call, should it be one.
     candidate: Option<(Bytes, Vec<TracedMessage>)>,
+    hep: Option<Hep>,
 }
 
 impl Traces {
+    /// None so far; messages are copied to a Homer server where there is one.
+    pub(crate) fn new(hep: Option<Hep>) -> Self {
+        Self { hep, ..Self::default() }
+    }
+
+    fn copy(&mut self, sent: bool, flow: &Flow, call_id: &[u8], bytes: &[u8]) {
+        if let Some(hep) = &mut self.hep {
+            hep.copy(Duration::from_micros(unix_us()), sent, flow, call_id, bytes);
+        }
+    }
+
     /// A message came in; it is being handled until [`Self::handled`].
     pub(crate) fn received(&mut self, flow: &Flow, bytes: &Bytes) {
         let Some(call_id) = call_id(bytes) else { return };
+        self.copy(false, flow, &bytes[call_id.clone()], bytes);
         if let Some((_, trace)) = self.by_call.get(&bytes[call_id.clone()]) {
             trace.push(traced(false, flow, bytes));
         }
@@ -89,6 +103,7 @@ impl Traces {
     pub(crate) fn sent(&mut self, flow: &Flow, bytes: &Bytes) {
         let Some(call_id) = call_id(bytes) else { return };
         let call_id = &bytes[call_id];
+        self.copy(true, flow, call_id, bytes);
         if let Some((_, trace)) = self.by_call.get(call_id) {
             trace.push(traced(true, flow, bytes));
         }

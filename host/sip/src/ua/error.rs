@@ -17,6 +17,14 @@ pub enum SipError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no way to the Homer server that messages are to be copied to.
+    #[error("messages cannot be copied to {address}: {source}")]
+    Homer {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The configuration names no listener.
     #[error("no SIP listener configured: give at least one UDP or TCP address")]
     NoListener,
