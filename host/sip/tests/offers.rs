@@ -1,5 +1,6 @@
 //! What telephones, PBXs and carriers offer, and what we answer: `offers/NAME.sdp` and `offers/NAME.answer`, which holds
 //! what the media plane is told, too. `UPDATE_ANSWERS=1` writes the answers anew: read the difference.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_sip::sdp::{Fingerprint, LocalMedia, Secrets, Security, Session, SessionIds};
 use std::path::Path;

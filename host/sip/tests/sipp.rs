@@ -108,13 +108,10 @@ async fn provisional_responses_updates_and_refreshes() {
                 call.dialog.progress(ANSWER.to_vec()).await.unwrap();
                 call.dialog.ring().await.unwrap();
                 while let Some(event) = call.events.recv().await {
-                    match event {
-                        // Once, before the answer: the refreshes do not get here.
-                        DialogEvent::Reinvite { sdp: Some(_) } => {
-                            call.dialog.answer_reinvite(Ok(ANSWER.to_vec())).await.unwrap();
-                            call.dialog.answer(ANSWER.to_vec()).await.unwrap();
-                        }
-                        _ => {}
+                    // Once, before the answer: the refreshes do not get here.
+                    if let DialogEvent::Reinvite { sdp: Some(_) } = event {
+                        call.dialog.answer_reinvite(Ok(ANSWER.to_vec())).await.unwrap();
+                        call.dialog.answer(ANSWER.to_vec()).await.unwrap();
                     }
                 }
             });
