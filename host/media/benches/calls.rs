@@ -48,7 +48,13 @@ impl Side {
         let before = media_threads();
         let config = MediaConfig { ports: 0..=0, workers: 1, max_sessions: calls, ..MediaConfig::default() };
         let plane = MediaPlane::start(config).unwrap();
-        let thread = media_threads().into_iter().find(|thread| !before.contains(thread)).unwrap();
+        // A thread takes its name only once it runs.
+        let thread = loop {
+            match media_threads().into_iter().find(|thread| !before.contains(thread)) {
+                Some(thread) => break thread,
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
         let open = |n: usize| plane.open(&CallId(format!("call_{n}"))).unwrap();
         let calls = (0..calls).map(open).collect();
         Self { plane, thread, calls }
