@@ -16,6 +16,7 @@ Prints a table and writes target/bench/results.json. Without names, all parts.
 import argparse
 import asyncio
 import http.client
+import heapq
 import json
 import os
 import platform
@@ -426,6 +427,8 @@ class Prober(threading.Thread):
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         # What was sent and is not answered, by call; when each answered one was sent, and how long that took.
         self.sent, self.answered, self.others = {}, [], 0
+        # When what is not answered is sent again (RFC 3261 §17.1.1.2), after which wait; the ACKs that were sent.
+        self.again, self.repeated, self.acks = [], 0, {}
         self.start()
 
     def text(self, template: str, call: int, to_tag: str = "", **values) -> bytes:
@@ -455,11 +458,22 @@ class Prober(threading.Thread):
                 invite = self.text(INVITE, placed)
                 self.sent[placed] = time.time_ns()
                 self.socket.sendto(invite, self.remote)
+                heapq.heappush(self.again, (now + 0.5, 0.5, placed, invite))
                 placed += 1
                 continue
+            self.repeat(now)
             ready, _, _ = select.select([self.socket], [], [], max(0.0, due - now) if placed < self.calls else 0.1)
             if ready:
                 self.take(*self.socket.recvmsg(4096, 64)[:2])
+
+    def repeat(self, now: float):
+        """Sends again what is due and not answered."""
+        while self.again and self.again[0][0] <= now:
+            _, wait, call, invite = heapq.heappop(self.again)
+            if call in self.sent and wait < 8:
+                self.socket.sendto(invite, self.remote)
+                self.repeated += 1
+                heapq.heappush(self.again, (now + 2 * wait, 2 * wait, call, invite))
 
     def take(self, data: bytes, control: list):
         head = data.decode(errors="replace").split("\r\n\r\n")[0].split("\r\n")
@@ -474,16 +488,23 @@ class Prober(threading.Thread):
             self.answered.append((sent, (seconds * 1_000_000_000 + nanoseconds - sent) / 1e6))
             tag = ";tag=" + fields["to"].partition(";tag=")[2]
             uri = fields["contact"].partition("<")[2].partition(">")[0]
-            self.socket.sendto(self.text(REQUEST, call, tag, method="ACK", number=1, uri=uri), self.remote)
-        elif not head[0].startswith("SIP/2.0 1"):
+            self.acks[call] = self.text(REQUEST, call, tag, method="ACK", number=1, uri=uri)
+            self.socket.sendto(self.acks[call], self.remote)
+        elif head[0].startswith("SIP/2.0 200") and call in self.acks:
+            # It did not hear our ACK.
+            self.socket.sendto(self.acks[call], self.remote)
+        elif not head[0].startswith("SIP/2.0 1") and self.sent.pop(call, None):
             self.others += 1
 
     def result(self) -> list:
-        self.join()
-        self.socket.close()
+        self.over()
         if self.others or len(self.answered) != self.calls:
             raise Failed(f"{len(self.answered)} of {self.calls} probing calls were answered, {self.others} otherwise")
         return [ms for _, ms in self.answered]
+
+    def over(self):
+        self.join()
+        self.socket.close()
 
 
 class Phones(Program):
@@ -509,10 +530,11 @@ class Phones(Program):
         cost, ended = window.close(), time.time_ns()
         if prober:
             prober.enough = True
-            prober.result()
+            prober.over()
             # Those placed while the phones came.
             times = [ms for sent, ms in prober.answered if began <= sent <= ended]
-            probed = {"calls": len(times), "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "max_ms": max(times)}
+            probed = {"calls": len(times), "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "max_ms": max(times),
+                      "of": prober.calls, "refused": prober.others, "unanswered": len(prober.sent), "repeated": prober.repeated}
         told["per_second"] = told["registered"] / (told["done"]["max_ms"] / 1000)
         told["cpu_ms_each"] = cost["host_cores"] * cost["window_s"] / max(1, told["registered"]) * 1000
         return {"within_ms": within_ms, "probed": probed, **told, **cost}
@@ -818,7 +840,8 @@ def registrations(pinned: Pinned, options) -> dict:
         if row["probed"]:
             calls = row["probed"]
             say(f"      {calls['calls']} calls meanwhile: INVITE → 200 p50 {calls['p50_ms']:.2f}, p99 {calls['p99_ms']:.2f}, "
-                f"max {calls['max_ms']:.2f} ms")
+                f"max {calls['max_ms']:.2f} ms; of {calls['of']} {calls['refused']} refused, {calls['unanswered']} unanswered, "
+                f"{calls['repeated']} INVITEs repeated")
 
     with Stage(pinned, **ordinary) as stage:
         began = time.monotonic()
