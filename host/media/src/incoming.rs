@@ -13,6 +13,10 @@ const STRETCH: u32 = 80;
 const GAP: u32 = 800;
 /// The longest that one packet can say of what went before it: 60 ms.
 const REPEATED: u32 = 480;
+/// Packets behind a loss in which a predictor that lost its way may still overshoot.
+const LOST: u8 = 3;
+/// What such a packet may reach in any case: -9 dB of the scale, so that a voice that sets in just then is heard.
+const MODEST: u16 = 12_000;
 
 /// The receiving side of one call, behind the latch and before whoever listens.
 pub(crate) struct Incoming {
@@ -37,6 +41,10 @@ struct Last {
     end: u32,
     /// Samples of that which it made up since the last packet.
     made_up: u32,
+    /// The loudest sample of late; it falls by a sixteenth with each packet.
+    peak: u16,
+    /// Packets to come that are watched for overshoot.
+    astray: u8,
 }
 
 impl Default for Incoming {
@@ -174,8 +182,9 @@ impl Incoming {
             }
             let wide = self.jitter.wide();
             let count = self.decoders.decode(packet.codec, payload, wide, &mut out);
+            let (peak, astray) = restrain(self.last, packet, &mut out[..count]);
             self.jitter.store(packet.place, &out[..count]);
-            self.last = Some(Last { codec: packet.codec, sequence: packet.sequence, end, made_up: 0 });
+            self.last = Some(Last { codec: packet.codec, sequence: packet.sequence, end, made_up: 0, peak, astray });
         }
         self.bridge_gap(next, next.wrapping_add(samples as u32), &mut out);
     }
@@ -248,6 +257,25 @@ fn repair(
     jitter.store(last.end, &out[..count]);
     jitter.made_up(count as u64);
     true
+}
+
+/// Keeps a codec that predicts, and does not know of losses, from being louder behind one than it was before: its
+/// decoder goes on from where the encoder has not been, and may reach full scale. Returns what the next packet needs to
+/// know: the peak, and for how many packets more to watch.
+fn restrain(last: Option<Last>, packet: Packet, samples: &mut [i16]) -> (u16, u8) {
+    let peak = |samples: &[i16]| samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+    let loudest = peak(samples);
+    let Some(last) = last.filter(|last| last.codec == packet.codec) else { return (loudest, 0) };
+    let astray = if packet.sequence_of(last) == 1 { last.astray } else { LOST };
+    let most = last.peak.saturating_add(last.peak / 2).max(MODEST);
+    if astray == 0 || loudest <= most || packet.codec == Codec::Opus {
+        return (loudest.max(last.peak - last.peak / 16), astray.saturating_sub(1));
+    }
+    for sample in samples {
+        // `most` is less than `loudest`: it stays a sample.
+        *sample = (i32::from(*sample) * i32::from(most) / i32::from(loudest)) as i16;
+    }
+    (last.peak, astray - 1)
 }
 
 /// Whether one place lies before another.
