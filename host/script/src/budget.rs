@@ -20,6 +20,9 @@ pub(crate) enum Stop {
     /// The platform gave an answer that does not fit the question.
     #[error("{0}")]
     Platform(String),
+    /// The session does not go on.
+    #[error("its session is over")]
+    Over,
 }
 
 /// CPU time of a call that is free of queueing, in nanoseconds; and then so much

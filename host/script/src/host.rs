@@ -400,12 +400,10 @@ impl ScriptHost {
 
     fn no_seat(&self, script: &Script) -> ScriptRun {
         let capacity = self.inner.capacity;
-        ScriptRun {
-            end: ScriptEnd::NotStarted { message: format!("no free instance: {capacity} scripts are running") },
-            reason: RunReason::NoFreeInstance,
-            usage: Usage::default(),
-            tape: Recorder::new(false, 0, 0).finish(&script.digest),
-        }
+        let end = ScriptEnd::NotStarted { message: format!("no free instance: {capacity} scripts are running") };
+        let reason = RunReason::NoFreeInstance;
+        let tape = Recorder::new(false, &self.inner.config.limits).finish(&script.digest, &end, reason);
+        ScriptRun { end, reason, usage: Usage::default(), tape }
     }
 }
 

@@ -99,7 +99,7 @@ impl State {
             at: Time::ZERO,
             memory: MemoryLimit::new(limits),
             log: LogLimit::new(limits),
-            tape: Recorder::new(tape, limits.tape_bytes, limits.tape_entries),
+            tape: Recorder::new(tape, limits),
             calls: 0,
             current: None,
             last: None,
@@ -123,11 +123,12 @@ impl State {
         self.meter.leave_guest(thread_cpu_ns())?;
         self.turnstile.leave();
         let waited = may_wait(&call);
-        let recorded = self.tape.wants().then(|| call.clone());
+        self.tape.asks(&call);
         let answered = self.session.call(call).await;
-        if let Some(call) = recorded {
-            self.tape.record(&call, &answered.reply, answered.sensitive, answered.at);
+        if self.session.is_over() {
+            return Err(Stop::Over);
         }
+        self.tape.answered(&answered.reply, answered.sensitive, answered.at);
         self.at = self.at.max(answered.at);
         self.rate.advance(answered.at);
         self.log.advance(answered.at);

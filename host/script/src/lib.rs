@@ -53,5 +53,5 @@ pub use package::{Package, PackageError};
 pub use run::{RunReason, ScriptRun, Usage};
 pub use script::{Optimisation, Script};
 pub use session::{Answered, Session, import_name};
-pub use tape::{Tape, TapeError};
+pub use tape::{Recording, Tape, TapeError};
 pub use worker::compile_worker;

@@ -35,6 +35,11 @@ pub(crate) fn stopped(state: &State) -> ScriptEnd {
     ScriptEnd::Budget { message: format!("its time was over: the host stopped it {place}") }
 }
 
+/// Whether it was the session that did not go on.
+pub(crate) fn is_left(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref::<Stop>(), Some(Stop::Over))
+}
+
 /// The end of a script that could not go on.
 pub(crate) fn broken_off(error: &wasmtime::Error, state: &State) -> ScriptEnd {
     let place = place(error, state);
@@ -44,6 +49,7 @@ pub(crate) fn broken_off(error: &wasmtime::Error, state: &State) -> ScriptEnd {
     }
     match error.downcast_ref::<Stop>() {
         Some(Stop::Budget(what)) => return ScriptEnd::Budget { message: told(what) },
+        Some(Stop::Over) => return ScriptEnd::Budget { message: told("its session is over") },
         Some(Stop::Misuse(what)) => return ScriptEnd::Trapped { message: told(what) },
         Some(Stop::Platform(what)) => {
             return ScriptEnd::Trapped {

@@ -34,7 +34,7 @@ pub struct ScriptRun {
 pub enum RunReason {
     /// The script came to its end by itself, well or badly.
     Own,
-    /// The caller of [`crate::ScriptHost::run_until`] stopped it.
+    /// The caller of [`crate::ScriptHost::run_until`] stopped it, or its session was over.
     Stopped,
     /// No instance was free: refuse the call with 503 and `Retry-After`.
     NoFreeInstance,
@@ -76,7 +76,10 @@ pub(crate) async fn run(
     let (end, reason) = match &outcome {
         Some(Ok(result)) => (report::returned(result.clone()), RunReason::Own),
         Some(Err(error)) if report::is_busy(error) => (report::broken_off(error, &state), RunReason::NoFreeInstance),
-        Some(Err(error)) => (report::broken_off(error, &state), RunReason::Own),
+        Some(Err(error)) => {
+            let reason = if report::is_left(error) { RunReason::Stopped } else { RunReason::Own };
+            (report::broken_off(error, &state), reason)
+        }
         None => (report::stopped(&state), RunReason::Stopped),
     };
     let usage = Usage {
@@ -85,7 +88,8 @@ pub(crate) async fn run(
         host_calls: state.calls,
         log_dropped: state.log.dropped(),
     };
-    ScriptRun { end, reason, usage, tape: state.tape.finish(digest) }
+    let tape = state.tape.finish(digest, &end, reason);
+    ScriptRun { end, reason, usage, tape }
 }
 
 /// Makes an instance and drops it: what a call costs before its first host call.

@@ -10,6 +10,14 @@ pub trait Session: Send + 'static {
     /// Answers a call. Waits as long as the call says; dropped when the script is
     /// ended meanwhile.
     fn call(&mut self, call: HostCall) -> impl Future<Output = Answered> + Send;
+
+    /// Whether nothing goes on after what was just asked. Then the script ends in
+    /// that very call, which counts as not answered; [`crate::ScriptRun::end`] says
+    /// in which functions it was. For sessions that have an end of their own: a
+    /// replay whose tape is over.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// An answer, and when it was given.
@@ -34,11 +42,16 @@ impl Answered {
 /// The same with the type left out, so that one linker serves all.
 pub(crate) trait AnySession: Send {
     fn call(&mut self, call: HostCall) -> Pin<Box<dyn Future<Output = Answered> + Send + '_>>;
+    fn is_over(&self) -> bool;
 }
 
 impl<S: Session> AnySession for S {
     fn call(&mut self, call: HostCall) -> Pin<Box<dyn Future<Output = Answered> + Send + '_>> {
         Box::pin(Session::call(self, call))
+    }
+
+    fn is_over(&self) -> bool {
+        Session::is_over(self)
     }
 }
 

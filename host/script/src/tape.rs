@@ -1,12 +1,15 @@
 //! The tape: every call of a script and its answer, in order.
 //!
 //! It is the trace of a call, and what a replay answers from. One JSON document a
-//! line: first the [`Header`], then an [`Entry`] for each call. It only ever
-//! grows by new kinds of calls and replies; whoever reads an older one finds what
-//! was there.
+//! line: first the [`Header`], then an [`Entry`] for each call that was answered,
+//! at last the [`Ending`]. It only ever grows by new members and new kinds of calls
+//! and replies; whoever reads an older one finds what was there. Tapes of hosts
+//! before the end was written down have no `entries`, no `limits` and no last line.
 
+use crate::config::ScriptLimits;
+use crate::run::RunReason;
 use callbox_dialogue::script::{Event, Heard, Utterance};
-use callbox_dialogue::{HostCall, HostReply, Reply, Time};
+use callbox_dialogue::{HostCall, HostReply, Reply, ScriptEnd, Time};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format.
@@ -25,9 +28,17 @@ pub struct Header {
     pub script: String,
     /// Version of `callbox:dialogue`.
     pub wit: String,
-    /// Whether every call of the script is there. Not when the limit of bytes or
-    /// entries was reached: the end is missing then.
+    /// Whether every call of the script that was answered is there. Not when the
+    /// limit of bytes or entries was reached: the last ones are missing then.
     pub complete: bool,
+    /// Entries that follow, and an [`Ending`] behind them: what is less has been cut
+    /// off since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u32>,
+    /// What the script might use. A replay gives it the same: what is over a limit
+    /// (a line of log, a page of memory) never becomes a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ScriptLimits>,
 }
 
 /// A call and its answer.
@@ -46,6 +57,19 @@ pub struct Entry {
     pub masked: bool,
 }
 
+/// The last line: how the script came to its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// How.
+    pub end: ScriptEnd,
+    /// Whether that was its own doing.
+    pub reason: RunReason,
+    /// The call that was never answered, because the script was stopped while it
+    /// waited: its time after the end of the call was over, or the fallback ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<HostCall>,
+}
+
 /// What is on a tape that was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tape {
@@ -55,6 +79,17 @@ pub struct Tape {
     pub entries: u32,
     /// The lines after the first.
     lines: String,
+}
+
+/// A tape that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// The first line.
+    pub header: Header,
+    /// The calls that were answered, in order; `seq` is the index plus one.
+    pub entries: Vec<Entry>,
+    /// How the script ended; none on the tape of an older host.
+    pub ending: Option<Ending>,
 }
 
 impl Tape {
@@ -70,25 +105,45 @@ impl Tape {
     /// Reads a tape.
     ///
     /// # Errors
-    /// When a line is not what it should be; says which.
-    pub fn read(text: &str) -> Result<(Header, Vec<Entry>), TapeError> {
-        let mut lines = text.lines().enumerate();
+    /// When a line is not what it should be, or lines are missing; says which.
+    pub fn read(text: &str) -> Result<Recording, TapeError> {
         let wrong = |line: usize, problem: String| TapeError { line: line + 1, problem };
+        let mut lines = text.lines().enumerate().peekable();
         let (_, first) = lines.next().ok_or_else(|| wrong(0, "the tape is empty".into()))?;
         let header: Header = serde_json::from_str(first).map_err(|error| wrong(0, error.to_string()))?;
         if header.format != FORMAT {
             let found = crate::text::printable(&header.format, 40);
             return Err(wrong(0, format!("the format is `{found}`; this host reads `{FORMAT}`")));
         }
-        let mut entries = Vec::new();
-        for (n, line) in lines {
-            let entry: Entry = serde_json::from_str(line).map_err(|error| wrong(n, error.to_string()))?;
+        let (mut entries, mut ending) = (Vec::new(), None);
+        while let Some((n, line)) = lines.next() {
+            let entry = match serde_json::from_str::<Entry>(line) {
+                Ok(entry) => entry,
+                Err(error) => match serde_json::from_str(line) {
+                    Ok(last) if lines.peek().is_none() => {
+                        ending = Some(last);
+                        break;
+                    }
+                    Ok(Ending { .. }) => return Err(wrong(n, "the script's end, with more behind it".into())),
+                    Err(_) => return Err(wrong(n, error.to_string())),
+                },
+            };
             if entry.seq as usize != n {
                 return Err(wrong(n, format!("entry {n} is numbered {}", entry.seq)));
             }
             entries.push(entry);
         }
-        Ok((header, entries))
+        if let Some(announced) = header.entries {
+            let found = entries.len();
+            if found != announced as usize || ending.is_none() {
+                let problem = format!(
+                    "the tape breaks off: {announced} entries and the script's end are announced, {found} entries {}",
+                    if ending.is_some() { "are there" } else { "and no end are there" }
+                );
+                return Err(wrong(found + 1, problem));
+            }
+        }
+        Ok(Recording { header, entries, ending })
     }
 }
 
@@ -106,11 +161,12 @@ pub struct TapeError {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     on: bool,
-    max_bytes: u64,
-    max_entries: u32,
+    limits: ScriptLimits,
     entries: u32,
     lines: String,
     full: bool,
+    /// Asked and not answered yet.
+    asked: Option<HostCall>,
 }
 
 #[derive(Serialize)]
@@ -124,31 +180,30 @@ struct EntryRef<'a> {
 }
 
 impl Recorder {
-    pub(crate) const fn new(on: bool, max_bytes: u64, max_entries: u32) -> Self {
-        Self { on, max_bytes, max_entries, entries: 0, lines: String::new(), full: false }
+    pub(crate) fn new(on: bool, limits: &ScriptLimits) -> Self {
+        Self { on, limits: limits.clone(), entries: 0, lines: String::new(), full: false, asked: None }
     }
 
-    /// Whether the next entry is wanted.
-    pub(crate) const fn wants(&self) -> bool {
-        self.on && !self.full
+    /// Takes down a call. When the script ends before it is answered, that is how it
+    /// ended.
+    pub(crate) fn asks(&mut self, call: &HostCall) {
+        self.asked = (self.on && !self.full).then(|| call.clone());
     }
 
-    /// Adds an entry. One that does not fit any more ends the tape.
-    pub(crate) fn record(&mut self, call: &HostCall, reply: &Reply, sensitive: bool, at: Time) {
-        if !self.wants() {
-            return;
-        }
+    /// Adds the answer. One that does not fit any more ends the tape.
+    pub(crate) fn answered(&mut self, reply: &Reply, sensitive: bool, at: Time) {
+        let Some(call) = self.asked.take() else { return };
         let masked = if sensitive { mask(reply) } else { None };
         let entry = EntryRef {
             seq: self.entries + 1,
             at,
-            call,
+            call: &call,
             reply: masked.as_ref().unwrap_or(reply),
             masked: masked.is_some(),
         };
         let line = serde_json::to_string(&entry).unwrap_or_default();
         let bytes = (self.lines.len() + line.len() + 1) as u64;
-        if line.is_empty() || self.entries >= self.max_entries || bytes > self.max_bytes {
+        if line.is_empty() || self.entries >= self.limits.tape_entries || bytes > self.limits.tape_bytes {
             self.full = true;
             return;
         }
@@ -157,12 +212,20 @@ impl Recorder {
         self.lines.push('\n');
     }
 
-    pub(crate) fn finish(self, script: &str) -> Tape {
+    /// The end: what is on the tape of a script that came to it in this way.
+    pub(crate) fn finish(mut self, script: &str, end: &ScriptEnd, reason: RunReason) -> Tape {
+        let ending = Ending { end: end.clone(), reason, pending: self.asked.take() };
+        if let Some(line) = self.on.then(|| serde_json::to_string(&ending).ok()).flatten() {
+            self.lines.push_str(&line);
+            self.lines.push('\n');
+        }
         let header = Header {
             format: FORMAT.into(),
             script: script.into(),
             wit: WIT_VERSION.into(),
             complete: self.on && !self.full,
+            entries: self.on.then_some(self.entries),
+            limits: self.on.then_some(self.limits),
         };
         Tape { header, entries: self.entries, lines: self.lines }
     }
@@ -222,47 +285,95 @@ mod tests {
     }
 
     fn recorder(bytes: u64, entries: u32) -> Recorder {
-        Recorder::new(true, bytes, entries)
+        Recorder::new(true, &ScriptLimits { tape_bytes: bytes, tape_entries: entries, ..ScriptLimits::default() })
+    }
+
+    fn add(tape: &mut Recorder, call: &HostCall, reply: &Reply, sensitive: bool, at: Time) {
+        tape.asks(call);
+        tape.answered(reply, sensitive, at);
+    }
+
+    fn finished(tape: Recorder) -> Tape {
+        tape.finish("sha256:00", &ScriptEnd::Returned, RunReason::Own)
     }
 
     #[test]
     fn what_is_recorded_is_read_and_secrets_are_masked() {
         let mut tape = recorder(10_000, 10);
-        tape.record(&HostCall::Answer, &Ok(HostReply::Done), true, Time(5));
-        tape.record(&HostCall::AwaitQuiet, &answer("4711"), true, Time(7));
-        tape.record(&HostCall::AwaitQuiet, &answer("1"), false, Time(8));
-        let tape = tape.finish("sha256:00");
-        let text = tape.to_json_lines();
+        add(&mut tape, &HostCall::Answer, &Ok(HostReply::Done), true, Time(5));
+        add(&mut tape, &HostCall::AwaitQuiet, &answer("4711"), true, Time(7));
+        add(&mut tape, &HostCall::AwaitQuiet, &answer("1"), false, Time(8));
+        let text = finished(tape).to_json_lines();
         assert!(!text.contains("4711"));
-        let (header, entries) = Tape::read(&text).unwrap();
-        assert!(header.complete);
+        let Recording { header, entries, ending } = Tape::read(&text).unwrap();
+        assert!(header.complete && header.limits.is_some());
         assert_eq!(entries.len(), 3);
         assert_eq!((entries[0].seq, entries[0].at, entries[0].masked), (1, Time(5), false));
         assert!(entries[1].masked);
         assert_eq!(entries[2].reply, answer("1"));
+        assert_eq!(ending, Some(Ending { end: ScriptEnd::Returned, reason: RunReason::Own, pending: None }));
     }
 
     #[test]
-    fn a_full_tape_says_so_and_keeps_its_beginning() {
+    fn a_call_that_was_never_answered_is_in_the_end() {
+        let mut tape = recorder(10_000, 10);
+        add(&mut tape, &HostCall::Answer, &Ok(HostReply::Done), false, Time(5));
+        tape.asks(&HostCall::AwaitQuiet);
+        let end = ScriptEnd::Budget { message: "its time was over".into() };
+        let text = tape.finish("sha256:00", &end, RunReason::Stopped).to_json_lines();
+        let recording = Tape::read(&text).unwrap();
+        assert_eq!(recording.entries.len(), 1);
+        let ending = Ending { end, reason: RunReason::Stopped, pending: Some(HostCall::AwaitQuiet) };
+        assert_eq!(recording.ending, Some(ending));
+    }
+
+    #[test]
+    fn a_full_tape_says_so_and_keeps_its_beginning_and_the_end() {
         for (bytes, entries) in [(10_000, 2), (130, 100)] {
             let mut tape = recorder(bytes, entries);
             for n in 0..5 {
-                tape.record(&HostCall::Now, &Ok(HostReply::Number(n)), false, Time(n));
+                add(&mut tape, &HostCall::Now, &Ok(HostReply::Number(n)), false, Time(n));
             }
-            let tape = tape.finish("sha256:00");
+            let tape = finished(tape);
             assert!(!tape.header.complete && tape.entries < 5 && tape.entries > 0);
-            assert_eq!(Tape::read(&tape.to_json_lines()).unwrap().1.len(), tape.entries as usize);
+            let recording = Tape::read(&tape.to_json_lines()).unwrap();
+            assert_eq!(recording.entries.len(), tape.entries as usize);
+            assert!(recording.ending.is_some());
         }
+    }
+
+    const ENTRY: &str = r#"{"seq":1,"at":1,"call":{"call":"now"},"reply":{"Ok":{"reply":"number","value":1}}}"#;
+
+    #[test]
+    fn a_tape_of_an_older_host_has_no_end_and_is_read() {
+        let old = r#"{"format":"callbox-tape/1","script":"sha256:00","wit":"0.1.0","complete":true}"#;
+        let recording = Tape::read(&format!("{old}\n{ENTRY}\n")).unwrap();
+        assert_eq!((recording.entries.len(), recording.ending), (1, None));
+        assert_eq!((recording.header.entries, recording.header.limits), (None, None));
     }
 
     #[test]
     fn broken_tapes_are_errors_that_name_the_line() {
-        let good = recorder(1_000, 9).finish("sha256:00").to_json_lines();
-        let entry = r#"{"seq":2,"at":1,"call":{"call":"now"},"reply":{"Ok":{"reply":"number","value":1}}}"#;
-        assert_eq!(Tape::read("").unwrap_err().line, 1);
-        assert_eq!(Tape::read("{}").unwrap_err().line, 1);
-        assert!(Tape::read(&good.replace("tape/1", "tape/9")).unwrap_err().problem.contains("tape/9"));
-        assert_eq!(Tape::read(&format!("{good}nonsense")).unwrap_err().line, 2);
-        assert!(Tape::read(&format!("{good}{entry}")).unwrap_err().problem.contains("numbered 2"));
+        let problem = |text: &str| {
+            let TapeError { line, problem } = Tape::read(text).unwrap_err();
+            (line, problem)
+        };
+        let mut tape = recorder(1_000, 9);
+        add(&mut tape, &HostCall::Now, &Ok(HostReply::Number(1)), false, Time(1));
+        let good = finished(tape).to_json_lines();
+        let lines: Vec<&str> = good.lines().collect();
+        assert_eq!(problem("").0, 1);
+        assert_eq!(problem("{}").0, 1);
+        assert!(problem(&good.replace("tape/1", "tape/9")).1.contains("tape/9"));
+        let (line, what) = problem(&format!("{good}nonsense"));
+        assert!(line == 3 && what.contains("more behind it"), "{line} {what}");
+        assert_eq!(problem(&format!("{}\n{}\nnonsense", lines[0], lines[1])).0, 3);
+        assert!(problem(&good.replace("\"seq\":1", "\"seq\":2")).1.contains("numbered 2"));
+        // Cut off between two lines, and within one.
+        let (line, what) = problem(&format!("{}\n{}\n", lines[0], lines[1]));
+        assert!(line == 3 && what.contains("no end"), "{line} {what}");
+        let (line, what) = problem(&format!("{}\n{}\n", lines[0], lines[2]));
+        assert!(line == 2 && what.contains("1 entries"), "{line} {what}");
+        assert_eq!(problem(&good[..lines[0].len() + 30]).0, 2);
     }
 }

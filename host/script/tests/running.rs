@@ -7,7 +7,8 @@ mod guests;
 
 use callbox_dialogue::script::{Handle, Queueing, Segment};
 use callbox_dialogue::{CallId, EndCause, HostCall, HostError, HostReply, ScriptEnd};
-use callbox_script::{RunReason, Tape, tape::MASK};
+use callbox_script::tape::{Ending, MASK};
+use callbox_script::{Recording, RunReason, Session as _, Tape};
 use guests::{HELLO, Sim, guest, start};
 use std::sync::Arc;
 use std::task::Poll;
@@ -26,10 +27,45 @@ async fn a_script_speaks_and_returns() {
     assert_eq!((run.usage.host_calls, run.usage.peak_memory, run.usage.log_dropped), (1, 64 << 10, 0));
     assert!(run.usage.cpu_us > 0);
 
-    let (header, entries) = Tape::read(&run.tape.to_json_lines()).unwrap();
+    let Recording { header, entries, .. } = Tape::read(&run.tape.to_json_lines()).unwrap();
     assert!(header.complete && header.script.starts_with("sha256:"));
     assert_eq!((entries.len(), &entries[0].call), (1, &calls[0]));
     assert_eq!(entries[0].at.0, 10);
+    let ending = Ending { end: ScriptEnd::Returned, reason: RunReason::Own, pending: None };
+    assert_eq!((header.entries, ending_of(&run.tape)), (Some(1), ending));
+    assert_eq!(header.limits, Some(callbox_script::ScriptLimits::default()));
+}
+
+fn ending_of(tape: &Tape) -> Ending {
+    Tape::read(&tape.to_json_lines()).unwrap().ending.unwrap()
+}
+
+/// Answers what the other answers, until so many calls are answered.
+struct Short(Sim, usize);
+
+impl callbox_script::Session for Short {
+    async fn call(&mut self, call: HostCall) -> callbox_script::Answered {
+        self.0.call(call).await
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.calls.lock().unwrap().len() > self.1
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_ends_the_script_where_it_is() {
+    let run = format!("(call $greet (i32.const 7)) {HELLO}");
+    let greet = format!("(func $greet (param i32) (call $now) (drop) (drop {HELLO}))");
+    let host = start(|_| ());
+    let script = host.script(&guest(&run, &greet)).await;
+    let run = host.host.run(script, CallId("call_1".into()), Short(Sim::default(), 1), true).await;
+    assert_eq!(run.reason, RunReason::Stopped);
+    let ScriptEnd::Budget { message } = &run.end else { panic!("{:?}", run.end) };
+    assert!(message.contains("`greet` ← ") && message.contains("calling voice.say (host call 2)"), "{message}");
+    let ending = ending_of(&run.tape);
+    assert!(matches!(ending.pending, Some(HostCall::Say { .. })), "{ending:?}");
+    assert_eq!(run.tape.entries, 1);
 }
 
 #[tokio::test]
@@ -197,8 +233,9 @@ async fn a_script_can_be_stopped_wherever_it_is() {
         });
         let run = host.host.run_until(seat, script, CallId("call_1".into()), Never, true, stop).await;
         assert_eq!(run.reason, RunReason::Stopped);
-        let ScriptEnd::Budget { message } = run.end else { panic!("{:?}", run.end) };
+        let ScriptEnd::Budget { message } = &run.end else { panic!("{:?}", run.end) };
         assert!(message.contains(place), "{message}");
+        assert_eq!(ending_of(&run.tape).pending.is_some(), place == "in wait.sleep");
         assert_eq!(host.host.running(), 0);
     }
 }
