@@ -411,7 +411,7 @@ pub fn span(ms: u64) -> String {
     };
     match tenths / 600 {
         0 => seconds(tenths),
-        minutes if tenths % 600 == 0 => format!("{minutes} min"),
+        minutes if tenths.is_multiple_of(600) => format!("{minutes} min"),
         minutes => format!("{minutes} min {}", seconds(tenths % 600)),
     }
 }

@@ -13,9 +13,20 @@ pub(crate) struct BuildArgs {
     /// The project's folder.
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Write the component here; PROJECT/target/NAME.wasm by default.
+    /// Write the component here; PROJECT/target/NAME.wasm by default, NAME-debug.wasm with --debug.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Keep the lines of the project's sources, so that a trap says in which one it was. The component is about twice as
+    /// large; functions' names are kept in any case.
+    #[arg(long)]
+    debug: bool,
+    #[command(flatten)]
+    how: HowToBuild,
+}
+
+/// How projects are compiled on this machine.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct HowToBuild {
     /// Keep what cargo builds here. One folder for all scripts, so that the libraries are built once: by default
     /// callbox/script-target in $XDG_CACHE_HOME or ~/.cache.
     #[arg(long, value_name = "DIR", env = "CALLBOX_SCRIPT_TARGET_DIR")]
@@ -25,32 +36,52 @@ pub(crate) struct BuildArgs {
     offline: bool,
 }
 
-/// Builds the project and prints the component's path.
+/// A project, compiled.
+pub(super) struct Built {
+    /// What the manifest calls it.
+    pub(super) name: String,
+    /// Its folder, absolute.
+    pub(super) root: PathBuf,
+    /// The component, with manifest and audio.
+    pub(super) wasm: Vec<u8>,
+    /// Bytes of audio in it.
+    audio: usize,
+}
+
+/// Compiles a project; with the lines of its sources where traps shall tell them.
 ///
 /// # Errors
 /// No project, no compiler, code that does not compile, a wrong manifest or asset.
-pub(super) async fn run(args: &BuildArgs) -> miette::Result<()> {
+pub(super) async fn build(path: &Path, how: &HowToBuild, lines: bool) -> miette::Result<Built> {
     // Cheap mistakes first: the manifest is read before anything is compiled.
-    let project = Project::open(&args.path)?;
+    let project = Project::open(path)?;
     let name = project.manifest.name.clone();
     let recipe = toolchain::find(&project.root).await?;
-    let target_dir = args.target_dir.clone().or_else(default_target_dir);
+    let target_dir = how.target_dir.clone().or_else(default_target_dir);
     let target_dir = target_dir.unwrap_or_else(|| project.root.join("target"));
     let target_dir = std::path::absolute(&target_dir).into_diagnostic()?;
 
     talk(format_args!("building {name} with {}", recipe.describe()));
-    let cargo = Cargo { recipe: &recipe, project: &project.root, target_dir: &target_dir, offline: args.offline };
+    let cargo = Cargo { recipe: &recipe, project: &project.root, target_dir: &target_dir, offline: how.offline, lines };
     let module = cargo.module().await?;
     let component = encode(&module)?;
-    let packed = callbox_script::package::embed(&component, &project.manifest, &project.assets)
+    let wasm = callbox_script::package::embed(&component, &project.manifest, &project.assets)
         .map_err(|error| miette!(code = "callbox::script::package", "{error}"))?;
+    Ok(Built { name, wasm, audio: project.assets.values().map(Vec::len).sum(), root: project.root })
+}
 
-    let output = args.output.clone().unwrap_or_else(|| project.root.join("target").join(format!("{name}.wasm")));
-    write_whole(&output, &packed).into_diagnostic().wrap_err_with(|| output.display().to_string())?;
-    let audio: usize = project.assets.values().map(Vec::len).sum();
+/// Builds the project and prints the component's path.
+///
+/// # Errors
+/// As [`build`]; a folder that cannot be written to.
+pub(super) async fn run(args: &BuildArgs) -> miette::Result<()> {
+    let Built { name, root, wasm, audio } = build(&args.path, &args.how, args.debug).await?;
+    let file = if args.debug { format!("{name}-debug.wasm") } else { format!("{name}.wasm") };
+    let output = args.output.clone().unwrap_or_else(|| root.join("target").join(file));
+    write_whole(&output, &wasm).into_diagnostic().wrap_err_with(|| output.display().to_string())?;
     talk(format_args!(
         "built {name}: {} kB, of which {} kB are audio",
-        packed.len().div_ceil(1000),
+        wasm.len().div_ceil(1000),
         audio.div_ceil(1000)
     ));
     data(output.display())

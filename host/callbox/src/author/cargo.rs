@@ -30,7 +30,20 @@ pub(super) struct Cargo<'a> {
     /// Shared with other projects; absolute.
     pub(super) target_dir: &'a Path,
     pub(super) offline: bool,
+    /// With the lines of the project's own code, for traps.
+    pub(super) lines: bool,
 }
+
+/// What puts lines into a build, whatever the project says: those of its own packages, which is what a trap's
+/// reader wants to know, and so that no library is built twice.
+const LINES: [&str; 6] = [
+    "--config",
+    "profile.release.debug=\"line-tables-only\"",
+    "--config",
+    "profile.release.strip=\"none\"",
+    "--config",
+    "profile.release.package.\"*\".debug=false",
+];
 
 /// What `cargo metadata` says, as far as it matters.
 #[derive(Debug, Deserialize)]
@@ -111,6 +124,9 @@ impl Cargo<'_> {
         let mut command = self.recipe.cargo("build");
         command.args(["--release", "--target", TARGET, "--message-format=json-render-diagnostics", "--target-dir"]);
         command.arg(self.target_dir).args(self.recipe.build_arguments());
+        if self.lines {
+            command.args(LINES);
+        }
         let manifest = self.project.join("Cargo.toml");
         let mut module = None;
         let ended = self.run(command, |line| module = artefact(line, &manifest).or_else(|| module.take())).await?;

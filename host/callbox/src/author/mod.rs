@@ -10,6 +10,7 @@ mod check;
 mod new;
 mod project;
 mod remote;
+mod subject;
 mod toolchain;
 
 pub(crate) use build::BuildArgs;

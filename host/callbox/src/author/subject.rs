@@ -1,0 +1,65 @@
+//! The script a command is about: a component, or a project that is built first.
+
+use super::build::{HowToBuild, build};
+use super::check::read;
+use bytes::Bytes;
+use miette::miette;
+use std::path::{Path, PathBuf};
+
+/// The script a command is about.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SubjectArgs {
+    /// The script: a component, or a project's folder, which is built first, with lines. The project in this folder by
+    /// default.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowToBuild,
+}
+
+/// A script's component.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    /// What the manifest calls it.
+    pub(super) name: String,
+    /// The component.
+    pub(super) wasm: Bytes,
+    /// The file itself, or the folder of the project.
+    pub(super) origin: PathBuf,
+    /// Whether `origin` is a project's folder.
+    pub(super) is_project: bool,
+}
+
+impl SubjectArgs {
+    /// Names a component or a project otherwise than on the command line.
+    pub(super) fn of(file: &Path, how: &HowToBuild) -> Self {
+        Self { file: Some(file.to_owned()), how: how.clone() }
+    }
+
+    /// What was named; none for the project in this folder.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Reads the component, or builds the project.
+    ///
+    /// # Errors
+    /// There is none, it is no package, or it does not build.
+    pub(super) async fn component(&self) -> miette::Result<Subject> {
+        let path = self.file.as_deref().unwrap_or_else(|| Path::new("."));
+        if path.is_dir() {
+            let built = build(path, &self.how, true).await?;
+            return Ok(Subject { name: built.name, wasm: built.wasm.into(), origin: built.root, is_project: true });
+        }
+        let wasm = Bytes::from(read(path)?);
+        let package = callbox_script::package::read(&wasm, u32::MAX).map_err(|error| {
+            miette!(
+                code = "callbox::script::package",
+                help = "name a component that `callbox script build` made, or a project's folder",
+                "{} is no script: {error}",
+                path.display()
+            )
+        })?;
+        Ok(Subject { name: package.manifest.name, wasm, origin: path.to_owned(), is_project: false })
+    }
+}
