@@ -378,6 +378,8 @@ impl SipLeg {
             MediaEvent::Latched { .. } if self.direction == Direction::Inbound && !self.early => self.up(),
             MediaEvent::Latched { .. } => {}
             MediaEvent::MediaTimeout | MediaEvent::SecurityFailed { .. } => {}
+            // Of a WebRTC session alone.
+            MediaEvent::Channel { .. } | MediaEvent::Message(_) | MediaEvent::Left => {}
             MediaEvent::RecordingDone { path, bytes, duration_ms } => {
                 self.closing.recording = Some(Recording { path, bytes, duration_ms });
             }

@@ -162,6 +162,9 @@ pub enum MediaCommand {
     },
     /// Finish the capture.
     StopCapture,
+    /// Send a text message on the data channel of a WebRTC session; it waits for the channel to open. Without one, or
+    /// behind too many that wait, it is dropped and counted.
+    Message(String),
 }
 
 /// What a session reports.
@@ -221,6 +224,16 @@ pub enum MediaEvent {
         /// What was wrong, for the record.
         why: String,
     },
+    /// The data channel of a WebRTC session is open, or is no longer.
+    Channel {
+        /// It is open.
+        open: bool,
+    },
+    /// A text message came on it.
+    Message(String),
+    /// The far end of a WebRTC session has ended it by itself (DTLS `close_notify`): nothing more will come. The call
+    /// must end.
+    Left,
     /// A capture is complete on disk, or has ended at its limit of size.
     CaptureDone {
         /// The file.
@@ -306,4 +319,7 @@ pub struct MediaStats {
     pub skipped: u64,
     /// Events that the reader was too slow for.
     pub events_dropped: u64,
+    /// Messages of a data channel that were not delivered, in either direction: too long, too many, or no channel.
+    #[serde(default)]
+    pub messages_dropped: u64,
 }

@@ -49,4 +49,13 @@ pub enum MediaError {
     /// Bridging with itself or with a session of another plane.
     #[error("session {0} cannot be bridged: it is this one, or not of this plane")]
     InvalidBridge(crate::SessionId),
+    /// The plane has no port for browsers.
+    #[error("WebRTC is not configured: there is no UDP port for it")]
+    WebRtcOff,
+    /// A telephone's session was asked for what only a browser's has.
+    #[error("this session is not one of WebRTC")]
+    NotWebRtc,
+    /// A browser's offer that cannot be answered. Answer 488, or 400 and 422 by HTTP.
+    #[error(transparent)]
+    Offer(#[from] callbox_webrtc::OfferError),
 }

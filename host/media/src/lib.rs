@@ -62,6 +62,7 @@ pub mod tap;
 pub mod timeline;
 mod waiting;
 pub mod wav;
+pub mod webrtc;
 pub mod wheel;
 mod worker;
 

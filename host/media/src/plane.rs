@@ -13,6 +13,7 @@ use crate::ports::Ports;
 use crate::recorder::Recorder;
 use crate::security::Fingerprint;
 use crate::stream::{Identity, Stream};
+use crate::webrtc::{Answer, IceAnswer, IceFragment, Offer, Opened, WebRtcConfig, WebRtcPolicy};
 use crate::worker::{Common, Gauges, Link, Opening, Order, WAKER, Worker};
 use callbox_dialogue::CallId;
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -62,6 +63,8 @@ pub struct MediaConfig {
     pub event_queue: usize,
     /// How hard Opus tries, 0 to 10: at 10 it costs three times what it costs at 0, and few ears tell the difference.
     pub opus_complexity: u8,
+    /// How browsers reach the plane; none for not at all.
+    pub webrtc: Option<WebRtcConfig>,
 }
 
 /// Addresses of a second family: IPv6 beside IPv4, or the reverse.
@@ -86,6 +89,7 @@ impl Default for MediaConfig {
             quarantine: Duration::from_secs(5),
             event_queue: 256,
             opus_complexity: 0,
+            webrtc: None,
         }
     }
 }
@@ -288,6 +292,22 @@ impl MediaPlane {
         Ok((session, receiver))
     }
 
+    /// Answers a browser's offer and opens a session that waits for it. `call` is for the logs.
+    ///
+    /// # Errors
+    /// [`MediaError::Offer`] with what is wrong, [`MediaError::WebRtcOff`], [`MediaError::SessionLimit`],
+    /// [`MediaError::Busy`], [`MediaError::Stopped`].
+    pub fn open_webrtc(&self, call: &CallId, offer: &Offer, policy: &WebRtcPolicy) -> Result<Opened, MediaError> {
+        let _ = (call, offer, policy.in_rtc());
+        Err(MediaError::WebRtcOff)
+    }
+
+    /// The ports that browsers come to, as they are bound: UDP, then TCP.
+    #[must_use]
+    pub fn webrtc_ports(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        (Vec::new(), Vec::new())
+    }
+
     /// Figures of the whole plane, at this moment.
     #[must_use]
     pub fn stats(&self) -> PlaneStats {
@@ -470,6 +490,25 @@ impl Session {
         worker
             .order(Order::Command { number: self.id.number, command: Box::new(command) })
             .inspect_err(|_| _ = self.link.pending.fetch_sub(1, Ordering::Relaxed))
+    }
+
+    /// Answers a later offer of the same browser: after a change of its network, to hold or to resume. The media follows
+    /// by itself.
+    ///
+    /// # Errors
+    /// [`MediaError::NotWebRtc`], [`MediaError::Offer`], [`MediaError::Busy`], [`MediaError::Stopped`].
+    pub async fn renegotiate(&self, offer: Offer) -> Result<Answer, MediaError> {
+        let _ = offer;
+        Err(MediaError::NotWebRtc)
+    }
+
+    /// Takes a fragment of ICE: candidates, or the wish to begin anew.
+    ///
+    /// # Errors
+    /// As [`Self::renegotiate`].
+    pub async fn restart_ice(&self, fragment: IceFragment) -> Result<IceAnswer, MediaError> {
+        let _ = fragment;
+        Err(MediaError::NotWebRtc)
     }
 
     fn encode(&self, clip: &Clip) {

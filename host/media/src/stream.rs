@@ -202,7 +202,8 @@ impl Stream {
             MediaCommand::Record { .. }
             | MediaCommand::Bridge { .. }
             | MediaCommand::Capture { .. }
-            | MediaCommand::StopCapture => {}
+            | MediaCommand::StopCapture
+            | MediaCommand::Message(_) => {}
         }
     }
 
@@ -534,6 +535,7 @@ impl Stream {
             max_gap_ms: sent.max_gap.as_secs_f32() * 1_000.0,
             skipped: sent.skipped,
             events_dropped: 0,
+            messages_dropped: 0,
         }
     }
 }

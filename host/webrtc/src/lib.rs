@@ -1,1 +1,20 @@
-//! WebRTC without I/O: offer and answer, ICE, DTLS-SRTP, RTP and a data channel.
+//! WebRTC without I/O: offer and answer, ICE, DTLS, the keys of SRTP, and a data channel.
+//!
+//! A [`Peer`] is one caller in a browser or an app. It is made of an [`Offer`], gives an answer, and is then told what
+//! came and what time it is; what it wants sent, and what there is to tell, comes out of it. It carries no audio: what
+//! DTLS gives are keys ([`Keys`]), with which whoever drives it protects and opens RTP by itself. So a call by WebRTC
+//! costs in each packet what a call by SRTP costs, and str0m, which does DTLS and SCTP here, is asked about the few
+//! datagrams that are neither RTP nor RTCP.
+//!
+//! * `offer`, `answer` – what a browser offers, what we answer (RFC 8829, RFC 8839, RFC 8842, RFC 9143)
+//! * [`codec`] – what both may speak
+//!
+//! What this room never does: open a socket, read a clock, draw a random number, remember anything of a stranger.
+
+mod answer;
+pub mod codec;
+mod offer;
+
+pub use answer::{Agreement, Candidate, Policy};
+pub use codec::Codec;
+pub use offer::{Direction, IceCredentials, IceFragment, LONGEST_OFFER, Offer, OfferError};
