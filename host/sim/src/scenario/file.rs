@@ -1,0 +1,120 @@
+//! A scenario file as a whole.
+
+use super::given::Given;
+use super::step::Step;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A scenario file: what is given for all of them, and the scenarios.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Callbox scenarios")]
+pub struct ScenarioFile {
+    /// The component to run, relative to this file. Without it: the project's own, or what the command line names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// What is settled before each call of the file.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub given: Given,
+    /// The scenarios: one call each.
+    pub scenarios: Vec<Scenario>,
+}
+
+/// One call, or one for each case.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a few words. Unique in its file.
+    pub name: String,
+    /// What is settled before the call, over what is given for the file.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub given: Given,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+    /// One call for each of these. `${key}` in any text of `given` and `steps` stands for the case's value; a text that
+    /// is nothing else keeps the value's type. A case may have a `name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<BTreeMap<String, Value>>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl ScenarioFile {
+    /// The file as YAML, for a person to read and to go on with. Reading it gives the same file again.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+        // Only keys that are no texts and numbers that are none can fail, and there are none.
+        serde_saphyr::to_string_with_options(self, options).unwrap_or_default()
+    }
+}
+
+/// The JSON Schema of a scenario file (draft 2020-12), as published in `docs/scenario.schema.json`.
+#[must_use]
+pub fn schema() -> Value {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<ScenarioFile>().to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+component: appointment.wasm
+given:
+  at: 2026-12-01T09:00[Europe/Berlin]
+  caller: "+4930123456"
+  headers: {X-call-relation-id: r-17}
+  settings: {agent: "sip:agent@pbx.example"}
+  sources:
+    appointment: {answers: {name: Ada, date: 2026-12-01, time: "14:30", place: Clinic}, after: 300ms}
+    crm: {fails: unavailable, after: 3s}
+    calendar: {never: true}
+scenarios:
+  - name: key 1 confirms
+    steps:
+      - expect: "Your appointment is"
+      - expect: {matches: "^Press", within: 800ms}
+      - press: "1"
+      - say: yes
+      - silence: 6s
+      - silence: true
+      - interrupt: {after: 1.2s, say: stop}
+      - noise: 1s
+      - message: {a: [1, null]}
+      - wait: 2s
+      - source: {name: crm, fails: unavailable, after: 3s}
+      - transfer: {to: "sip:agent@pbx.example", answers: {status: 503, reason: Full}, after: 2s}
+      - transfer: "sip:agent@pbx.example"
+      - node: confirmed
+      - fetched: {source: crm, parameters: {id: "7"}}
+      - pushed: {to: outcome, body: {outcome: confirmed}}
+      - result: {disposition: confirmed, intent: {name: keep, grade: A}, tags: [x], fields: {relation_id: r-17}, opt_out: false}
+      - hang_up: true
+      - ended: {by: script, reason: script_returned, outcome: answered}
+    cases:
+      - {name: one, key: "1", outcome: confirmed}
+"#;
+
+    #[test]
+    fn the_format_is_read_and_written() {
+        let read = |text: &str| {
+            let options = serde_saphyr::options! { strict_booleans: true };
+            serde_saphyr::from_str_with_options::<ScenarioFile>(text, options)
+        };
+        let file = read(EXAMPLE).unwrap();
+        let steps = &file.scenarios[0].steps;
+        assert_eq!(steps.len(), 19);
+        assert_eq!(steps[2], Step::Press(super::super::Press::keys("1")));
+        assert_eq!(steps[3], Step::Say(super::super::Say::text("yes")));
+        let written = file.to_yaml();
+        let again = read(&written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+        assert_eq!(again, file, "{written}");
+    }
+}
