@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 /// Resources that a scope may name, each with `:read` and `:write`.
 pub const RESOURCES: &[&str] =
-    &["scripts", "numbers", "calls", "webhooks", "trunks", "sip_accounts", "keys", "audit_log"];
+    &["scripts", "numbers", "calls", "webhooks", "trunks", "sip_accounts", "webrtc_tokens", "keys", "audit_log"];
 
 /// A key's `last_used_at` is at most so much behind.
 const LAST_USED_STEP_MS: i64 = 60_000;
@@ -156,10 +156,20 @@ pub(crate) fn random(bytes: &mut [u8]) -> Result<(), StoreError> {
     getrandom::fill(bytes).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))
 }
 
-const PREFIX: &str = "cbk_";
 const ID: usize = 32;
 const SECRET: usize = 48;
 const CHECKSUM: usize = 8;
+
+/// How a secret that is also a name is written: the prefix, the hex digits of an id, `_`, a secret, a checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenText {
+    /// Of the text: `cbk_`.
+    pub(crate) prefix: &'static str,
+    /// Of the id inside it: `key`.
+    pub(crate) kind: &'static str,
+}
+
+const KEY: TokenText = TokenText { prefix: "cbk_", kind: "key" };
 
 fn checksum(text: &str) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..CHECKSUM / 2])
@@ -168,31 +178,40 @@ fn checksum(text: &str) -> String {
 /// The id (`key_…`) inside the text of a key, where shape and checksum are right.
 #[must_use]
 pub fn parse(text: &str) -> Option<String> {
-    if text.len() != PREFIX.len() + ID + 1 + SECRET + CHECKSUM || !text.is_ascii() {
-        return None;
+    KEY.parse(text)
+}
+
+impl TokenText {
+    /// The id inside, where shape and checksum are right.
+    pub(crate) fn parse(&self, text: &str) -> Option<String> {
+        if text.len() != self.prefix.len() + ID + 1 + SECRET + CHECKSUM || !text.is_ascii() {
+            return None;
+        }
+        let (body, sum) = text.split_at(text.len() - CHECKSUM);
+        let (id, secret) = body.strip_prefix(self.prefix)?.split_once('_')?;
+        let id = format!("{}_{id}", self.kind);
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let right = id::is(self.kind, &id)
+            && secret.len() == SECRET
+            && secret.bytes().all(hex)
+            && bool::from(checksum(body).as_bytes().ct_eq(sum.as_bytes()));
+        right.then_some(id)
     }
-    let (body, sum) = text.split_at(text.len() - CHECKSUM);
-    let (id, secret) = body.strip_prefix(PREFIX)?.split_once('_')?;
-    let id = format!("key_{id}");
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let right = id::is("key", &id)
-        && secret.len() == SECRET
-        && secret.bytes().all(hex)
-        && bool::from(checksum(body).as_bytes().ct_eq(sum.as_bytes()));
-    right.then_some(id)
+
+    /// A fresh secret around an id of this kind.
+    pub(crate) fn issue(&self, id: &str) -> Result<Secret, StoreError> {
+        let mut random_bytes = [0_u8; SECRET / 2];
+        random(&mut random_bytes)?;
+        let id = id.split_once('_').map_or(id, |(_, digits)| digits);
+        let body = format!("{}{id}_{}", self.prefix, hex::encode(random_bytes));
+        let sum = checksum(&body);
+        Ok(Secret::new(body + &sum))
+    }
 }
 
-fn issue(id: &str) -> Result<Secret, StoreError> {
-    let mut random_bytes = [0_u8; SECRET / 2];
-    random(&mut random_bytes)?;
-    let id = id.strip_prefix("key_").unwrap_or(id);
-    let body = format!("{PREFIX}{id}_{}", hex::encode(random_bytes));
-    let sum = checksum(&body);
-    Ok(Secret::new(body + &sum))
-}
-
-fn hash(text: &str) -> Vec<u8> {
-    Sha256::digest(text.as_bytes()).to_vec()
+/// What is kept of such a text.
+pub(crate) fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 #[derive(sqlx::FromRow)]
@@ -239,7 +258,7 @@ async fn insert(db: &mut Db, tenant: &TenantId, issued: &IssuedKey, actor: &Acto
     .bind(&key.id)
     .bind(tenant)
     .bind(&key.name)
-    .bind(hash(issued.secret.expose()))
+    .bind(sha256(issued.secret.expose()).to_vec())
     .bind(columns::to_json(&key.scopes)?)
     .bind(key.created_at)
     .bind(key.expires_at)
@@ -254,7 +273,7 @@ impl Store {
         let name = crate::bindings::checked_text("name", &new.name, 100)?;
         new.scopes.check()?;
         let id = id::new("key");
-        let secret = issue(&id)?;
+        let secret = KEY.issue(&id)?;
         let key = Key {
             id,
             name,
@@ -307,7 +326,7 @@ impl Store {
         .fetch_optional(self.readers())
         .await
         .map_err(StoreError::from)?;
-        let given = hash(text);
+        let given = sha256(text);
         let Some(row) = row else { return Err(Refusal::Unknown.into()) };
         if !bool::from(given.as_slice().ct_eq(row.hash.as_slice())) {
             return Err(Refusal::Unknown.into());
@@ -397,7 +416,7 @@ mod tests {
     #[test]
     fn a_key_is_recognised_and_one_wrong_letter_is_not() {
         let id = id::new("key");
-        let text = issue(&id).unwrap().expose().to_owned();
+        let text = KEY.issue(&id).unwrap().expose().to_owned();
         assert_eq!(parse(&text), Some(id));
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();

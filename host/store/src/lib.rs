@@ -7,6 +7,7 @@
 //! * [`scripts`], [`bindings`], [`numbers`] – what answers a call; [`routing`] finds it
 //! * [`calls`], [`document`], [`completion`] – the books of every call; [`recovery`] closes orphans
 //! * [`trunks`], [`sip_accounts`] – by whom calls come and go; [`revisions`] tells hosts of their changes
+//! * [`webrtc_tokens`] – what lets a web page call a number
 //! * [`webhooks`], [`outbox`], [`deliveries`] – results on their way to customers
 //! * [`secrets`] – the only way to a secret value
 //! * [`blobs`] – uploaded components, by digest
@@ -50,6 +51,7 @@ pub mod tenants;
 mod time;
 pub mod trunks;
 pub mod webhooks;
+pub mod webrtc_tokens;
 mod writer;
 
 pub use error::{FieldError, StoreError};

@@ -1,7 +1,7 @@
 //! Every query that runs per call or per delivery finds its rows by an index, also
 //! at a million calls: asserted on the plans of SQLite.
 
-use crate::{Store, deliveries, routing};
+use crate::{Store, deliveries, routing, webrtc_tokens};
 
 /// The plan's lines, none of which may scan a table that grows.
 async fn plan(store: &Store, sql: &str) -> String {
@@ -35,6 +35,10 @@ async fn no_query_of_a_call_scans_a_table() {
         "SELECT number FROM attempts WHERE tenant_id = 't' AND delivery_id = 'd' ORDER BY number DESC LIMIT 200".to_owned(),
         "SELECT id FROM audit_log WHERE tenant_id = 't' AND id < 'x' ORDER BY id DESC LIMIT 51".to_owned(),
         "SELECT name FROM secrets WHERE tenant_id = 't' AND owner = 'o'".to_owned(),
+        "SELECT id FROM webrtc_tokens WHERE id = 'i'".to_owned(),
+        webrtc_tokens::OVER.to_owned(),
+        "SELECT id FROM numbers WHERE tenant_id = 't' AND (id = 'n' OR route_key = '1')".to_owned(),
+        "SELECT id FROM webrtc_tokens WHERE tenant_id = 't' AND id < 'x' ORDER BY id DESC LIMIT 51".to_owned(),
         format!("{list} {page}"),
         format!("{list} AND number_id = 'n' {page}"),
         format!("{list} AND script_id = 's' {page}"),
