@@ -4,8 +4,8 @@
 use crate::intake::JSON_BYTES;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::{
-    Api, bindings, calls, capture, conversation, deliveries, health, keys, numbers, recordings, scripts, shapes,
-    signalling,
+    Api, bindings, calls, capture, component, conversation, deliveries, health, keys, numbers, recordings, scripts,
+    shapes, signalling,
 };
 use crate::{sip_accounts, tenant, trunks, versions, webhooks};
 use axum::Router;
@@ -82,6 +82,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(scripts::publications))
         .routes(routes!(versions::upload, versions::list))
         .routes(routes!(versions::read))
+        .routes(routes!(component::read))
         .routes(routes!(bindings::read, bindings::replace))
         .routes(routes!(numbers::create, numbers::list))
         .routes(routes!(numbers::read, numbers::change, numbers::delete))

@@ -17,6 +17,7 @@
 mod bindings;
 mod calls;
 mod capture;
+mod component;
 mod conversation;
 mod deliveries;
 mod document;

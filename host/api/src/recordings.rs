@@ -133,7 +133,8 @@ pub(crate) fn range(text: &str, size: u64) -> Asked {
     if first >= end { Asked::Beyond } else { Asked::Part { first, length: end - first } }
 }
 
-fn stream(file: File, length: u64) -> Body {
+/// So many bytes of a file, a piece at a time.
+pub(crate) fn stream(file: File, length: u64) -> Body {
     Body::from_stream(futures_util::stream::try_unfold((file, length), async |(mut file, left)| {
         if left == 0 {
             return Ok::<_, std::io::Error>(None);

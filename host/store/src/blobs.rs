@@ -76,6 +76,14 @@ impl Store {
         .await
     }
 
+    /// Where the blob of this digest lies, for whoever sends it on piece by piece. What is read there is not checked.
+    ///
+    /// # Errors
+    /// When the text is no digest.
+    pub fn blob_path(&self, digest: &str) -> Result<PathBuf, StoreError> {
+        place(&self.inner.artefacts, digest).ok_or_else(|| self.artefact_error(digest))
+    }
+
     /// Whether there is such a blob.
     pub async fn has_blob(&self, digest: &str) -> Result<bool, StoreError> {
         let (folder, digest) = (self.inner.artefacts.clone(), digest.to_owned());

@@ -117,3 +117,33 @@ async fn a_recording_is_served_whole_and_in_parts() {
     std::fs::remove_file(house.recordings.join(format!("{}.wav", things.call))).unwrap();
     house.get(&path).await.problem(410, "recording_gone");
 }
+
+#[tokio::test]
+async fn a_component_is_given_back_as_it_was_uploaded() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    let version = format!("/v1/scripts/{}/versions/1", things.script);
+    let about = house.get(&version).await;
+    let path = format!("{version}/component");
+    let whole = house.get(&path).await;
+    let digest = about.ok()["digest"].as_str().unwrap();
+    assert_eq!(callbox_store::blobs::digest(&whole.bytes), digest);
+    let header = |name: &str| whole.headers[name].to_str().unwrap();
+    assert_eq!((whole.status.as_u16(), header("content-type")), (200, "application/wasm"));
+    assert_eq!(header("etag"), format!("\"{digest}\""));
+    assert_eq!(header("content-length"), whole.bytes.len().to_string());
+    assert_eq!(header("content-disposition"), "attachment; filename=\"hello-1.wasm\"");
+
+    let again = async |etag: &str| {
+        let request = axum::http::Request::get(&path).header("authorization", format!("Bearer {}", house.key));
+        house.send(request.header("if-none-match", etag).body(axum::body::Body::empty()).unwrap()).await
+    };
+    let same = again(header("etag")).await;
+    assert_eq!((same.status.as_u16(), same.bytes.len(), &same.headers["etag"]), (304, 0, &whole.headers["etag"]));
+    assert_eq!(again("\"sha256:00\"").await.status, 200);
+
+    house.get(&format!("/v1/scripts/{}/versions/2/component", things.script)).await.problem(404, "not_found");
+    // Damaged on the disk: nobody gets half of it for whole.
+    std::fs::write(house.store.blob_path(digest).unwrap(), b"\0asm").unwrap();
+    house.get(&path).await.problem(500, "internal");
+}
