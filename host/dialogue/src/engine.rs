@@ -38,6 +38,8 @@ mod waits;
 mod wording;
 mod writer;
 
+pub use self::wording::{is_wide, without_tags};
+
 use self::calls::Step;
 use self::ending::Course;
 use self::fetches::Fetches;

@@ -37,6 +37,8 @@ pub struct ScriptConfig {
     pub compile: CompileLimits,
     /// Compiled code kept in memory for scripts without a running call.
     pub code_memory: u64,
+    /// Whether the optimising compiler follows the fast one. A tool that is over in a second has nothing of it.
+    pub optimise: bool,
 }
 
 impl ScriptConfig {
@@ -52,6 +54,7 @@ impl ScriptConfig {
             playable: |_| Ok(()),
             compile: CompileLimits::default(),
             code_memory: 1024 * MIB,
+            optimise: true,
         }
     }
 }

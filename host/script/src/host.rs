@@ -318,7 +318,7 @@ impl ScriptHost {
     /// refused, or too many are waiting (then it is sent the next time).
     fn optimise(&self, digest: &str, wasm: &Bytes, largest: Option<(String, u32)>) {
         let inner = &self.inner;
-        if inner.refusal(digest).is_some() {
+        if !inner.config.optimise || inner.refusal(digest).is_some() {
             return;
         }
         let mut behind = inner.behind.lock().unwrap_or_else(PoisonError::into_inner);
@@ -544,8 +544,9 @@ fn check(config: &ScriptConfig) -> Result<(), ScriptError> {
     Ok(())
 }
 
-/// `sha256:` and the hexadecimal digest.
-fn digest(wasm: &[u8]) -> String {
+/// The name of a component: `sha256:` and the hexadecimal digest.
+#[must_use]
+pub fn digest(wasm: &[u8]) -> String {
     use sha2::Digest as _;
     format!("sha256:{}", hex::encode(sha2::Sha256::digest(wasm)))
 }

@@ -47,7 +47,7 @@ mod worker;
 pub use admission::{AdmissionError, Check, Shape, Verdict, admit_shape};
 pub use config::{CompileLimits, ScriptConfig, ScriptLimits, ShapeLimits, TierLimits};
 pub use engine::{Role, Tier, engine_config};
-pub use host::{Admission, ScriptError, ScriptHost, Seat};
+pub use host::{Admission, ScriptError, ScriptHost, Seat, digest};
 pub use manifest::{DestinationDeclaration, Manifest, ManifestError, SettingDeclaration, SourceDeclaration};
 pub use package::{Package, PackageError};
 pub use run::{RunReason, ScriptRun, Usage};

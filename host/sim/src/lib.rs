@@ -1,7 +1,37 @@
 //! Calls without a telephone: the engine and the script of a live call, on a simulated leg and a virtual clock.
 //!
+//! A [`Stage`] holds a script. [`Stage::play`] plays one call of it in a [`Situation`], against a [`FarEnd`] that sees
+//! what a person at the far end would ([`Sight`]) and acts ([`Act`]). What is left of the call is [`Told`]: the record,
+//! the script's run and its tape, what it pushed and logged, and everything in order with its time.
+//!
+//! Nothing sleeps. While the script computes the clock stands still; while it waits, time goes to the next thing that
+//! happens. The engine is the one of live calls, so every rule of a dialogue is the same; this room has only what a leg
+//! does: how long words take ([`Situation::words_a_minute`]), what the recogniser makes of the caller, what becomes of a
+//! transfer, what a source answers. The same component, situation and acts leave the same call, byte for byte.
+//!
+//! What it never does: read a clock, sleep, draw randomness, or decide anything about a dialogue.
+//!
+//! * [`situation`] – what is settled before the call
+//! * [`far_end`] – who acts, what is seen
+//! * [`stage`] – the script, compiled and cached
+//! * [`told`] – what is left
 //! * [`scenario`] – what callers do and expect, written in YAML
 //! * [`trace`] – the host calls of a script, for a person to read
 
+mod assets;
+mod call;
+pub mod far_end;
+mod hearing;
+mod leg;
 pub mod scenario;
+pub mod situation;
+mod speech;
+pub mod stage;
+pub mod told;
 pub mod trace;
+mod words;
+
+pub use far_end::{Act, FarEnd, Hearing, Move, Saying, Sight, Timetable};
+pub use situation::{Situation, SourceAnswer, SourcePlan, TransferGoes, TransferPlan};
+pub use stage::{SimError, Stage, StageOptions, Theatre};
+pub use told::{Exchange, Told};

@@ -129,7 +129,8 @@ fn estimate(c: char) -> u64 {
 }
 
 /// Whether each character is a word of its own.
-pub(super) const fn is_wide(c: char) -> bool {
+#[must_use]
+pub const fn is_wide(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
@@ -167,7 +168,8 @@ fn word_boundary(text: &str, end: usize) -> usize {
 }
 
 /// SSML as it sounds: its text without the tags.
-fn without_tags(ssml: &str) -> String {
+#[must_use]
+pub fn without_tags(ssml: &str) -> String {
     let mut text = String::with_capacity(ssml.len());
     let mut inside = false;
     for c in ssml.chars() {
