@@ -14,7 +14,7 @@ use crate::resources::{Pollable, SHORT};
 use crate::run::thread_cpu_ns;
 use crate::session::{AnySession, import_name, may_wait, reply_name};
 use crate::tape::Recorder;
-use callbox_dialogue::script::Handle;
+use callbox_dialogue::script::{Handle, LogLevel};
 use callbox_dialogue::{HostCall, HostError, HostReply, Reply, Time};
 use std::sync::Arc;
 use wasmtime::component::{Resource, ResourceTable};
@@ -72,8 +72,10 @@ pub(crate) struct State {
     pub(crate) calls: u64,
     /// The import that is running.
     pub(crate) current: Option<&'static str>,
-    /// The one before.
-    pub(crate) last: Option<&'static str>,
+    /// The one before, and its number. A line of log is none: it does not tell where a script was.
+    pub(crate) last: Option<(&'static str, u64)>,
+    /// What the script wrote to its log as an error, if that was its last call: the reason of a panic.
+    pub(crate) last_words: Option<String>,
 }
 
 impl State {
@@ -103,6 +105,7 @@ impl State {
             calls: 0,
             current: None,
             last: None,
+            last_words: None,
         }
     }
 
@@ -123,6 +126,11 @@ impl State {
         self.meter.leave_guest(thread_cpu_ns())?;
         self.turnstile.leave();
         let waited = may_wait(&call);
+        let is_log = matches!(call, HostCall::Log { .. });
+        self.last_words = match &call {
+            HostCall::Log { level: LogLevel::Error, message } => Some(message.clone()),
+            _ => None,
+        };
         self.tape.asks(&call);
         let answered = self.session.call(call).await;
         if self.session.is_over() {
@@ -133,7 +141,9 @@ impl State {
         self.rate.advance(answered.at);
         self.log.advance(answered.at);
         self.current = None;
-        self.last = Some(name);
+        if !is_log {
+            self.last = Some((name, self.calls));
+        }
         self.meter.enter_guest(thread_cpu_ns(), waited);
         Ok(answered.reply)
     }

@@ -1,19 +1,28 @@
 //! How a script ended, in words a person can read: what happened, in which
-//! functions, around which import.
+//! functions and lines, around which import.
+//!
+//! Functions have names where the component kept its `name` section, and lines
+//! where it kept its DWARF; both go through compilation into the artefact.
 
 use crate::budget::Stop;
 use crate::imports::State;
 use crate::text::{printable, truncated};
 use callbox_dialogue::ScriptEnd;
 use std::fmt::Write as _;
-use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+/// How the message of a panic begins.
+const PANICKED: &str = "panicked at ";
 /// Different functions shown of a backtrace.
-const FRAMES: usize = 6;
+const FRAMES: usize = 8;
 /// Bytes of one function's name.
 const NAME: usize = 120;
+/// Bytes of a source file's path.
+const PATH: usize = 60;
 /// Bytes of a script's own error.
 const OWN_WORDS: usize = 2_000;
+/// Bytes of what a script said before it gave up.
+const LAST_WORDS: usize = 600;
 
 /// Whether a script that did not start found no room, so that the call may be
 /// refused with 503 and tried again.
@@ -58,7 +67,7 @@ pub(crate) fn broken_off(error: &wasmtime::Error, state: &State) -> ScriptEnd {
         }
         None => {}
     }
-    let what = what(error);
+    let what = what(error, state.last_words.as_deref());
     // A script whose memory was refused gives up in its own way: a panic, an abort.
     if let Some(denied) = state.memory.denied() {
         return ScriptEnd::Budget { message: told(&format!("{denied}; then: {what}")) };
@@ -70,15 +79,24 @@ pub(crate) fn broken_off(error: &wasmtime::Error, state: &State) -> ScriptEnd {
     ScriptEnd::Trapped { message: told(&what) }
 }
 
-fn what(error: &wasmtime::Error) -> String {
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::UnreachableCodeReached) => "it reached `unreachable` (a panic, or a failed assertion)".into(),
-        Some(Trap::StackOverflow) => "its stack is exhausted (a recursion without end?)".into(),
-        Some(trap) => {
+fn what(error: &wasmtime::Error, last_words: Option<&str>) -> String {
+    match (error.downcast_ref::<Trap>(), last_words) {
+        // The SDK writes a panic's message to the log; what follows is the instruction that gives up.
+        (Some(Trap::UnreachableCodeReached), Some(words)) if words.starts_with(PANICKED) => {
+            format!("it {}", printable(words, LAST_WORDS))
+        }
+        (Some(Trap::UnreachableCodeReached), Some(words)) => {
+            format!("it gave up (`unreachable`) with the words: {}", printable(words, LAST_WORDS))
+        }
+        (Some(Trap::UnreachableCodeReached), None) => {
+            "it reached `unreachable` (a panic, or a failed assertion)".into()
+        }
+        (Some(Trap::StackOverflow), _) => "its stack is exhausted (a recursion without end?)".into(),
+        (Some(trap), _) => {
             let text = trap.to_string();
             printable(text.strip_prefix("wasm trap: ").unwrap_or(&text), 200)
         }
-        None => printable(&error.root_cause().to_string(), 300),
+        (None, _) => printable(&error.root_cause().to_string(), 300),
     }
 }
 
@@ -95,22 +113,24 @@ fn place(error: &wasmtime::Error, state: &State) -> String {
         (Some(current), _) => {
             let _ = write!(place, ", calling {current} (host call {})", state.calls);
         }
-        (None, Some(last)) => {
-            let _ = write!(place, ", after {last} (host call {})", state.calls);
+        (None, Some((last, number))) => {
+            let _ = write!(place, ", after {last} (host call {number})");
         }
         (None, None) => place.push_str(", before its first host call"),
     }
     place
 }
 
-/// The innermost function first; a function that called itself once, with how
-/// often.
+/// The innermost function first, those it was inlined into after it; a function
+/// that called itself once, with how often. What a language does between a
+/// mistake and the trap is left out.
 fn frames(out: &mut String, frames: &[FrameInfo]) {
-    let mut shown: Vec<(String, u32)> = Vec::new();
+    let functions: Vec<String> = frames.iter().flat_map(functions).collect();
+    let own = functions.iter().position(|function| !is_machinery(function)).unwrap_or(0);
+    let mut shown: Vec<(&str, u32)> = Vec::new();
     let mut more = 0;
-    for frame in frames {
-        let name = function(frame);
-        if let Some((_, times)) = shown.last_mut().filter(|(last, _)| *last == name) {
+    for name in &functions[own..] {
+        if let Some((_, times)) = shown.last_mut().filter(|(last, _)| last == name) {
             *times += 1;
         } else if shown.len() < FRAMES {
             shown.push((name, 1));
@@ -130,17 +150,72 @@ fn frames(out: &mut String, frames: &[FrameInfo]) {
     }
 }
 
-fn function(frame: &FrameInfo) -> String {
-    let name = frame.symbols().first().and_then(|symbol| symbol.name()).or_else(|| frame.func_name());
+/// The function of a frame, after those of the author's that were inlined into it at this place.
+fn functions(frame: &FrameInfo) -> Vec<String> {
+    let Some((own, inlined)) = frame.symbols().split_last() else {
+        return vec![function(frame, frame.func_name(), None)];
+    };
+    let mut functions: Vec<String> = inlined
+        .iter()
+        .filter(|symbol| !symbol.file().is_some_and(is_glue))
+        .map(|symbol| function(frame, symbol.name().map(without_arguments), Some(symbol)))
+        .collect();
+    // The name in the module is the whole one, the one in the DWARF the last part of it.
+    functions.push(function(frame, frame.func_name().or_else(|| own.name()), Some(own)));
+    functions
+}
+
+fn function(frame: &FrameInfo, name: Option<&str>, symbol: Option<&FrameSymbol>) -> String {
     let mut text =
         name.map_or_else(|| format!("function {}", frame.func_index()), |name| format!("`{}`", readable(name)));
-    if let Some(symbol) = frame.symbols().first()
-        && let (Some(file), Some(line)) = (symbol.file(), symbol.line())
-    {
-        let file = file.rsplit('/').next().unwrap_or(file);
-        let _ = write!(text, " ({}:{line})", printable(file, 60));
+    if let Some((file, line)) = symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
+        let _ = write!(text, " ({}:{line})", short_path(file));
     }
     text
+}
+
+/// Whether a source file holds what an author does not think of when looking for a mistake, once it is inlined: the
+/// standard library, and how the SDK enters a script.
+fn is_glue(file: &str) -> bool {
+    ["/library/core/", "/library/alloc/", "/library/std/"].iter().any(|part| file.contains(part))
+        || ["guest-sdk/rust/src/start.rs", "guest-sdk/rust/src/bindings.rs"].iter().any(|end| file.ends_with(end))
+}
+
+/// A name of the DWARF without the types it was made for.
+fn without_arguments(name: &str) -> &str {
+    match name.find('<') {
+        Some(at) if at > 0 => &name[..at],
+        _ => name,
+    }
+}
+
+/// A source file's path from `src/` on – where a project lies on its author's
+/// disk is nobody's business –, else its name.
+fn short_path(path: &str) -> String {
+    let start = path.rfind("/src/").or_else(|| path.rfind('/')).map_or(0, |at| at + 1);
+    let path = &path[start..];
+    let mut cut = path.len().saturating_sub(PATH);
+    while !path.is_char_boundary(cut) {
+        cut += 1;
+    }
+    printable(&path[cut..], PATH)
+}
+
+/// Whether a function, as [`function`] shows it, is what Rust runs between a
+/// panic's cause and the trap.
+fn is_machinery(function: &str) -> bool {
+    const RUST: [&str; 9] = [
+        "__rustc::",
+        "std::panicking::",
+        "std::sys::",
+        "std::process::abort",
+        "core::panicking::",
+        "core::option::unwrap_failed",
+        "core::option::expect_failed",
+        "core::result::unwrap_failed",
+        "alloc::raw_vec::handle_error",
+    ];
+    function.strip_prefix('`').is_some_and(|name| RUST.iter().any(|machinery| name.starts_with(machinery)))
 }
 
 /// A function's name as its author wrote it, and nothing that moves a cursor.
@@ -161,6 +236,24 @@ pub(crate) fn readable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_begin_where_the_project_does() {
+        assert_eq!(short_path("/home/ada/clumsy/src/words/de.rs"), "src/words/de.rs");
+        assert_eq!(short_path("src/lib.rs"), "lib.rs");
+        assert_eq!(short_path("/rustc/0123/library/core/src/option.rs"), "src/option.rs");
+        assert_eq!(short_path("main.c"), "main.c");
+        assert_eq!(short_path(""), "");
+        assert!(short_path(&format!("/src/{}", "ä".repeat(500))).len() <= PATH + 3);
+    }
+
+    #[test]
+    fn a_panic_s_own_machinery_is_known() {
+        assert!(is_machinery("`core::panicking::panic_fmt`"));
+        assert!(is_machinery("`std::panicking::panic_handler::{closure#0}` (src/panicking.rs:1)"));
+        assert!(!is_machinery("`clumsy::core::panicking`"));
+        assert!(!is_machinery("function 7"));
+    }
 
     #[test]
     fn names_are_demangled_and_tame() {

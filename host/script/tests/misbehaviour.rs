@@ -41,6 +41,21 @@ async fn a_trap_names_functions_and_imports() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_script_are_told_with_its_trap_and_earlier_ones_are_not() {
+    let error = "(call $log (i32.const 3) (i32.const 64) (i32.const 5))";
+    let gave_up = run(&format!("{error} (unreachable)"), "").await;
+    assert_eq!(
+        trap(&gave_up),
+        "it gave up (`unreachable`) with the words: Hello, in `run`, before its first host call"
+    );
+    let say = "(call $say (i32.const 256) (i32.const 1) (i32.const 2) (i32.const 1024))";
+    for before in [format!("{error} {say}"), "(call $log (i32.const 2) (i32.const 64) (i32.const 5))".to_owned()] {
+        let run = run(&format!("{before} (unreachable)"), "").await;
+        assert!(trap(&run).starts_with("it reached `unreachable`"), "{}", trap(&run));
+    }
+}
+
+#[tokio::test]
 async fn other_traps_are_told_too() {
     let divide = run("(i32.div_u (i32.const 1) (i32.load (i32.const 0)))", "").await;
     assert!(trap(&divide).starts_with("integer divide by zero, in `run`"), "{}", trap(&divide));
