@@ -16,8 +16,9 @@ pub use raw::{Heard, Utterance};
 ///
 /// Say what counts as an answer – [`digits`](Ask::digits),
 /// [`speech`](Ask::speech) or both; speech where nothing is said – and end with
-/// [`once`](Ask::once), [`choice`](Ask::choice), [`collect`](Ask::collect) or
-/// [`accept`](Ask::accept).
+/// [`once`](Ask::once), [`choice`](Ask::choice), [`yes_no`](Ask::yes_no),
+/// [`number`](Ask::number), [`collect`](Ask::collect), [`accept`](Ask::accept) or
+/// [`check`](Ask::check).
 ///
 /// ```no_run
 /// use callbox_guest::{ask, secs, Heard};
@@ -67,7 +68,7 @@ pub fn listen() -> Ask {
 
 /// A question that is being put together; see [`ask`] and [`listen`].
 #[derive(Clone, Debug)]
-#[must_use = "nothing is asked before `once`, `choice`, `collect`, `accept` or `start`"]
+#[must_use = "nothing is asked before `once`, `choice`, `number`, `accept`, `start` or the like"]
 pub struct Ask {
     question: Option<Prompt>,
     barge_in: Option<BargeIn>,
@@ -220,9 +221,8 @@ impl Ask {
         Ok(self)
     }
 
-    /// How often [`choice`](Self::choice), [`collect`](Self::collect) and
-    /// [`accept`](Self::accept) ask before they give up: 3 times by default, at
-    /// least once.
+    /// How often a question is asked before it is given up – by all that return an
+    /// [`Outcome`] –: 3 times by default, at least once.
     pub const fn tries(mut self, count: u8) -> Self {
         self.tries = count;
         self
@@ -296,6 +296,44 @@ impl Ask {
         self.accept(|given| picked(choices, given))
     }
 
+    /// Asks for a yes, which is key 1, or a no, key 2; say so in the question.
+    ///
+    /// ```no_run
+    /// use callbox_guest::{ask, Outcome};
+    ///
+    /// let right = ask("You entered the first of December. If this is right press 1, if not press 2.").yes_no()?;
+    /// if right == Outcome::Got(true) {
+    ///     callbox_guest::results::disposition("promised")?;
+    /// }
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn yes_no(self) -> Result<Outcome<bool>> {
+        self.choice(&[('1', true), ('2', false)])
+    }
+
+    /// Asks for a number of that range, by keys. The hash key ends it, and so does
+    /// a pause; a number as long as the longest is complete at once.
+    ///
+    /// ```no_run
+    /// use callbox_guest::ask;
+    ///
+    /// let score = ask("From 0 to 10: how likely is it that you would recommend us? Then press the hash key.")
+    ///     .on_no_match("That is not a number from 0 to 10.")
+    ///     .number(0..=10)?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn number(mut self, range: RangeInclusive<u32>) -> Result<Outcome<u32>> {
+        self.digits = Some(1..=length(*range.end()));
+        self.terminator = self.terminator.or(Some('#'));
+        self.accept(|keys| keys.parse().ok().filter(|number| range.contains(number)))
+    }
+
     /// Asks for an answer – the keys, or the words where speech is accepted –
     /// until there is one.
     ///
@@ -329,9 +367,38 @@ impl Ask {
     ///
     /// # Errors
     /// As [`once`](Self::once).
-    pub fn accept<T>(self, accept: impl FnMut(&str) -> Option<T>) -> Result<Outcome<T>> {
+    pub fn accept<T>(self, mut accept: impl FnMut(&str) -> Option<T>) -> Result<Outcome<T>> {
+        self.asked(|given| accept(given).ok_or(Failed::NoMatch))
+    }
+
+    /// Asks until `check` takes the answer. What it has to say against one is said
+    /// before the question is asked again, in place of
+    /// [`on_no_match`](Self::on_no_match).
+    ///
+    /// ```no_run
+    /// use callbox_guest::{ask, calendar::Date, clock};
+    ///
+    /// let today = clock::local("Europe/Berlin")?.date();
+    /// let day = ask("When will you pay? Enter the day and the month, two keys each.").digits(4..=4).check(|keys| {
+    ///     let number = |part: &str| part.parse().unwrap_or(0);
+    ///     let date = today.coming(number(&keys[2..]), number(&keys[..2])).ok_or("There is no such day.")?;
+    ///     if today.days_until(date) > 14 { Err("That is more than two weeks from now.") } else { Ok(date) }
+    /// })?;
+    /// # Ok::<(), callbox_guest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn check<T, P: Into<Prompt>>(
+        self,
+        mut check: impl FnMut(&str) -> std::result::Result<T, P>,
+    ) -> Result<Outcome<T>> {
+        self.asked(|given| check(given).map_err(|why| Failed::Because(why.into())))
+    }
+
+    fn asked<T>(&self, judge: impl FnMut(&str) -> std::result::Result<T, Failed>) -> Result<Outcome<T>> {
         let options = self.options();
-        climb(self.tries, |failed| self.turn(&options, failed).map(|(heard, _)| heard), accept)
+        climb(self.tries, |failed| self.turn(&options, failed).map(|(heard, _)| heard), judge)
     }
 
     /// Says the question without waiting, and listens without waiting.
@@ -371,6 +438,7 @@ impl Ask {
             None => None,
             Some(Failed::Silence) => self.on_silence.clone(),
             Some(Failed::NoMatch) => self.on_no_match.clone(),
+            Some(Failed::Because(why)) => Some(why),
         };
         let mut prompt = match (lead, self.question.clone()) {
             (Some(lead), Some(question)) => lead.silence(Duration::from_millis(300)).then(question),
@@ -475,17 +543,19 @@ impl Listening {
 }
 
 /// Why a question is asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Failed {
     Silence,
     NoMatch,
+    /// The answer is none, for this reason.
+    Because(Prompt),
 }
 
-/// Asks by `turn` until `accept` takes the answer, `tries` times at most.
+/// Asks by `turn` until `judge` takes the answer, `tries` times at most.
 fn climb<T>(
     tries: u8,
     mut turn: impl FnMut(Option<Failed>) -> Result<Heard>,
-    mut accept: impl FnMut(&str) -> Option<T>,
+    mut judge: impl FnMut(&str) -> std::result::Result<T, Failed>,
 ) -> Result<Outcome<T>> {
     let mut failed = None;
     let mut left = tries.max(1);
@@ -505,10 +575,10 @@ fn climb<T>(
                 continue;
             }
         };
-        match accept(&given) {
-            Some(answer) => return Ok(Outcome::Got(answer)),
-            None if left == 0 => return Ok(Outcome::NoMatch(given)),
-            None => failed = Some(Failed::NoMatch),
+        match judge(&given) {
+            Ok(answer) => return Ok(Outcome::Got(answer)),
+            Err(_) if left == 0 => return Ok(Outcome::NoMatch(given)),
+            Err(why) => failed = Some(why),
         }
     }
 }
@@ -518,6 +588,14 @@ fn picked<T: Clone>(choices: &[(char, T)], given: &str) -> Option<T> {
     let mut keys = given.chars();
     let key = keys.next().filter(|_| keys.next().is_none())?;
     choices.iter().find(|(known, _)| *known == key).map(|(_, choice)| choice.clone())
+}
+
+/// Keys that a number takes.
+const fn length(number: u32) -> u8 {
+    match number.checked_ilog10() {
+        Some(tens) => tens as u8 + 1,
+        None => 1,
+    }
 }
 
 #[cfg(test)]
@@ -538,7 +616,8 @@ mod tests {
             reasons.extend(failed);
             Ok(answers.next().expect("asked more often than there are answers"))
         };
-        let outcome = climb(tries, turn, |given| picked(MENU, given)).expect("no error was given");
+        let outcome =
+            climb(tries, turn, |given| picked(MENU, given).ok_or(Failed::NoMatch)).expect("no error was given");
         assert_eq!(answers.next(), None, "asked less often than expected");
         (outcome, reasons)
     }
@@ -570,8 +649,28 @@ mod tests {
     #[test]
     fn the_end_of_the_call_ends_the_asking() {
         let ended = Error::Ended(EndCause::RemoteHangup);
-        let outcome = climb(3, |_| Err(ended.clone()), |given| picked(MENU, given));
+        let outcome = climb(3, |_| Err(ended.clone()), |given| picked(MENU, given).ok_or(Failed::NoMatch));
         assert_eq!(outcome, Err(ended));
+    }
+
+    #[test]
+    fn a_reason_against_an_answer_is_told_and_the_next_one_is_another() {
+        let mut answers = ["9", "7", "1"].into_iter().map(keys);
+        let mut reasons = Vec::new();
+        let turn = |failed: Option<Failed>| {
+            reasons.extend(failed);
+            Ok(answers.next().expect("asked more often than there are answers"))
+        };
+        let judge = |given: &str| picked(MENU, given).ok_or_else(|| Failed::Because(format!("Not {given}.").into()));
+        assert_eq!(climb(3, turn, judge), Ok(Outcome::Got(10)));
+        assert_eq!(reasons, ["Not 9.", "Not 7."].map(|why| Failed::Because(why.into())));
+    }
+
+    #[test]
+    fn a_number_has_as_many_keys_as_the_longest() {
+        for (number, keys) in [(0, 1), (5, 1), (9, 1), (10, 2), (99, 2), (100, 3), (u32::MAX, 10)] {
+            assert_eq!(length(number), keys, "{number}");
+        }
     }
 
     #[test]
@@ -598,6 +697,13 @@ mod tests {
         let again = ask.prompt(Some(Failed::Silence)).expect("there is a question");
         assert_eq!(again, text("Hello?").silence(Duration::from_millis(300)).text("Well?").barge_in(BargeIn::Digits));
         assert_eq!(ask.prompt(Some(Failed::NoMatch)), ask.prompt(None), "no words for it: the question alone");
+        let told =
+            ask.on_no_match("What?").prompt(Some(Failed::Because("Too late.".into()))).expect("there is a question");
+        assert_eq!(
+            told.segments().first(),
+            text("Too late.").segments().first(),
+            "the reason given, not the usual one"
+        );
         assert_eq!(listen().prompt(None), None);
     }
 }

@@ -38,7 +38,8 @@
 //! | look something up | [`context`], [`settings`] |
 //! | write down what came of it | [`results`] |
 //! | do two things at once | the `start_…` functions, [`wait::select`], [`events`] |
-//! | tell the time, throw dice, leave a trace | [`clock`], [`random`], [`info!`], [`log`] |
+//! | tell the time, reckon with dates and opening hours | [`clock`], [`calendar`], [`hours`] |
+//! | throw dice, leave a trace | [`random`], [`info!`], [`log`] |
 //!
 //! When the caller hangs up, whatever needs the caller returns
 //! [`Error::Ended`]; `?` passes it on and the script ends in good order. To
@@ -46,11 +47,13 @@
 
 mod ask;
 pub mod bindings;
+pub mod calendar;
 pub mod call;
 pub mod clock;
 pub mod context;
 mod error;
 pub mod events;
+pub mod hours;
 pub mod log;
 pub mod random;
 pub mod results;

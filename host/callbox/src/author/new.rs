@@ -35,19 +35,21 @@ macro_rules! embedded {
     };
 }
 
-static COPIED: [(&str, &str); 19] = embedded![
+static COPIED: [(&str, &str); 21] = embedded![
     "LICENSE",
     "wit/dialogue.wit",
     "guest-sdk/rust/Cargo.toml",
     "guest-sdk/rust/README.md",
     "guest-sdk/rust/src/ask.rs",
     "guest-sdk/rust/src/bindings.rs",
+    "guest-sdk/rust/src/calendar.rs",
     "guest-sdk/rust/src/call.rs",
     "guest-sdk/rust/src/clock.rs",
     "guest-sdk/rust/src/context.rs",
     "guest-sdk/rust/src/error.rs",
     "guest-sdk/rust/src/events.rs",
     "guest-sdk/rust/src/lib.rs",
+    "guest-sdk/rust/src/hours.rs",
     "guest-sdk/rust/src/log.rs",
     "guest-sdk/rust/src/random.rs",
     "guest-sdk/rust/src/results.rs",
