@@ -6,6 +6,7 @@
 //!   line; who may do it; its body, and `Idempotency-Key`
 //! * `extract`, `problem` – how requests are read, and what is said when they cannot be served
 //! * `document` – the OpenAPI document, made of the handlers' descriptions
+//! * `try_page` – files for browsers: the library that web pages call with, the page to try it
 //! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `trunks`, `sip_accounts`,
 //!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `health`
 //!
@@ -40,6 +41,7 @@ mod signalling;
 mod sip_accounts;
 mod tenant;
 mod trunks;
+mod try_page;
 mod versions;
 mod webhooks;
 
@@ -67,6 +69,8 @@ pub struct ApiConfig {
     pub requests_per_second: u32,
     /// Largest component, in bytes.
     pub upload_bytes: u64,
+    /// Whether the page to try calls out from a browser is served at `/try`.
+    pub try_page: bool,
 }
 
 /// Components held in memory at once, on their way in.
@@ -107,6 +111,7 @@ impl Api {
 
 /// The whole API.
 pub fn router(platform: Platform, config: ApiConfig) -> Router {
+    let try_page = config.try_page;
     let (routes, document) = document::routes();
     let api = Api {
         inner: Arc::new(Inner {
@@ -125,6 +130,7 @@ pub fn router(platform: Platform, config: ApiConfig) -> Router {
         .route_layer(from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
         .merge(document::pages())
+        .merge(try_page::pages(try_page))
         .fallback(async || Problem::not_found("there is nothing at this path; GET /openapi.json lists what there is"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")

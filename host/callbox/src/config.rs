@@ -58,6 +58,17 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<String>,
     /// Requests a second of one key.
     pub(crate) requests_per_second: u32,
+    /// Whether `/try` is served, the page to call scripts from a browser. Whoever uses it needs an API key. Unless said
+    /// otherwise: where `bind` is a loopback address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) try_page: Option<bool>,
+}
+
+impl Http {
+    /// Whether `/try` is served.
+    pub(crate) fn try_page(&self) -> bool {
+        self.try_page.unwrap_or_else(|| self.bind.ip().is_loopback())
+    }
 }
 
 /// Signalling.
@@ -356,7 +367,12 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), public_url: None, requests_per_second: 50 }
+        Self {
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: None,
+            requests_per_second: 50,
+            try_page: None,
+        }
     }
 }
 

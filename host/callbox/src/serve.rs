@@ -210,7 +210,11 @@ impl Host {
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(
             platform.clone(),
-            ApiConfig { requests_per_second: config.http.requests_per_second, upload_bytes: rooms::upload(config) },
+            ApiConfig {
+                requests_per_second: config.http.requests_per_second,
+                upload_bytes: rooms::upload(config),
+                try_page: config.http.try_page(),
+            },
         );
         let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
         let metrics = match config.metrics.bind {
@@ -225,7 +229,12 @@ impl Host {
         announce(
             &json!({"event": "ready", "http": address, "sip": addresses, "metrics": metrics}),
             &format!(
-                "Ready. API http://{address}/v1, its documentation http://{address}/docs, SIP {}",
+                "Ready. API http://{address}/v1, its documentation http://{address}/docs,{} SIP {}",
+                if config.http.try_page() {
+                    format!(" calls from a browser http://{address}/try,")
+                } else {
+                    String::new()
+                },
                 addresses.join(", ")
             ),
         );

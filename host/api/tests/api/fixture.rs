@@ -114,7 +114,7 @@ impl House {
             outbound: OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() },
             trunks: TrunkPolicy::default(),
         };
-        let config = ApiConfig { requests_per_second, upload_bytes: 300_000 };
+        let config = ApiConfig { requests_per_second, upload_bytes: 300_000, try_page: false };
         let router = callbox_api::router(Platform::new(rooms, policy), config);
         let tenant = store.default_tenant().clone();
         let mut house = Self { router, store, tenant, key: String::new(), recordings, _folder: folder };
