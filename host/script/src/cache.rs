@@ -16,6 +16,9 @@ const PARTIAL: &str = "partial";
 /// The key's file.
 const KEY: &str = "key";
 
+/// Counts the files this process writes, so that two hosts on one folder do not write the same.
+static PARTIALS: AtomicU64 = AtomicU64::new(0);
+
 /// A folder of artefacts that only this host writes.
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -25,7 +28,6 @@ pub(crate) struct Cache {
     max_artefact: u64,
     /// Bytes of all.
     max_total: u64,
-    partial: AtomicU64,
 }
 
 impl Cache {
@@ -34,17 +36,8 @@ impl Cache {
     pub(crate) fn open(folder: &Path, compatibilities: &[String], max_artefact: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-        let key = match read_key(&folder.join(KEY))? {
-            Some(key) => key,
-            None => make_key(folder)?,
-        };
-        let cache = Self {
-            folder: folder.to_owned(),
-            key,
-            max_artefact,
-            max_total: max_artefact.saturating_mul(32),
-            partial: AtomicU64::new(0),
-        };
+        let key = key(folder)?;
+        let cache = Self { folder: folder.to_owned(), key, max_artefact, max_total: max_artefact.saturating_mul(32) };
         cache.clear_stale(compatibilities)?;
         Ok(cache)
     }
@@ -76,7 +69,7 @@ impl Cache {
 
     /// Keeps an artefact. It appears whole or not at all.
     pub(crate) fn store(&self, name: &str, artefact: &Trusted) -> io::Result<()> {
-        let n = self.partial.fetch_add(1, Ordering::Relaxed);
+        let n = PARTIALS.fetch_add(1, Ordering::Relaxed);
         let partial = self.folder.join(format!("{}-{n}.{PARTIAL}", std::process::id()));
         let write = || {
             let mut file = private(&partial)?;
@@ -95,7 +88,7 @@ impl Cache {
         self.folder.join(format!("{name}.{ARTEFACT}"))
     }
 
-    /// Removes what a former version of this host left.
+    /// Removes what a former version of this host left, unless another process does just now.
     fn clear_stale(&self, compatibilities: &[String]) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -107,7 +100,7 @@ impl Cache {
                 _ => false,
             };
             if stale {
-                fs::remove_file(&path)?;
+                remove(&path)?;
             }
         }
         Ok(())
@@ -130,7 +123,7 @@ impl Cache {
             if total <= self.max_total {
                 break;
             }
-            fs::remove_file(path)?;
+            remove(&path)?;
             total = total.saturating_sub(bytes);
         }
         Ok(())
@@ -169,18 +162,40 @@ fn read_key(path: &Path) -> io::Result<Option<Key>> {
     Ok(Some(Key::new(bytes)))
 }
 
-/// Makes a key. Of two hosts that start at once on one folder, the later takes
-/// the place of the earlier; what that one had compiled is compiled again.
-fn make_key(folder: &Path) -> io::Result<Key> {
+/// The folder's key; a new one where there is none that nobody else could have read.
+fn key(folder: &Path) -> io::Result<Key> {
+    let path = folder.join(KEY);
+    if let Some(key) = read_key(&path)? {
+        return Ok(key);
+    }
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let partial = folder.join(format!("{}-key.{PARTIAL}", std::process::id()));
-    let _ = fs::remove_file(&partial);
+    let n = PARTIALS.fetch_add(1, Ordering::Relaxed);
+    let partial = folder.join(format!("{}-{n}.{PARTIAL}", std::process::id()));
     let mut file = private(&partial)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
-    fs::rename(&partial, folder.join(KEY))?;
+    // Of hosts that start at once on one folder the first makes the key of all.
+    let first = fs::hard_link(&partial, &path);
+    if first.is_ok() {
+        remove(&partial)?;
+        return Ok(Key::new(bytes));
+    }
+    if let Some(key) = read_key(&path)? {
+        remove(&partial)?;
+        return Ok(key);
+    }
+    // One that cannot be used; what it authenticated is compiled again.
+    fs::rename(&partial, &path)?;
     Ok(Key::new(bytes))
+}
+
+/// Removes a file that another process may have removed already.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +227,20 @@ mod tests {
         }
         let mode = |file: &str| fs::metadata(folder.path().join(file)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(""), mode("key"), mode(&format!("{}.cwasm", name(1)))), (0o700, 0o600, 0o600));
+    }
+
+    #[test]
+    fn hosts_that_start_at_once_on_one_folder_share_what_they_compile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                scope.spawn(move || open(path).store(&name(n), &code(10)).unwrap());
+            }
+        });
+        let cache = open(path);
+        assert!((0..8).all(|n| cache.load(&name(n)).is_some()));
+        assert_eq!(fs::read_dir(path).unwrap().count(), 9, "the key and what was compiled");
     }
 
     #[test]

@@ -62,7 +62,7 @@ struct Call<'a, R, F> {
     leg: SimLeg<'a>,
     sources: BTreeMap<String, SourcePlan>,
     /// Answers of sources on their way.
-    fetches: BTreeMap<(Time, u32), (Handle, String, Result<String, HostError>)>,
+    fetches: BTreeMap<(Time, u32), Fetched>,
     order: u32,
     script: Script<'a, R>,
     far_end: &'a mut F,
@@ -73,6 +73,13 @@ struct Call<'a, R, F> {
     outputs: VecDeque<Output>,
     finished: bool,
     abandoned: Option<String>,
+}
+
+/// The answer of a source.
+struct Fetched {
+    fetch: Handle,
+    source: String,
+    result: Result<String, HostError>,
 }
 
 /// What is kept for [`Told`].
@@ -147,7 +154,7 @@ where
         if self.leg.next(now).is_some_and(|at| at <= now) {
             self.leg.fire(now);
         } else if let Some(entry) = self.fetches.first_entry().filter(|entry| entry.key().0 <= now) {
-            let (fetch, source, result) = entry.remove();
+            let Fetched { fetch, source, result } = entry.remove();
             self.see(Sight::Fetched { source, result: result.clone() });
             self.give(Input::Fetched { fetch, result });
         } else {
@@ -220,7 +227,7 @@ where
             }
         };
         self.order = self.order.wrapping_add(1);
-        self.fetches.insert((self.now + u64::from(after), self.order), (fetch, source, result));
+        self.fetches.insert((self.now + u64::from(after), self.order), Fetched { fetch, source, result });
     }
 
     fn act(&mut self, act: Act) {

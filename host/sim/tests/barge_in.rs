@@ -1,0 +1,142 @@
+//! Each row of the barge-in table of the dialogue's rules, with a real component on a simulated leg.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod guests;
+
+use callbox_dialogue::script::{Heard, HostReply, Playout, PlayoutEnd, Utterance};
+use callbox_dialogue::{Reply, Time};
+use callbox_sim::{Act, Saying, Situation, Timetable, Told};
+use guests::{BOTH, Cut, KEY, Listen, SPEECH, stage};
+
+/// Ten words: 3,750 ms.
+const PROMPT: &str = "one two three four five six seven eight nine ten";
+
+fn press(at: u64, digit: char) -> (Time, Act) {
+    (Time(at), Act::Press { digit })
+}
+
+fn say(at: u64, text: &str) -> (Time, Act) {
+    (Time(at), Act::Say(Saying::words(text)))
+}
+
+async fn asked<const N: usize>(cut: Cut, listen: Listen, acts: [(Time, Act); N]) -> (Heard, Playout, Told) {
+    let stage = stage(|script| {
+        script.ask(PROMPT, cut, listen);
+    })
+    .await;
+    let told = stage.play(&Situation::default(), &mut Timetable::new(acts)).await;
+    let answer = told.trace.iter().find_map(|exchange| match &exchange.reply {
+        Some(Ok(HostReply::Answer { heard, prompt })) => Some((heard.clone(), prompt.clone())),
+        _ => None,
+    });
+    let (heard, prompt) = answer.unwrap_or_else(|| panic!("{:#?}", told.trace));
+    (heard, prompt, told)
+}
+
+async fn said<const N: usize>(cut: Cut, acts: [(Time, Act); N]) -> (Playout, Told) {
+    let stage = stage(|script| {
+        script.say(PROMPT, cut).listen(Listen { type_ahead: true, ..KEY });
+    })
+    .await;
+    let told = stage.play(&Situation::default(), &mut Timetable::new(acts)).await;
+    let Some(Ok(HostReply::Playout(playout))) = told.trace[0].reply.clone() else { panic!("{:#?}", told.trace) };
+    (playout, told)
+}
+
+fn heard(reply: &Option<Reply>) -> &Heard {
+    match reply {
+        Some(Ok(HostReply::Heard(heard))) => heard,
+        other => panic!("nothing was heard: {other:?}"),
+    }
+}
+
+fn playout(end: PlayoutEnd, played: u32, heard_text: &str) -> Playout {
+    Playout { end, played, heard_text: heard_text.into() }
+}
+
+fn complete() -> Playout {
+    playout(PlayoutEnd::Finished, 3_750, PROMPT)
+}
+
+#[tokio::test]
+async fn nothing_cuts_and_nobody_listens() {
+    let (prompt, told) = said(Cut::Nothing, [say(500, "hello"), press(1_000, '7')]).await;
+    assert_eq!(prompt, complete());
+    // The key was typed ahead, and counts; what was said is forgotten.
+    assert_eq!(heard(&told.trace[1].reply), &Heard::Digits("7".into()));
+    assert_eq!(told.trace[1].answered, Some(Time(3_750)));
+}
+
+#[tokio::test]
+async fn nothing_cuts_and_somebody_listens() {
+    let (answer, prompt, told) = asked(Cut::Nothing, BOTH, [say(500, "yes please")]).await;
+    assert_eq!((answer, prompt), (Heard::Speech(utterance("yes please", 500, 1_250)), complete()));
+    assert_eq!(told.trace[0].answered, Some(Time(3_750)), "transcribed once the prompt is over");
+
+    let (answer, prompt, told) = asked(Cut::Nothing, BOTH, [press(500, '4')]).await;
+    assert_eq!((answer, prompt), (Heard::Digits("4".into()), complete()));
+    assert_eq!(told.trace[0].answered, Some(Time(3_750)), "played complete, then heard");
+}
+
+#[tokio::test]
+async fn digits_cut() {
+    let (answer, prompt, told) = asked(Cut::Digits, BOTH, [say(300, "hello there"), press(1_200, '4')]).await;
+    assert_eq!(answer, Heard::Digits("4".into()));
+    assert_eq!(prompt, playout(PlayoutEnd::CutByDigits, 1_200, "one two three"));
+    assert_eq!(told.record.transcript[0].interrupted_by.as_deref(), Some("digits"));
+    // What is said during such a prompt is ignored.
+    let (answer, prompt, _) = asked(Cut::Digits, BOTH, [say(300, "hello there")]).await;
+    assert_eq!((answer, prompt), (Heard::Nothing, complete()));
+}
+
+#[tokio::test]
+async fn speech_cuts_past_the_thresholds() {
+    let listen = Listen { min_speech: Some(300), min_words: 2, ..BOTH };
+    // A back-channel of one word lets the prompt go on and is no answer.
+    let (answer, prompt, _) = asked(Cut::Speech, listen, [say(500, "uh-huh")]).await;
+    assert_eq!((answer, prompt), (Heard::Nothing, complete()));
+
+    let (answer, prompt, told) = asked(Cut::Speech, listen, [say(500, "no wait please")]).await;
+    // The second word is over 750 ms after the first began.
+    assert_eq!(prompt, playout(PlayoutEnd::CutBySpeech, 1_250, "one two three"));
+    assert_eq!(answer, Heard::Speech(utterance("no wait please", 500, 1_625)));
+    assert_eq!(told.trace[0].answered, Some(Time(1_625 + 700)), "after the silence that ends the utterance");
+}
+
+#[tokio::test]
+async fn keys_wait_while_speech_alone_cuts() {
+    let (answer, prompt, told) = asked(Cut::Speech, BOTH, [press(500, '4')]).await;
+    assert_eq!((answer, prompt), (Heard::Digits("4".into()), complete()));
+    assert_eq!(told.trace[0].answered, Some(Time(3_750)));
+}
+
+#[tokio::test]
+async fn the_first_of_both_cuts_and_the_other_is_kept() {
+    let (answer, prompt, _) = asked(Cut::Both, BOTH, [press(800, '4'), say(900, "hello")]).await;
+    assert_eq!(answer, Heard::Digits("4".into()));
+    assert_eq!(prompt, playout(PlayoutEnd::CutByDigits, 800, "one two"));
+
+    let stage = stage(|script| {
+        script.ask(PROMPT, Cut::Both, BOTH).listen(Listen { type_ahead: true, ..KEY });
+    })
+    .await;
+    let acts = [say(800, "hello"), press(1_100, '4')];
+    let told = stage.play(&Situation::default(), &mut Timetable::new(acts)).await;
+    let Some(Ok(HostReply::Answer { heard: first, prompt })) = &told.trace[0].reply else { panic!("{:?}", told.trace) };
+    assert_eq!(first, &Heard::Speech(utterance("hello", 800, 1_175)));
+    // By the voice after the 200 ms that make it one.
+    assert_eq!(prompt, &playout(PlayoutEnd::CutBySpeech, 1_000, "one two"));
+    assert_eq!(heard(&told.trace[1].reply), &Heard::Digits("4".into()), "kept for the next");
+}
+
+#[tokio::test]
+async fn noise_is_no_answer_and_speech_behind_it_is() {
+    let acts = [(Time(4_000), Act::Noise { length: 300 }), say(5_000, "yes")];
+    let (answer, _, _) = asked(Cut::Nothing, SPEECH, acts).await;
+    assert_eq!(answer, Heard::Speech(utterance("yes", 5_000, 5_375)));
+}
+
+fn utterance(text: &str, start: u32, end: u32) -> Utterance {
+    Utterance { text: text.into(), confidence: Some(1.0), language: "en".into(), start, end }
+}
