@@ -44,6 +44,9 @@ pub(crate) fn stopped(state: &State) -> ScriptEnd {
     ScriptEnd::Budget { message: format!("its time was over: the host stopped it {place}") }
 }
 
+/// What begins the end of a script whose session was over; the place follows.
+pub(crate) const LEFT: &str = "its session is over, ";
+
 /// Whether it was the session that did not go on.
 pub(crate) fn is_left(error: &wasmtime::Error) -> bool {
     matches!(error.downcast_ref::<Stop>(), Some(Stop::Over))
@@ -58,7 +61,7 @@ pub(crate) fn broken_off(error: &wasmtime::Error, state: &State) -> ScriptEnd {
     }
     match error.downcast_ref::<Stop>() {
         Some(Stop::Budget(what)) => return ScriptEnd::Budget { message: told(what) },
-        Some(Stop::Over) => return ScriptEnd::Budget { message: told("its session is over") },
+        Some(Stop::Over) => return ScriptEnd::Budget { message: told(LEFT.trim_end_matches(", ")) },
         Some(Stop::Misuse(what)) => return ScriptEnd::Trapped { message: told(what) },
         Some(Stop::Platform(what)) => {
             return ScriptEnd::Trapped {

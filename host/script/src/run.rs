@@ -28,6 +28,18 @@ pub struct ScriptRun {
     pub tape: Tape,
 }
 
+impl ScriptRun {
+    /// Where the script was when its [`Session`](crate::Session) was over: its functions, the innermost first, and the
+    /// call.
+    #[must_use]
+    pub fn left_in(&self) -> Option<&str> {
+        match &self.end {
+            ScriptEnd::Budget { message } if self.reason == RunReason::Stopped => message.strip_prefix(report::LEFT),
+            _ => None,
+        }
+    }
+}
+
 /// What is to be known about an end besides [`ScriptEnd`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,6 +15,7 @@
 //! * [`far_end`] – who acts, what is seen
 //! * [`stage`] – the script, compiled and cached
 //! * [`told`] – what is left
+//! * [`replay`] – the tape of a live call against its script, or against another one
 //! * [`scenario`] – what callers do and expect, written in YAML
 //! * [`trace`] – the host calls of a script, for a person to read
 
@@ -23,6 +24,7 @@ mod call;
 pub mod far_end;
 mod hearing;
 mod leg;
+pub mod replay;
 pub mod scenario;
 pub mod situation;
 mod speech;
