@@ -9,10 +9,12 @@
 //! * [`Bystander`] – a good call next to which something bad happens
 //! * [`Phone`] – a telephone that says and hears tones
 //! * [`kamailio`] – a proxy in front, and a media relay beside it
+//! * [`browser`] – Chromium, driven over the DevTools protocol
 //! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
 //! * [`raw`] – SIP by hand
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
+pub mod browser;
 mod business;
 mod bystander;
 mod carrier;

@@ -61,6 +61,7 @@ export const STYLES = `
   content: ""; display: block; height: 100%; border-radius: 2px; background: var(--_accent);
   transform: scaleX(var(--level, 0)); transform-origin: 0 0; transition: transform .1s linear;
 }
+.card:not(.busy) .levels { visibility: hidden; }
 .notice { margin: 0; padding: .6rem .75rem; border-left: 4px solid var(--_danger); background: var(--_sunken); border-radius: 4px; }
 .captions {
   margin: 0; padding: .25rem .75rem; height: 11rem; overflow-y: auto; overscroll-behavior: contain;
@@ -79,6 +80,7 @@ button {
 }
 button:hover { background: var(--_sunken); }
 button:active { transform: translateY(1px); }
+button:disabled { opacity: .5; cursor: default; }
 button:focus-visible, select:focus-visible, .captions:focus-visible, summary:focus-visible {
   outline: 3px solid var(--_accent); outline-offset: 2px;
 }
