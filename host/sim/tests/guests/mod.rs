@@ -18,6 +18,7 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
     ("$set_default", "voice", "set-default", "(param i32 i32 i32 i32 i32)"),
     ("$ask", "voice", "ask", "(param i32 i32 i32 i32 i32)"),
     ("$listen", "voice", "listen", "(param i32 i32)"),
+    ("$start_listen", "voice", "start-listen", "(param i32 i32)"),
     ("$options", "voice", "[constructor]listen-options", "(result i32)"),
     ("$options_drop", "voice", "[resource-drop]listen-options", "(param i32)"),
     ("$set_digits", "voice", "[method]listen-options.set-digits", "(param i32 i32 i32 i32 i32 i32)"),
@@ -177,6 +178,13 @@ impl Script {
     pub fn listen(&mut self, listen: Listen) -> &mut Self {
         let options = self.options(listen);
         self.call(&format!("(call $listen (local.get {options}) {R})"));
+        self.call(&format!("(call $options_drop (local.get {options}))"))
+    }
+
+    /// Keeps the listening until the script ends.
+    pub fn start_listen(&mut self, listen: Listen) -> &mut Self {
+        let options = self.options(listen);
+        self.call(&format!("(call $start_listen (local.get {options}) {R})"));
         self.call(&format!("(call $options_drop (local.get {options}))"))
     }
 
