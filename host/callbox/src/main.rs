@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod ladder;
 mod logging;
+mod replay;
 mod rooms;
 mod serve;
 mod server;
@@ -26,6 +27,7 @@ enum Command {
     Script(author::ScriptCommand),
     Call(caller::CallArgs),
     Ladder(ladder::LadderArgs),
+    Replay(replay::ReplayArgs),
     /// See how trunks are.
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
@@ -54,6 +56,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
         Command::Script(command) => author::run(command).await?,
         Command::Call(args) => return caller::run(args).await,
         Command::Ladder(args) => ladder::run(&args).await?,
+        Command::Replay(args) => return replay::run(&args).await,
         Command::Trunk(command) => trunk::run(&command).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Config(args) => {
