@@ -74,6 +74,46 @@ pub struct Given {
     pub fallback: Option<FallbackPlan>,
 }
 
+impl Given {
+    /// This over that: a value replaces, a map is merged key by key.
+    #[must_use]
+    pub fn over(self, base: Self) -> Self {
+        fn merged<T>(mut base: BTreeMap<String, T>, over: BTreeMap<String, T>) -> BTreeMap<String, T> {
+            base.extend(over);
+            base
+        }
+        let limits = match (self.limits, base.limits) {
+            (Some(over), Some(base)) => Some(LimitsGiven {
+                grace: over.grace.or(base.grace),
+                max_duration: over.max_duration.or(base.max_duration),
+                ring_timeout: over.ring_timeout.or(base.ring_timeout),
+                silence_timeout: over.silence_timeout.or(base.silence_timeout),
+            }),
+            (over, base) => over.or(base),
+        };
+        Self {
+            at: self.at.or(base.at),
+            direction: self.direction.or(base.direction),
+            transport: self.transport.or(base.transport),
+            caller: self.caller.or(base.caller),
+            callee: self.callee.or(base.callee),
+            display_name: self.display_name.or(base.display_name),
+            language: self.language.or(base.language),
+            headers: merged(base.headers, self.headers),
+            parameters: self.parameters.or(base.parameters),
+            settings: merged(base.settings, self.settings),
+            sources: merged(base.sources, self.sources),
+            transfers: merged(base.transfers, self.transfers),
+            speech_recognition: self.speech_recognition.or(base.speech_recognition),
+            words_a_minute: self.words_a_minute.or(base.words_a_minute),
+            reaction: self.reaction.or(base.reaction),
+            seed: self.seed.or(base.seed),
+            limits,
+            fallback: self.fallback.or(base.fallback),
+        }
+    }
+}
+
 fn directions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["inbound", "outbound"] })
 }
