@@ -138,7 +138,7 @@ pub struct SourceAnswer {
     /// How long it takes (default 0s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Span>,
-    /// Longest wait for it, as the deployment has it (default 3s).
+    /// Longest wait for it, as the deployment has it (default 2s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// What happens when it is prefetched and late or broken, as the deployment has it (default `continue`).
@@ -294,10 +294,10 @@ pub struct TransferPlan {
     /// How the transfer goes (default `connected`).
     #[serde(default)]
     pub answers: TransferAnswer,
-    /// How long it rings before that (default 2s).
+    /// How long it rings before that (default 1s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Span>,
-    /// How long the two talk before the target hangs up; of `returned` (default 10s).
+    /// How long the two talk before the target hangs up; of a bridge (default 30s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub talk: Option<Span>,
 }

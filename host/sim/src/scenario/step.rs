@@ -354,10 +354,10 @@ pub struct TransferExpected {
     /// How it goes (default: as given for the target, else `connected`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<TransferAnswer>,
-    /// How long it rings before that (default 2s).
+    /// How long it rings before that (default 1s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Span>,
-    /// How long the two talk before the target hangs up; of `returned` (default 10s).
+    /// How long the two talk before the target hangs up; of a bridge (default 30s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub talk: Option<Span>,
     /// By which means: `refer` or `bridge` (default: either).
