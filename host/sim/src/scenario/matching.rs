@@ -102,7 +102,8 @@ pub(super) fn text_diff<'a>(wanted: &Wanted, came: impl Iterator<Item = &'a str>
     if near < 0.5 {
         return Vec::new();
     }
-    let diff = TextDiff::from_words(words, text.as_str());
+    let (words, text) = (tokens(words), tokens(&text));
+    let diff = TextDiff::from_slices(&words, &text);
     let side = |wanted: ChangeTag, side| DiffLine {
         side,
         pieces: (diff.iter_all_changes())
@@ -113,10 +114,25 @@ pub(super) fn text_diff<'a>(wanted: &Wanted, came: impl Iterator<Item = &'a str>
     vec![side(ChangeTag::Delete, Side::Expected), side(ChangeTag::Insert, Side::Came)]
 }
 
+/// Words, and what stands between them.
+fn tokens(text: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '\'';
+        let end = rest.find(|c| is_word(c) != is_word(first)).unwrap_or(rest.len());
+        let (token, after) = rest.split_at(end);
+        tokens.push(token);
+        rest = after;
+    }
+    tokens
+}
+
 /// How near a text is: the share of the words that are in it, in their order.
 fn nearness(words: &str, text: &str) -> f32 {
-    let diff = TextDiff::from_words(words, text);
-    let is_word = |value: &str| !value.trim().is_empty();
+    let (words, text) = (tokens(words), tokens(text));
+    let diff = TextDiff::from_slices(&words, &text);
+    let is_word = |value: &str| value.chars().any(char::is_alphanumeric);
     let (mut same, mut missing) = (0_f32, 0_f32);
     for change in diff.iter_all_changes().filter(|change| is_word(change.value())) {
         match change.tag() {
