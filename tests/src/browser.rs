@@ -3,7 +3,6 @@
 //! Whatever a test waits for is awaited by a promise in the page; nothing sleeps. Everything a page writes to its console is
 //! kept, and told when a test fails.
 
-use crate::SOON;
 use base64::Engine as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -269,10 +268,29 @@ impl Site {
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { origin }
     }
-}
 
-/// How long a page may take for one thing, in milliseconds, for its own timers.
-#[must_use]
-pub fn patience_ms() -> u128 {
-    (SOON * 2).as_millis()
+    /// A customer's page: this element, and the library by its script tag from `library`, a host, or from the page's own
+    /// origin. Its policy is the strictest that such a page can have.
+    pub async fn customer(element: &str, library: Option<&str>) -> Self {
+        let scripts = library.unwrap_or_default();
+        let policy = format!(
+            "default-src 'none'; script-src 'self' {scripts}; connect-src *; media-src blob:; \
+             require-trusted-types-for 'script'"
+        );
+        let library = library.map_or_else(|| "/callbox.js".to_owned(), |host| format!("{host}/sdk/callbox.global.js"));
+        let html = format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>A customer</title>\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\"><script src=\"/page.js\"></script>\
+             <script src=\"{library}\"></script></head><body><main><h1>A customer</h1>{element}</main></body></html>"
+        );
+        let file = |path: &str| std::fs::read_to_string(crate::root().join(path)).unwrap();
+        Self::serve(&[
+            ("/", "text/html", html),
+            ("/page.js", "text/javascript", file("tests/web/page.js")),
+            ("/capture.js", "text/javascript", file("tests/web/capture.js")),
+            ("/standin.js", "text/javascript", file("tests/web/standin.js")),
+            ("/callbox.js", "text/javascript", file("web/sdk/dist/callbox.global.js")),
+        ])
+        .await
+    }
 }

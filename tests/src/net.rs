@@ -100,21 +100,37 @@ impl Net {
         command
     }
 
+    /// A second link beside the first one.
+    fn second_link(&self, near: IpAddr, far: IpAddr) {
+        let (number, name) = (self.number, &self.name);
+        for step in [
+            format!("link add cbm{number} type veth peer name cbs{number}"),
+            format!("link set cbs{number} netns {name}"),
+            format!("addr add {near}/30 dev cbm{number}"),
+            format!("link set cbm{number} up"),
+            format!("-n {name} addr add {far}/30 dev cbs{number}"),
+            format!("-n {name} link set cbs{number} up"),
+        ] {
+            ip(&step).unwrap();
+        }
+    }
+
+    /// This machine changes to another network, as a telephone that leaves the house: the link is gone, and the address
+    /// inside is reached by another one, from another address.
+    pub fn change(&self) {
+        let (near, far): (IpAddr, IpAddr) = ([10, 232, self.number, 1].into(), [10, 232, self.number, 2].into());
+        self.second_link(near, far);
+        ip(&format!("link set cbl{} down", self.number)).unwrap();
+        ip(&format!("route add {}/32 via {far} src {near}", self.far)).unwrap();
+    }
+
     /// A bad line beside the clean link: this machine's address on it, and the one inside. Made by `tc netem` where the
     /// kernel has it, else by a program that carries the packets.
     pub fn bad_line(&mut self, bad: Bad) -> (IpAddr, IpAddr) {
         let (number, name) = (self.number, &self.name);
         let (near, far): (IpAddr, IpAddr) = ([10, 232, number, 1].into(), [10, 232, number, 2].into());
         let Bad { delay_ms, jitter_ms, loss } = bad;
-        let veth = || {
-            ip(&format!("link add cbm{number} type veth peer name cbs{number}"))?;
-            ip(&format!("link set cbs{number} netns {name}"))?;
-            ip(&format!("addr add {near}/30 dev cbm{number}"))?;
-            ip(&format!("link set cbm{number} up"))?;
-            ip(&format!("-n {name} addr add {far}/30 dev cbs{number}"))?;
-            ip(&format!("-n {name} link set cbs{number} up"))
-        };
-        veth().unwrap();
+        self.second_link(near, far);
         // Half of the variation to either side of the middle; a random one for each packet changes their order.
         let half = f64::from(jitter_ms) / 2.0;
         let middle = f64::from(delay_ms) + half;

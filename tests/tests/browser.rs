@@ -10,30 +10,6 @@ use serde_json::json;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// The strictest policy that a page with the element can have.
-const POLICY: &str =
-    "default-src 'none'; script-src 'self'; connect-src *; media-src blob:; require-trusted-types-for 'script'";
-
-fn file(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap()
-}
-
-/// A customer's page with that element.
-async fn customer(element: &str) -> Site {
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>A customer</title>\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"><script src=\"/page.js\"></script>\
-         <script src=\"/callbox.js\"></script></head><body><main><h1>A customer</h1>{element}</main></body></html>"
-    );
-    Site::serve(&[
-        ("/", "text/html", html),
-        ("/page.js", "text/javascript", file("tests/web/page.js")),
-        ("/capture.js", "text/javascript", file("tests/web/capture.js")),
-        ("/callbox.js", "text/javascript", file("web/sdk/dist/callbox.global.js")),
-    ])
-    .await
-}
-
 /// A host that says no to every call, in this way. Its address.
 async fn refusing(status: u16, code: &'static str, retry_after: &'static str) -> String {
     let answer = async move |method: Method| {
@@ -81,7 +57,7 @@ async fn what_is_embedded_is_what_the_sources_give() {
 
 #[tokio::test]
 async fn the_element_is_a_telephone_without_a_mouse_and_without_eyes() {
-    let site = customer("<callbox-call id=\"phone\" token=\"t\"></callbox-call>").await;
+    let site = Site::customer("<callbox-call id=\"phone\" token=\"t\"></callbox-call>", None).await;
     let browser = Browser::start(None).await;
     let page = browser.open(&site.origin).await;
     let shown = page.accessible().await;
@@ -114,7 +90,7 @@ async fn the_element_is_a_telephone_without_a_mouse_and_without_eyes() {
 
 #[tokio::test]
 async fn the_element_fits_a_telephone_and_follows_the_user() {
-    let site = customer("<callbox-call id=\"phone\" token=\"t\"></callbox-call>").await;
+    let site = Site::customer("<callbox-call id=\"phone\" token=\"t\"></callbox-call>", None).await;
     let browser = Browser::start(None).await;
     let page = browser.open(&site.origin).await;
     let look = "(() => { const style = getComputedStyle(phone.shadowRoot.querySelector('.card')); \
@@ -145,7 +121,9 @@ async fn what_the_host_refuses_is_told_in_words() {
         (422, "invalid_offer", "", "because of invalid_offer"),
     ] {
         let host = refusing(status, code, retry_after).await;
-        let site = customer(&format!("<callbox-call id=\"phone\" token=\"t\" server=\"{host}\"></callbox-call>")).await;
+        let site =
+            Site::customer(&format!("<callbox-call id=\"phone\" token=\"t\" server=\"{host}\"></callbox-call>"), None)
+                .await;
         let page = browser.open(&site.origin).await;
         assert_eq!(notice(&page).await, told);
         let error = page.run("seen((name) => name === 'error')").await;
@@ -157,7 +135,7 @@ async fn what_the_host_refuses_is_told_in_words() {
         ("token-url=\"/nothing\"", "The host answered 404."),
         ("", "This call is not allowed."),
     ] {
-        let site = customer(&format!("<callbox-call id=\"phone\" {element}></callbox-call>")).await;
+        let site = Site::customer(&format!("<callbox-call id=\"phone\" {element}></callbox-call>"), None).await;
         assert_eq!(notice(&browser.open(&site.origin).await).await, told);
     }
 }
@@ -166,7 +144,7 @@ async fn what_the_host_refuses_is_told_in_words() {
 async fn without_a_microphone_the_user_is_told_what_to_do() {
     let denied = ["--deny-permission-prompts", "--use-fake-device-for-media-stream"];
     let none = ["--use-fake-ui-for-media-stream"];
-    let site = customer("<callbox-call id=\"phone\" token=\"t\"></callbox-call>").await;
+    let site = Site::customer("<callbox-call id=\"phone\" token=\"t\"></callbox-call>", None).await;
     for (flags, code) in [(denied.as_slice(), "microphone_denied"), (&none, "no_microphone")] {
         let browser = Browser::start_with(flags.iter().map(ToString::to_string)).await;
         let page = browser.open(&site.origin).await;
@@ -175,4 +153,40 @@ async fn without_a_microphone_the_user_is_told_what_to_do() {
         assert_eq!(error["code"], code, "{told}");
         assert!(told.contains("call again"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn the_library_connects_talks_and_reconnects() {
+    let site = Site::customer("<script src=\"/standin.js\"></script>", None).await;
+    let browser = Browser::start(None).await;
+    let page = browser.open(&site.origin).await;
+    let begin = "Callbox.call({ token: 't' }).then((call) => { window.call = call; \
+                 for (const name of ['state', 'caption', 'ended', 'error', 'level']) call.on(name, (told) => tell(name, told)); })";
+    page.run(begin).await;
+    let asked = page.run("seen((name) => name === 'asked')").await;
+    let wanted = json!({ "method": "POST", "path": "/v1/webrtc/calls", "token": "Bearer t", "candidates": false });
+    assert_eq!(asked, wanted, "the offer goes out before candidates are looked for");
+    page.run("says({ type: 'state', state: 'answered' })").await;
+    page.run("state('answered')").await;
+    page.run("says({ type: 'caption', role: 'robot', text: 'Hello', final: false, seq: 1 })").await;
+    page.run("caption('Hello')").await;
+    page.run("seen((name, level) => name === 'level' && level.output > 0.1)").await;
+    page.run("call.digits('12#')").await;
+    assert_eq!(page.run("seen((name) => name === 'sent')").await, json!({ "type": "digits", "digits": "12#" }));
+
+    page.run("call.reconnect()").await;
+    page.run("state('reconnecting')").await;
+    page.run("state('answered', told.findIndex(([, detail]) => detail.state === 'reconnecting'))").await;
+    assert_eq!(
+        page.run("seen((name, { method }) => name === 'asked' && method === 'PATCH')").await["candidates"],
+        false
+    );
+    page.run("says({ type: 'caption', role: 'robot', text: 'Still here', final: true, seq: 2 })").await;
+    page.run("caption('Still here')").await;
+
+    page.run("says({ type: 'state', state: 'ended', reason: 'script_returned' })").await;
+    let ended = page.run("ended()").await;
+    assert_eq!(ended, json!({ "reason": "script_returned", "by": "host", "answered": true }));
+    page.run("seen((name, { method }) => name === 'asked' && method === 'DELETE')").await;
+    assert_eq!(page.run("told.filter(([name]) => name === 'error').length").await, 0);
 }

@@ -41,9 +41,9 @@ for (const name of ["state", "caption", "event", "ended", "error"]) {
   });
 }
 
-/** Keeps what a call sounds like, as the page plays it: 16 bit, 16,000 a second. */
+/** Keeps what a call sounds like, as the page plays it: 16 bit, 8,000 a second. */
 async function capture(call) {
-  const context = new AudioContext({ sampleRate: 16_000 });
+  const context = new AudioContext({ sampleRate: 8_000 });
   await context.audioWorklet.addModule("/capture.js");
   const stream = call.audio.srcObject ?? (await new Promise((resolve) => {
     const timer = setInterval(() => {

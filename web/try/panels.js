@@ -38,19 +38,39 @@ export function timeline(entries) {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-/** The exchanges of the browser with the host.
- * @param {readonly { method: string, url: string, status: number, offer?: string, answer?: string }[]} exchanges */
-export function signalling(exchanges) {
-  emptied("signalling", exchanges.length === 0);
-  const rows = exchanges.flatMap(({ method, url, status, offer, answer }) => {
-    const asked = `${method} ${new URL(url).pathname}`;
-    const there = make("li", {}, make("span", { class: "arrow" }, "browser → host "), asked);
-    if (offer) there.append(fold("SDP offer", offer));
-    const back = make("li", {}, make("span", { class: "arrow" }, "host → browser "), String(status));
-    if (answer) back.append(fold(offer && status < 300 ? "SDP answer" : "Body", answer));
-    return [there, back];
-  });
-  the("signalling").replaceChildren(...rows);
+/** What each step of the signalling is, for people, and which way it went. */
+const STEPS = {
+  offer: ["browser → host", "offer"],
+  answer: ["host → browser", "answer"],
+  ice: ["browser → host", "another network: ICE begins anew"],
+  ice_answer: ["host → browser", "answer to that"],
+  refused: ["host → browser", "refused"],
+  connected: ["both", "ICE and DTLS are done: from here on sound may pass"],
+  failed: ["both", "no way was found"],
+  channel_open: ["both", "the data channel is open"],
+  channel_closed: ["both", "the data channel is closed"],
+  hung_up: ["browser → host", "hang-up"],
+  lost: ["host", "nothing was heard of the browser for too long"],
+};
+
+/** How the call was set up, as the host keeps it.
+ * @param {{ offset_us: number, what: string, text: string }[]} steps */
+export function signalling(steps) {
+  const list = the("signalling");
+  emptied("signalling", steps.length === 0);
+  for (const { offset_us: offset, what, text } of steps.slice(list.children.length)) {
+    const [way, words] = STEPS[/** @type {keyof typeof STEPS} */ (what)] ?? ["", what.replaceAll("_", " ")];
+    const row = make(
+      "li",
+      {},
+      make("time", {}, `${(offset / 1000).toFixed(1)} ms`),
+      make("span", { class: "arrow" }, way),
+      make("span", {}, words),
+    );
+    if (text.includes("v=0") || text.includes("a=")) row.append(fold(`SDP ${what}`, text));
+    else if (text) row.append(make("span", { class: "detail" }, text));
+    list.append(row);
+  }
 }
 
 /** The SIP messages, where the call has any: a transfer's second leg, for example.

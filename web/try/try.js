@@ -57,7 +57,7 @@ async function enter() {
   number.replaceChildren(
     ...usable.map((/** @type {any} */ one) => {
       const about = one.name ?? names.get(one.script_id);
-      return make("option", { value: one.address }, about ? `${one.address} – ${about}` : one.address);
+      return make("option", { value: one.id }, about ? `${one.address} – ${about}` : one.address);
     }),
   );
   the("none").hidden = usable.length > 0;
@@ -104,15 +104,7 @@ phone.addEventListener("callbox-state", (event) => {
   if (state !== "connecting" || !call) return;
   shown += 1;
   const mine = shown;
-  panels.signalling(call.exchanges);
-  call.on("signalling", () => {
-    if (mine === shown) panels.signalling(call.exchanges);
-  });
   follow(call, mine).catch(failed);
-});
-
-phone.addEventListener("callbox-error", () => {
-  if (phone.call) panels.signalling(phone.call.exchanges);
 });
 
 /** @param {number} ms */
@@ -124,12 +116,14 @@ async function follow(call, mine) {
   const at = `/v1/calls/${id}`;
   for (;;) {
     const over = call.ended !== undefined;
-    const [entries, state] = await Promise.all([
+    const [entries, exchange, state] = await Promise.all([
       api.maybe(api.get(`${at}/timeline`)),
+      api.maybe(api.get(`${at}/webrtc`)),
       over ? api.maybe(api.get(at)) : undefined,
     ]);
     if (mine !== shown) return;
     if (entries) panels.timeline(entries.data);
+    if (exchange) panels.signalling(exchange.steps);
     if (state?.state === "completed") break;
     await pause(LOOK_MS);
   }

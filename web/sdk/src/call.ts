@@ -27,8 +27,8 @@ export interface Ended {
    * side `connection_lost` (the network went and did not come back) and `connect_failed` (no sound ever passed).
    */
   reason: string;
-  /** Who: the `caller` (this page), the host's side, or the `network`. */
-  by: string;
+  /** Who: this page, the host's side, or nobody. */
+  by: "caller" | "host" | "network";
   /** Whether it had been answered. */
   answered: boolean;
 }
@@ -428,8 +428,8 @@ export class Call extends Emitter<CallEvents> {
         break;
       case "state":
         if (message.state === "ended") {
-          const { reason = "ended", by = "host" } = message;
-          this.#end({ reason, by, answered: this.#answered });
+          const { reason = "ended" } = message;
+          this.#end({ reason, by: reason === "caller_hangup" ? "caller" : "host", answered: this.#answered });
         } else if (message.state === "ringing" || message.state === "answered") {
           this.#answered ||= message.state === "answered";
           // A restart that is under way ends where the call stands by then.

@@ -2,8 +2,10 @@
 export interface Caption {
   /** Who says it. */
   role: "robot" | "caller";
-  /** What. While it is not final it may still change. */
+  /** What. While it is not final it may still change: speech is still being understood, a prompt may still be cut. */
   text: string;
+  /** Keys that the caller pressed; masked where they are secret. */
+  digits?: string;
   /** Whether it stays as it is. */
   final: boolean;
   /** Captions with the same number are the same one: the later replaces the earlier. */
@@ -21,7 +23,7 @@ export interface HostEvent {
 /** What the host writes on the data channel. @internal */
 export type FromHost =
   | { type: "caption"; caption: Caption }
-  | { type: "state"; state: string; reason: string | undefined; by: string | undefined }
+  | { type: "state"; state: string; reason: string | undefined }
   | { type: "event"; event: HostEvent };
 
 /** What the page writes on it. @internal */
@@ -50,12 +52,14 @@ export function read(message: unknown): FromHost | undefined {
     case "caption": {
       const { role, text: said, final, seq } = fields;
       if ((role !== "robot" && role !== "caller") || typeof said !== "string" || typeof seq !== "number") return undefined;
-      return { type: "caption", caption: { role, text: said, final: final !== false, seq } };
+      const digits = text(fields["digits"]);
+      const caption = { role, text: said, final: final !== false, seq, ...(digits === undefined ? {} : { digits }) } as const;
+      return { type: "caption", caption };
     }
     case "state": {
       const state = text(fields["state"]);
       if (state === undefined) return undefined;
-      return { type: "state", state, reason: text(fields["reason"]), by: text(fields["by"] ?? fields["ended_by"]) };
+      return { type: "state", state, reason: text(fields["reason"]) };
     }
     case "event":
       return { type: "event", event: { name: text(fields["name"] ?? fields["event"]), data: fields } };

@@ -48,9 +48,9 @@ test("a call is one exchange, and tells where it stands", async () => {
   peer.channel.open();
   peer.channel.says({ type: "state", state: "ringing" });
   peer.channel.says({ type: "state", state: "answered" });
-  peer.channel.says({ type: "state", state: "ended", reason: "script_returned", by: "script" });
-  assert.deepEqual(told, ["ringing", "answered", "ended", "script_returned by script"]);
-  assert.deepEqual(call.ended, { reason: "script_returned", by: "script", answered: true });
+  peer.channel.says({ type: "state", state: "ended", reason: "script_returned" });
+  assert.deepEqual(told, ["ringing", "answered", "ended", "script_returned by host"]);
+  assert.deepEqual(call.ended, { reason: "script_returned", by: "host", answered: true });
   assert.ok(peer.closed && browser.stream.track.stopped);
   assert.equal(browser.timers, 1, "only the deletion's own patience is left");
   await settle();

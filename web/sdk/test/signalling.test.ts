@@ -33,8 +33,11 @@ test("Link headers name servers", () => {
 test("what the host says is read, whatever it is", () => {
   const junk = [undefined, null, 7, {}, "x", "[]", '"a"', '{"type":7}', '{"type":"caption","role":"other","text":"a","seq":1}'];
   for (const message of junk) assert.equal(read(message), undefined);
+  const keys = read('{"type":"caption","role":"caller","text":"","digits":"**","seq":2}');
+  const caption = { role: "caller", text: "", final: true, seq: 2, digits: "**" };
+  assert.deepEqual(keys, { type: "caption", caption });
   const ended = read('{"type":"state","state":"ended","reason":"script_returned"}');
-  assert.deepEqual(ended, { type: "state", state: "ended", reason: "script_returned", by: undefined });
+  assert.deepEqual(ended, { type: "state", state: "ended", reason: "script_returned" });
 });
 
 test("errors are told in words for people", () => {

@@ -24,8 +24,8 @@ export interface Ended {
      * side `connection_lost` (the network went and did not come back) and `connect_failed` (no sound ever passed).
      */
     reason: string;
-    /** Who: the `caller` (this page), the host's side, or the `network`. */
-    by: string;
+    /** Who: this page, the host's side, or nobody. */
+    by: "caller" | "host" | "network";
     /** Whether it had been answered. */
     answered: boolean;
 }

@@ -2,8 +2,10 @@
 export interface Caption {
     /** Who says it. */
     role: "robot" | "caller";
-    /** What. While it is not final it may still change. */
+    /** What. While it is not final it may still change: speech is still being understood, a prompt may still be cut. */
     text: string;
+    /** Keys that the caller pressed; masked where they are secret. */
+    digits?: string;
     /** Whether it stays as it is. */
     final: boolean;
     /** Captions with the same number are the same one: the later replaces the earlier. */

@@ -6,7 +6,8 @@ import type { CallboxCallTexts } from "./texts.js";
 const KEPT = 200;
 
 /**
- * What is said, as a log that screen readers follow. What may still change is shown, and told only once it stays.
+ * What is said, as a log that screen readers follow. What a caller may or may not
+ * have said is shown, and read out only once it is certain.
  * @internal
  */
 export class Captions {
@@ -34,22 +35,25 @@ export class Captions {
     this.element.replaceChildren();
   }
 
-  show({ role, text, final, seq }: Caption): void {
+  show({ role, text, digits, final, seq }: Caption): void {
     const list = this.element;
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    const words = text || (digits ? this.#texts.pressed(digits) : "");
+    const before = this.#rows.get(seq);
+    if (before && (role === "robot" || !final)) {
+      // Read out already, or not to be read yet: a prompt that was cut is not read twice.
+      before.lastChild?.replaceWith(words);
+      return;
+    }
     const who = make("span", { class: "who" }, role === "robot" ? this.#texts.robot : this.#texts.caller);
+    const guessed = role === "caller" && !final;
     const row = make(
       "p",
-      {
-        class: `${role}${final ? "" : " partial"}`,
-        part: `caption caption-${role}`,
-        "aria-hidden": final ? undefined : "true",
-      },
+      { class: `${role}${guessed ? " guessed" : ""}`, part: `caption caption-${role}`, "aria-hidden": guessed ? "true" : undefined },
       who,
-      text,
+      words,
     );
-    const before = this.#rows.get(seq);
-    // A new row, so that it is told when it became final.
+    // A new row, so that it is read out now that it is certain.
     if (before) before.replaceWith(row);
     else list.append(row);
     this.#rows.set(seq, row);

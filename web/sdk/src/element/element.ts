@@ -1,4 +1,4 @@
-import { type Call, type CallOptions, type CallState, call } from "../call.js";
+import { type Call, type CallOptions, type CallState, type Ended, call } from "../call.js";
 import { CallboxError, asCallboxError } from "../errors.js";
 import { refused } from "../signalling.js";
 import { type CallboxCallTexts, ENGLISH, words } from "./texts.js";
@@ -101,7 +101,7 @@ export class CallboxCallElement extends Base {
         this.#dispatch("error", error);
       }
       const reason = error.code === "aborted" ? "caller_hangup" : "connect_failed";
-      this.#over({ reason, by: "caller", answered: false });
+      this.#over({ reason, by: error.code === "aborted" ? "caller" : "network", answered: false });
     }
   }
 
@@ -168,7 +168,7 @@ export class CallboxCallElement extends Base {
     this.#dispatch("state", { state });
   }
 
-  #over(ended: { reason: string; by: string; answered: boolean }): void {
+  #over(ended: Ended): void {
     clearInterval(this.#clock);
     this.#answeredAt = undefined;
     const view = this.#view;

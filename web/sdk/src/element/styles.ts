@@ -71,7 +71,7 @@ export const STYLES = `
 .captions p { margin: 0; padding: .35rem 0; overflow-wrap: anywhere; }
 .captions .who { display: block; font-size: .8rem; font-weight: 600; color: var(--_muted); }
 .captions .caller { text-align: end; }
-.captions .partial { opacity: .7; }
+.captions .guessed { opacity: .7; }
 .keypad { display: grid; grid-template-columns: repeat(3, 1fr); gap: .4rem; }
 button, select { font: inherit; color: inherit; }
 button {

@@ -20,6 +20,8 @@ export interface CallboxCallTexts {
   caller: string;
   /** Where nothing was said yet. */
   silent: string;
+  /** Keys that were pressed, in the captions. */
+  pressed: (digits: string) => string;
   star: string;
   hash: string;
   idle: string;
@@ -48,6 +50,7 @@ export const ENGLISH: CallboxCallTexts = {
   robot: "Voice",
   caller: "You",
   silent: "What is said appears here.",
+  pressed: (digits) => `[${digits}]`,
   star: "star",
   hash: "hash",
   idle: "Ready to call",

@@ -19,6 +19,8 @@ export interface CallboxCallTexts {
     caller: string;
     /** Where nothing was said yet. */
     silent: string;
+    /** Keys that were pressed, in the captions. */
+    pressed: (digits: string) => string;
     star: string;
     hash: string;
     idle: string;
