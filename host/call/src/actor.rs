@@ -10,15 +10,15 @@ use crate::context::ContextFetcher;
 use crate::ledger::{Ledger, Rescue};
 use crate::leg::{Happening, SipLeg};
 use crate::live::{CallCommand, Snapshot};
+use crate::orphan::{Heir, ScriptTask};
 use callbox_dialogue::engine::{Engine, Input, Output};
 use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
 use callbox_dialogue::{CallId, EndCause, Setup, Time};
-use callbox_script::{Answered, Script, ScriptHost, ScriptRun, Seat, Session};
+use callbox_script::{Answered, Script, ScriptHost, Seat, Session};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 /// What an actor is made of.
 pub(crate) struct CallParts {
@@ -44,14 +44,11 @@ struct Actor {
     begins: Option<oneshot::Sender<()>>,
     calls: mpsc::Receiver<HostCall>,
     answers: mpsc::Sender<Answered>,
-    script: Option<JoinHandle<ScriptRun>>,
-    /// Ends the script's run, wherever it is.
-    stop: CancellationToken,
+    script: ScriptTask,
     fetcher: ContextFetcher,
     fetches: JoinSet<(Handle, Result<String, HostError>)>,
     commands: mpsc::Receiver<CallCommand>,
     ledger: Ledger,
-    run: Option<ScriptRun>,
     finished: bool,
 }
 
@@ -59,7 +56,7 @@ struct Actor {
 enum Wake {
     Leg(Happening),
     Script(HostCall),
-    ScriptEnded(Result<ScriptRun, JoinError>),
+    ScriptEnded(Result<(), JoinError>),
     Fetched(Handle, Result<String, HostError>),
     Command(CallCommand),
     Deadline,
@@ -69,14 +66,16 @@ enum Wake {
 pub(crate) struct Running {
     call: JoinHandle<()>,
     rescue: Rescue,
+    heir: Heir,
 }
 
 /// Begins a call, which runs to its end and is written down. `public_url` is the API's address in its record.
 pub(crate) fn start(parts: CallParts, public_url: &str) -> Running {
     let rescue = parts.ledger.rescue();
+    let (script, heir) = ScriptTask::new();
     // In a box: a task is as large as the most it ever holds, for as long as the call lasts.
-    let call = tokio::spawn(drive(Box::new(parts), public_url.to_owned()));
-    Running { call, rescue }
+    let call = tokio::spawn(drive(Box::new(parts), script, public_url.to_owned()));
+    Running { call, rescue, heir }
 }
 
 impl Running {
@@ -84,13 +83,14 @@ impl Running {
     pub(crate) async fn over(self) {
         if let Err(error) = self.call.await {
             // A bug of ours: what the call held is given back by now, and its books are closed all the same.
-            Box::pin(self.rescue.close(&error.to_string())).await;
+            let tape = self.heir.tape().await;
+            Box::pin(self.rescue.close(&error.to_string(), tape)).await;
         }
     }
 }
 
-async fn drive(parts: Box<CallParts>, public_url: String) {
-    let mut actor = Actor::begin(*parts);
+async fn drive(parts: Box<CallParts>, script: ScriptTask, public_url: String) {
+    let mut actor = Actor::begin(*parts, script);
     actor.drain().await;
     while !actor.finished {
         let wake = actor.wait().await;
@@ -101,7 +101,7 @@ async fn drive(parts: Box<CallParts>, public_url: String) {
 }
 
 impl Actor {
-    fn begin(parts: CallParts) -> Box<Self> {
+    fn begin(parts: CallParts, task: ScriptTask) -> Box<Self> {
         let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins } = parts;
         let id = setup.info.id.clone();
         let (call_sender, calls) = mpsc::channel(1);
@@ -113,22 +113,20 @@ impl Actor {
             begins,
             calls,
             answers,
-            script: None,
-            stop: CancellationToken::new(),
+            script: task,
             fetcher,
             fetches: JoinSet::new(),
             commands,
             ledger,
-            run: None,
             finished: false,
             id,
         });
         match script {
             Ok((seat, script)) => {
                 let session = EngineSession { calls: call_sender, answers: answer_receiver };
-                let (id, stop) = (actor.id.clone(), actor.stop.clone());
+                let (id, stop) = (actor.id.clone(), actor.script.stop().clone());
                 let run = async move { scripts.run_until(seat, script, id, session, true, stop.cancelled()).await };
-                actor.script = Some(tokio::spawn(run));
+                actor.script.begin(tokio::spawn(run));
             }
             Err(message) => {
                 actor.begins = None;
@@ -151,7 +149,7 @@ impl Actor {
             happening = self.leg.next() => Wake::Leg(happening),
             Some(command) = self.commands.recv() => Wake::Command(command),
             Some(call) = self.calls.recv() => Wake::Script(call),
-            end = join(&mut self.script) => Wake::ScriptEnded(end),
+            end = self.script.join() => Wake::ScriptEnded(end),
             Some(done) = self.fetches.join_next() => match done {
                 Ok((fetch, result)) => Wake::Fetched(fetch, result),
                 // An aborted or panicked fetch: the engine's own time limit answers the script.
@@ -178,16 +176,13 @@ impl Actor {
         }
     }
 
-    fn script_ended(&mut self, now: Time, run: Result<ScriptRun, JoinError>) {
-        (self.script, self.begins) = (None, None);
-        let end = match run {
-            Ok(run) => {
-                let end = run.end.clone();
-                self.run = Some(run);
-                end
-            }
+    fn script_ended(&mut self, now: Time, joined: Result<(), JoinError>) {
+        self.begins = None;
+        let end = match (joined, self.script.run()) {
+            (Ok(()), Some(run)) => run.end.clone(),
             // A panic of the host's own code: the call goes on to its fallback.
-            Err(error) => ScriptEnd::NotStarted { message: format!("the script host failed: {error}") },
+            (Err(error), _) => ScriptEnd::NotStarted { message: format!("the script host failed: {error}") },
+            (Ok(()), None) => return,
         };
         if !matches!(end, ScriptEnd::Returned) {
             tracing::warn!(call = %self.id, ?end, "the script did not return");
@@ -239,7 +234,7 @@ impl Actor {
             }
             Output::Push { seq, destination, body } => self.ledger.push(seq, destination, body),
             Output::Log { level, message } => self.log(level, &message),
-            Output::StopScript => self.stop.cancel(),
+            Output::StopScript => self.script.stop().cancel(),
             Output::Finished => self.finished = true,
         }
     }
@@ -259,12 +254,11 @@ impl Actor {
         // Nobody waits for an answer any more.
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
-        self.stop.cancel();
-        if let Some(script) = self.script.take() {
-            match script.await {
-                Ok(run) => self.run = Some(run),
-                Err(error) => tracing::error!(call = %self.id, %error, "the script host failed"),
-            }
+        self.script.stop().cancel();
+        if self.script.runs()
+            && let Err(error) = self.script.join().await
+        {
+            tracing::error!(call = %self.id, %error, "the script host failed");
         }
         let signalling = self.leg.signalling();
         let closing = self.leg.close().await;
@@ -277,18 +271,10 @@ impl Actor {
             talk_ms = record.talk_ms(),
             "call over"
         );
-        let run = self.run;
+        let run = self.script.take();
         self.ledger
             .complete(|start| completion::of(start, record, run, closing, recordings, &signalling, public_url))
             .await;
-    }
-}
-
-/// The script's end; pending for ever where there is none to come.
-async fn join(script: &mut Option<JoinHandle<ScriptRun>>) -> Result<ScriptRun, JoinError> {
-    match script {
-        Some(handle) => handle.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -178,9 +178,10 @@ pub(crate) struct Rescue {
 }
 
 impl Rescue {
-    pub(crate) async fn close(self, why: &str) {
+    pub(crate) async fn close(self, why: &str, tape: Option<Vec<u8>>) {
         tracing::error!(call = self.start.id, why, "a call broke off: a bug of the host");
-        if let Err(error) = self.store.close_orphan(&self.start, "the host failed in the middle of the call").await {
+        let ended = "the host failed in the middle of the call";
+        if let Err(error) = self.store.close_orphan(&self.start, ended, tape).await {
             tracing::error!(call = self.start.id, %error, "the call's record cannot be kept");
         }
     }

@@ -24,6 +24,7 @@ mod ledger;
 mod leg;
 mod live;
 mod negotiation;
+mod orphan;
 mod outbound;
 mod packets;
 mod place;

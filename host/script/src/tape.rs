@@ -93,6 +93,12 @@ pub struct Recording {
 }
 
 impl Tape {
+    /// A tape with nothing on it.
+    #[must_use]
+    pub const fn blank(header: Header) -> Self {
+        Self { header, entries: 0, lines: String::new() }
+    }
+
     /// The tape as JSON lines.
     #[must_use]
     pub fn to_json_lines(&self) -> String {

@@ -120,9 +120,15 @@ impl Store {
         Ok(recovered)
     }
 
-    /// Closes one call that nobody runs any more in a process that goes on (`end_reason: platform_error`). Waits for a
-    /// database that does not answer, as [`Store::complete_call_at_last`].
-    pub async fn close_orphan(&self, start: &CallStart, why: &str) -> Result<Completed, StoreError> {
+    /// Closes one call that nobody runs any more in a process that goes on (`end_reason: platform_error`), with the tape
+    /// of its script where that was saved. Waits for a database that does not answer, as
+    /// [`Store::complete_call_at_last`].
+    pub async fn close_orphan(
+        &self,
+        start: &CallStart,
+        why: &str,
+        tape: Option<Vec<u8>>,
+    ) -> Result<Completed, StoreError> {
         let answered: Option<Option<UnixMs>> =
             sqlx::query_scalar("SELECT answered_at FROM calls WHERE tenant_id = $1 AND id = $2")
                 .bind(&start.tenant_id)
@@ -130,7 +136,8 @@ impl Store {
                 .fetch_optional(self.readers())
                 .await
                 .unwrap_or_default();
-        self.complete_call_at_last(orphan(start.clone(), answered.flatten(), self.now(), why)).await
+        let orphan = orphan(start.clone(), answered.flatten(), self.now(), why);
+        self.complete_call_at_last(CallCompletion { tape, ..orphan }).await
     }
 
     /// One process per SQLite file runs calls: two would close each other's.

@@ -163,8 +163,9 @@ async fn a_call_that_broke_off_in_a_process_that_goes_on_is_closed_once() {
     store.start_call(answered.clone()).await.unwrap();
     store.mark_answered(&answered, UnixMs(T0.0 + 500)).await.unwrap();
     for (start, outcome) in [(answered, "answered"), (unknown, "cancelled")] {
-        assert!(store.close_orphan(&start, "a bug").await.unwrap().first);
-        assert!(!store.close_orphan(&start, "a bug").await.unwrap().first);
+        assert!(store.close_orphan(&start, "a bug", Some(b"tape".to_vec())).await.unwrap().first);
+        assert!(!store.close_orphan(&start, "a bug", None).await.unwrap().first);
+        assert_eq!(store.tape(&start.tenant_id, &start.id).await.unwrap(), Some(b"tape".to_vec()));
         let record = store.call(&tenant, &start.id).await.unwrap().record.unwrap();
         let record: Value = serde_json::from_str(record.get()).unwrap();
         assert_eq!((&record["end_reason"], &record["outcome"]), (&"platform_error".into(), &outcome.into()));
