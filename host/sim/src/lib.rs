@@ -17,10 +17,12 @@
 //! * [`told`] – what is left
 //! * [`replay`] – the tape of a live call against its script, or against another one
 //! * [`scenario`] – what callers do and expect, written in YAML
+//! * [`explore`] – many random callers, and what they find
 //! * [`trace`] – the host calls of a script, for a person to read
 
 mod assets;
 mod call;
+pub mod explore;
 pub mod far_end;
 mod hearing;
 mod leg;

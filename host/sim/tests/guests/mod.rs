@@ -314,6 +314,15 @@ impl Script {
         self.heard(1, "(i32.load8_u (i32.load (i32.const 1032)))", key as u32, steps)
     }
 
+    /// These steps where the last `ask` heard these keys, as a number of its length.
+    pub fn heard_number(&mut self, number: u64, steps: impl FnOnce(&mut Self)) -> &mut Self {
+        let keys = number.to_string();
+        let same: String = keys.bytes().enumerate().fold("(i32.const 1)".into(), |same, (at, key)| {
+            format!("(i32.and {same} (i32.eq (i32.load8_u offset={at} (i32.load (i32.const 1032))) (i32.const {key})))")
+        });
+        self.heard(1, &same, 1, steps)
+    }
+
     /// These steps where the last `ask` heard speech of so many bytes.
     pub fn on_speech(&mut self, bytes: usize, steps: impl FnOnce(&mut Self)) -> &mut Self {
         self.heard(0, "(i32.load (i32.const 1036))", u32::try_from(bytes).unwrap(), steps)
