@@ -1,6 +1,7 @@
 //! `callbox replay`: what happened in a call, proven; and whether another version would have led it.
 
 mod source;
+mod to_scenario;
 
 use crate::server::ServerArgs;
 use bytes::Bytes;
@@ -22,7 +23,7 @@ const OPEN: u8 = 4;
 /// Run a call's script again from its tape, and prove that it does the same
 ///
 /// Exits with 0 when every call of the host is the same byte for byte, and the end; with 3 when there is a difference,
-/// which is shown; with 4 when there is none as far as can be proven (an answer is masked, or the tape does not have
+/// which is shown, or when a scenario does not hold; with 4 when there is none as far as can be proven (an answer is masked, or the tape does not have
 /// the end); with 1 when nothing could be replayed.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -45,6 +46,12 @@ pub(crate) struct ReplayArgs {
     /// Show all calls, not only those before a difference
     #[arg(long)]
     trace: bool,
+    /// Make a scenario of the call, in this new file, and run it at once in the simulator
+    #[arg(long, value_name = "FILE")]
+    to_scenario: Option<PathBuf>,
+    /// What the scenario is called
+    #[arg(long, requires = "to_scenario")]
+    name: Option<String>,
     /// The server
     #[arg(long, value_name = "URL", env = "CALLBOX_URL", default_value = "http://127.0.0.1:8080")]
     url: Url,
@@ -85,6 +92,11 @@ pub(crate) async fn run(args: &ReplayArgs) -> miette::Result<ExitCode> {
         .await
         .map_err(|error| miette!(code = "callbox::replay::start", "{error}"))?;
     show(args, &replayed)?;
+    if let Some(file) = &args.to_scenario
+        && !to_scenario::write(args, file, &recording, &stage).await?
+    {
+        return Ok(DIFFERENT.into());
+    }
     Ok(match replayed.verdict {
         Verdict::Same => ExitCode::SUCCESS,
         Verdict::Different(_) => DIFFERENT.into(),

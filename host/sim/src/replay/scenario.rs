@@ -9,7 +9,8 @@ mod caller;
 mod world;
 
 use crate::scenario::{
-    Drain, Ended, Expect, Given, HangUp, Heard as HeardStep, Message, Moves, Scenario, ScenarioFile, Span, Step,
+    Drain, Ended, Expect, Given, HangUp, Heard as HeardStep, Message, Moves, ResultExpected, Scenario, ScenarioFile,
+    Span, Step, literal,
 };
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::engine::without_tags;
@@ -19,6 +20,7 @@ use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, ScriptEnd, Time};
 use callbox_script::tape::Entry;
 use callbox_script::{Manifest, Recording, RunReason};
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A scenario that was made.
@@ -44,13 +46,27 @@ pub fn from_tape(recording: &Recording, manifest: &Manifest, name: &str) -> From
     maker.close(recording);
     let scenario = Scenario { name: name.to_owned(), steps: maker.steps, ..Scenario::default() };
     let file = ScenarioFile { given: maker.given, scenarios: vec![scenario], ..ScenarioFile::default() };
-    FromTape { file, entries: maker.origins, notes: maker.notes }
+    FromTape { file: literally(file), entries: maker.origins, notes: maker.notes }
+}
+
+/// The file with all its texts meant as they are: none of them asks for a case.
+fn literally(file: ScenarioFile) -> ScenarioFile {
+    fn texts(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = literal(text),
+            Value::Array(all) => all.iter_mut().for_each(texts),
+            Value::Object(all) => all.values_mut().for_each(texts),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let Ok(mut value) = serde_json::to_value(&file) else { return file };
+    texts(&mut value);
+    serde_json::from_value(value).unwrap_or(file)
 }
 
 /// A prompt, as far as the tape tells.
 #[derive(Clone, Copy, Debug)]
 struct Sound {
-    begun: Time,
     played: Millis,
     /// What cut it, until that has become a step.
     cut: Option<PlayoutEnd>,
@@ -85,7 +101,7 @@ struct Maker<'a> {
     spoken: (u64, u64),
     /// How the call ended, once that is known.
     ended: Option<Ended>,
-    result: crate::scenario::ResultExpected,
+    result: ResultExpected,
 }
 
 impl<'a> Maker<'a> {
@@ -122,7 +138,7 @@ impl<'a> Maker<'a> {
             picked_up: false,
             spoken: (0, 0),
             ended: None,
-            result: crate::scenario::ResultExpected::default(),
+            result: ResultExpected::default(),
         }
     }
 
@@ -213,7 +229,7 @@ impl<'a> Maker<'a> {
     fn played(&mut self, begun: Time, playout: &Playout, segments: &[Segment]) {
         let cut = matches!(playout.end, PlayoutEnd::CutBySpeech | PlayoutEnd::CutByDigits).then_some(playout.end);
         self.quiet = begun + u64::from(playout.played);
-        self.sound = Some(Sound { begun, played: playout.played, cut });
+        self.sound = Some(Sound { played: playout.played, cut });
         let only_text = segments.iter().all(|segment| matches!(segment, Segment::Text(_)));
         if playout.end == PlayoutEnd::Finished && only_text {
             let mut pace = crate::words::Pace::new(STANDARD);
@@ -296,9 +312,10 @@ impl<'a> Maker<'a> {
         if self.ended.is_some() {
             return;
         }
+        // While the robot speaks a scenario's caller hangs up at once: how far it had come is not on the tape.
         let speaking = match self.entries.get(self.index).map(|entry| &entry.call) {
-            Some(HostCall::Say { .. } | HostCall::Ask { .. }) => Some(self.at.max(self.quiet)),
-            _ => self.sound.filter(|sound| now < self.quiet && sound.cut.is_none()).map(|sound| sound.begun),
+            Some(HostCall::Say { .. } | HostCall::Ask { .. }) => true,
+            _ => now < self.quiet && self.sound.is_some_and(|sound| sound.cut.is_none()),
         };
         let gone = |since: Time| round(now.since(since));
         self.ended = match cause {
@@ -306,16 +323,8 @@ impl<'a> Maker<'a> {
                 if *cause == EndCause::NetworkFailure {
                     self.note("the line broke; in the scenario the caller hangs up there".into());
                 }
-                match speaking {
-                    Some(begun) => {
-                        self.step(Step::Wait(gone(begun)));
-                        self.step(Step::HangUp(HangUp { after: Some(Span(0)) }));
-                    }
-                    None => {
-                        let after = Some(gone(self.quiet.max(self.at)));
-                        self.step(Step::HangUp(HangUp { after }));
-                    }
-                }
+                let after = if speaking { Span(0) } else { gone(self.quiet.max(self.at)) };
+                self.step(Step::HangUp(HangUp { after: Some(after) }));
                 Some(ended(EndedBy::Caller, EndReason::CallerHangup))
             }
             EndCause::LocalHangup => Some(ended(EndedBy::Script, EndReason::ScriptHangup)),
@@ -335,7 +344,7 @@ impl<'a> Maker<'a> {
 
     /// What is left to say at the end.
     fn close(&mut self, recording: &Recording) {
-        if self.result != crate::scenario::ResultExpected::default() {
+        if self.result != ResultExpected::default() {
             let result = std::mem::take(&mut self.result);
             self.step(Step::Result(result));
         }

@@ -4,7 +4,7 @@ use super::{Maker, round};
 use crate::scenario::{Interrupt, Press, Say, Silence, Span, Step};
 use callbox_dialogue::script::{Event, Heard, ListenOptions, PlayoutEnd};
 use callbox_dialogue::time::Millis;
-use callbox_dialogue::{HostReply, Time};
+use callbox_dialogue::{HostCall, HostReply, Time};
 
 /// From one key to the next, as a scenario's caller presses them.
 const PACE: u64 = 200;
@@ -25,7 +25,7 @@ impl Maker<'_> {
             Heard::Digits(keys) => self.keys(keys, true, options, now),
             Heard::NoMatch(keys) if !keys.is_empty() => self.keys(keys, false, options, now),
             Heard::NoMatch(_) => self.says_words(WORDS, Some(String::new()), None, since, now, options),
-            Heard::Nothing => self.step(Step::Silence(Silence::UntilRobot)),
+            Heard::Nothing => self.silence(now),
             Heard::Speech(utterance) => {
                 if masked {
                     let entry = self.index + 1;
@@ -34,6 +34,23 @@ impl Maker<'_> {
                 let began = since + u64::from(utterance.start);
                 self.says_words(&utterance.text, None, utterance.confidence, began, now, options);
             }
+        }
+    }
+
+    /// Nothing came from the caller, until the robot spoke again or the script listened anew. Behind the last such pause
+    /// the caller just stays.
+    fn silence(&mut self, now: Time) {
+        let next = self.entries.iter().skip(self.index + 1).find_map(|entry| match &entry.call {
+            HostCall::Say { .. } | HostCall::Ask { .. } | HostCall::StartSay { .. } | HostCall::OpenWriter { .. } => {
+                Some(Silence::UntilRobot)
+            }
+            HostCall::Listen { .. } | HostCall::StartListen { .. } | HostCall::NextEvent { .. } => {
+                Some(Silence::For(round(now.since(self.quiet))))
+            }
+            _ => None,
+        });
+        if let Some(silence) = next {
+            self.step(Step::Silence(silence));
         }
     }
 
