@@ -270,6 +270,9 @@ fn refuse(section: &Section, out: &mut String) {
     if section.kind != Kind::Data {
         out.push_str("a=inactive\r\n");
     }
+    if let Some(map) = &section.first_map {
+        line(out, format_args!("a=rtpmap:{} {map}", section.first_format));
+    }
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

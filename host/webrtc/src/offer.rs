@@ -133,6 +133,8 @@ pub(crate) struct Section {
     pub(crate) medium: String,
     pub(crate) protocol: String,
     pub(crate) first_format: String,
+    /// What its first format stands for: strict readers want it of refused sections too.
+    pub(crate) first_map: Option<String>,
     pub(crate) mid: Option<String>,
     /// The port was 0: it is switched off.
     pub(crate) off: bool,
@@ -371,6 +373,7 @@ fn section_of(line: &str, direction: Direction) -> Result<Section, Wrong> {
         medium: token(medium)?,
         protocol: token(protocol)?,
         first_format: token(first)?,
+        first_map: None,
         mid: None,
         off: port == 0,
         direction,
@@ -413,6 +416,9 @@ impl Section {
 
     fn rtpmap(&mut self, value: &str) {
         let Some((number, encoding)) = value.split_once(char::is_whitespace) else { return };
+        if number == self.first_format {
+            self.first_map = token(encoding.trim()).ok();
+        }
         let Ok(number) = number.parse::<u8>() else { return };
         let mut words = encoding.trim().split('/');
         let (name, clock) = (words.next().unwrap_or_default(), words.next().and_then(|clock| clock.parse().ok()));
