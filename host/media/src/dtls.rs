@@ -52,6 +52,11 @@ impl Credentials {
     pub(crate) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
+
+    /// The certificate and its key, for who shakes hands by other means.
+    pub(crate) const fn certificate(&self) -> &DtlsCertificate {
+        &self.certificate
+    }
 }
 
 /// The keys that a handshake gave.
@@ -209,7 +214,7 @@ impl Handshake {
                         return self.fail(format!("the certificate is not the one of the SDP but {found}"));
                     }
                 }
-                Output::KeyingMaterial(material, profile) => match self.split(&material, profile) {
+                Output::KeyingMaterial(material, profile) => match split(&material, profile, self.is_active()) {
                     Some(keys) => self.keys = Some(Box::new(keys)),
                     None => return self.fail("keys of an unknown form".into()),
                 },
@@ -238,25 +243,6 @@ impl Handshake {
         }
     }
 
-    /// The keys of both sides (RFC 5764 §4.2): the client's, the server's, then their salts.
-    fn split(&self, material: &[u8], profile: SrtpProfile) -> Option<Established> {
-        let suite = match profile {
-            SrtpProfile::AES128_CM_SHA1_80 => SrtpSuite::AesCm128HmacSha1_80,
-            SrtpProfile::AEAD_AES_128_GCM => SrtpSuite::AeadAes128Gcm,
-            SrtpProfile::AEAD_AES_256_GCM => SrtpSuite::AeadAes256Gcm,
-            _ => return None,
-        };
-        let (keys, salts) = material.split_at_checked(suite.key_length() * 2)?;
-        let (client_key, server_key) = keys.split_at(suite.key_length());
-        let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
-        let client = SrtpKeys::new(suite, &[client_key, client_salt].concat()).ok()?;
-        let server = SrtpKeys::new(suite, &[server_key, server_salt].concat()).ok()?;
-        Some(match self.role {
-            DtlsRole::Active => Established { send: client, receive: server },
-            DtlsRole::Passive => Established { send: server, receive: client },
-        })
-    }
-
     fn fail(&mut self, why: String) -> Step {
         let told = self.done || self.dtls.is_none();
         self.dtls = None;
@@ -266,6 +252,30 @@ impl Handshake {
             return Step::Going;
         }
         if told { Step::Going } else { Step::Failed(why) }
+    }
+}
+
+fn split(material: &[u8], profile: SrtpProfile, active: bool) -> Option<Established> {
+    let suite = match profile {
+        SrtpProfile::AES128_CM_SHA1_80 => SrtpSuite::AesCm128HmacSha1_80,
+        SrtpProfile::AEAD_AES_128_GCM => SrtpSuite::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => SrtpSuite::AeadAes256Gcm,
+        _ => return None,
+    };
+    Established::split(suite, material, active)
+}
+
+impl Established {
+    /// The keys of both sides (RFC 5764 §4.2): the client's, the server's, then their salts. None where there are not as
+    /// many bytes as the suite has. `active` is that we are the client.
+    pub(crate) fn split(suite: SrtpSuite, material: &[u8], active: bool) -> Option<Self> {
+        let (keys, salts) = material.split_at_checked(suite.key_length() * 2)?;
+        let (client_key, server_key) = keys.split_at(suite.key_length());
+        let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
+        let client = SrtpKeys::new(suite, &[client_key, client_salt].concat()).ok()?;
+        let server = SrtpKeys::new(suite, &[server_key, server_salt].concat()).ok()?;
+        let (send, receive) = if active { (client, server) } else { (server, client) };
+        Some(Self { send, receive })
     }
 }
 

@@ -26,6 +26,14 @@ pub enum MediaError {
         /// What the system said.
         source: io::Error,
     },
+    /// A port for browsers cannot be bound.
+    #[error("cannot open the WebRTC port {address}: {source}")]
+    BindWebRtc {
+        /// The address of the configuration.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A configuration that cannot work.
     #[error("media configuration: {0}")]
     Config(String),

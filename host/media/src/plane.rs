@@ -3,7 +3,7 @@
 use crate::bridge::Bridge;
 use crate::capture::{Captures, Local};
 use crate::clip::Clip;
-use crate::codec::Law;
+use crate::codec::{Codec, Law};
 use crate::command::{MediaCommand, MediaEvent, SessionId};
 use crate::dtls::Credentials;
 use crate::dtmf;
@@ -13,9 +13,14 @@ use crate::ports::Ports;
 use crate::recorder::Recorder;
 use crate::security::Fingerprint;
 use crate::stream::{Identity, Stream};
-use crate::webrtc::{Answer, IceAnswer, IceFragment, Offer, Opened, WebRtcConfig, WebRtcPolicy};
-use crate::worker::{Common, Gauges, Link, Opening, Order, WAKER, Worker};
+use crate::webrtc::gate::{Gate, PARCELS, Parcel};
+use crate::webrtc::reach::{Bound, Reach};
+use crate::webrtc::{
+    self, Answer, Browser, IceAnswer, IceFragment, Offer, Question, Reply, WebRtcConfig, WebRtcPolicy, names,
+};
+use crate::worker::{Asked, Common, Gauges, Link, Opened, Opening, Order, WAKER, Worker};
 use callbox_dialogue::CallId;
+use callbox_webrtc::Peer;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use mio::{Poll, Waker};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -27,7 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Commands that may wait for one worker.
 const ORDERS: usize = 8_192;
@@ -137,14 +142,17 @@ struct Inner {
 }
 
 /// The way to a worker.
-struct Handle {
+pub(crate) struct Handle {
     orders: Sender<Order>,
+    /// Datagrams of browsers that came to others.
+    pub(crate) parcels: Option<Sender<Parcel>>,
     waker: Waker,
     gauges: Arc<Gauges>,
 }
 
 impl Handle {
-    fn order(&self, order: Order) -> Result<(), MediaError> {
+    /// Gives it an order.
+    pub(crate) fn order(&self, order: Order) -> Result<(), MediaError> {
         self.orders.try_send(order).map_err(|error| match error {
             TrySendError::Full(_) => MediaError::Busy,
             TrySendError::Disconnected(_) => MediaError::Stopped,
@@ -153,7 +161,8 @@ impl Handle {
         Ok(())
     }
 
-    fn wake(&self) {
+    /// Has it look at what waits.
+    pub(crate) fn wake(&self) {
         // One wake-up is enough for all orders given until the worker looks.
         if !self.gauges.woken.swap(true, Ordering::SeqCst) {
             // It fails only when the descriptor is gone, and with it the worker.
@@ -183,8 +192,21 @@ impl MediaPlane {
         check_room(&config, ports.count().0);
         let (recorder, recorder_thread) = Recorder::start().map_err(failed("the recorder's thread"))?;
         let (captures, captures_thread) = Captures::start().map_err(failed("the capture's thread"))?;
+        let count = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        }
+        .min(usize::from(u16::MAX));
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start = Instant::now();
+        let credentials = Credentials::generate(start)?;
+        let (reach, bound) = match &config.webrtc {
+            Some(webrtc) => {
+                let (reach, bound) = Reach::bind(webrtc.clone(), count, webrtc::peers(webrtc, &credentials, start))?;
+                (Some(Arc::new(reach)), bound)
+            }
+            None => (None, Bound::default()),
+        };
         let common = Arc::new(Common {
             ports,
             quarantine: config.quarantine,
@@ -196,30 +218,41 @@ impl MediaPlane {
             recorder: recorder.clone(),
             captures: captures.clone(),
             unix_start: since_1970,
-            credentials: Credentials::generate(start)?,
+            credentials,
+            reach,
         });
-        let count = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        };
-        let (mut workers, mut threads) = (Vec::new(), Vec::new());
-        for n in 0..count.min(usize::from(u16::MAX)) {
+        let (mut handles, mut polls, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..count {
             let poll = Poll::new().map_err(failed("epoll"))?;
             let waker = Waker::new(poll.registry(), WAKER).map_err(failed("an event descriptor"))?;
             let (orders, inbox) = bounded(ORDERS);
             let gauges = Arc::new(Gauges::default());
-            let worker = Worker::new(poll, inbox, Arc::clone(&gauges), Arc::clone(&common));
+            let (parcels, parcel_inbox) = common.reach.as_ref().map(|_| bounded(PARCELS)).unzip();
+            handles.push(Handle { orders, parcels, waker, gauges: Arc::clone(&gauges) });
+            polls.push((poll, inbox, gauges, parcel_inbox));
+        }
+        // Workers pass on to each other what came to the wrong one.
+        let workers: Arc<[Handle]> = handles.into();
+        let (mut udp, mut tcp) = (bound.udp.into_iter(), Some(bound.tcp));
+        for (n, (poll, inbox, gauges, parcels)) in polls.into_iter().enumerate() {
+            let mut worker = Worker::new(poll, inbox, gauges, Arc::clone(&common));
+            if let (Some(reach), Some(parcels)) = (&common.reach, parcels) {
+                // One takes all connections: there are few, and each goes to the worker that has its call.
+                let (udp, tcp) = (udp.next().unwrap_or_default(), tcp.take().unwrap_or_default());
+                let (reach, workers) = (Arc::clone(reach), Arc::clone(&workers));
+                let gate = Gate::new(n as u16, reach, udp, tcp, parcels, workers, worker.registry());
+                worker = worker.with_gate(gate.map_err(failed("the port of WebRTC"))?);
+            }
             let thread = std::thread::Builder::new()
                 .name(format!("media-{n}"))
                 .spawn(move || worker.run())
                 .map_err(failed("a worker's thread"))?;
-            workers.push(Handle { orders, waker, gauges });
             threads.push(thread);
         }
         let inner = Inner {
             config,
             common,
-            workers: workers.into(),
+            workers,
             threads: Mutex::new(threads),
             recorder: Mutex::new(Some((recorder, recorder_thread))),
             captures: Mutex::new(Some((captures, captures_thread))),
@@ -237,50 +270,66 @@ impl MediaPlane {
     /// [`MediaError::Stopped`].
     pub fn open(&self, call: &CallId) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
         let inner = &*self.inner;
-        if inner.stopped.load(Ordering::Relaxed) {
-            return Err(MediaError::Stopped);
-        }
-        let limit = inner.config.max_sessions;
-        if inner.common.sessions.fetch_add(1, Ordering::Relaxed) >= limit {
-            inner.common.sessions.fetch_sub(1, Ordering::Relaxed);
-            return Err(MediaError::SessionLimit(limit));
-        }
-        let opened = self.open_counted(call);
+        let identity = identity()?;
+        let placed = self.place()?;
+        let pair = inner.common.ports.open()?;
+        let port = pair.port;
+        let opened = self.start_session(call, placed, identity, Opened::Ports(pair), port);
         if opened.is_err() {
-            inner.common.sessions.fetch_sub(1, Ordering::Relaxed);
+            inner.common.ports.release(port);
         }
         opened
     }
 
-    fn open_counted(&self, call: &CallId) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
+    /// A place for a session, and the worker that will have it.
+    fn place(&self) -> Result<Placed<'_>, MediaError> {
         let inner = &*self.inner;
-        let identity = identity()?;
+        if inner.stopped.load(Ordering::Relaxed) {
+            return Err(MediaError::Stopped);
+        }
+        let limit = inner.config.max_sessions;
+        let placed = Counted { common: &inner.common, kept: false };
+        if inner.common.sessions.fetch_add(1, Ordering::Relaxed) >= limit {
+            return Err(MediaError::SessionLimit(limit));
+        }
+        let sessions = |worker: &Handle| worker.gauges.sessions.load(Ordering::Relaxed);
+        let least = inner.workers.iter().enumerate().min_by_key(|(_, worker)| sessions(worker));
+        let (at, worker) = least.ok_or(MediaError::Stopped)?;
+        Ok(Placed { counted: placed, at: at as u16, worker })
+    }
+
+    fn start_session(
+        &self,
+        call: &CallId,
+        placed: Placed<'_>,
+        identity: Identity,
+        opened: Opened,
+        port: u16,
+    ) -> Result<(Session, mpsc::Receiver<MediaEvent>), MediaError> {
+        let inner = &*self.inner;
+        let Placed { mut counted, at, worker } = placed;
         // Three more places than asked for: for the ends of a recording and of a capture, and for the last event.
         let (events, receiver) = mpsc::channel(inner.config.event_queue + 3);
         let Ok(last) = events.clone().try_reserve_owned() else { return Err(MediaError::Busy) };
-        let (at, worker) = inner
-            .workers
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, worker)| worker.gauges.sessions.load(Ordering::Relaxed))
-            .ok_or(MediaError::Stopped)?;
-        let pair = inner.common.ports.open()?;
-        let port = pair.port;
-        let id = SessionId { worker: at as u16, number: inner.next_session.fetch_add(1, Ordering::Relaxed) };
+        let id = SessionId { worker: at, number: inner.next_session.fetch_add(1, Ordering::Relaxed) };
         let link = Arc::new(Link::default());
         let stream =
             Stream::new(identity, inner.common.media_timeout, inner.config.opus_complexity, inner.common.ntp_start);
         let call = call.0.clone();
         let MediaConfig { bind, advertise, other, .. } = inner.config;
         let seen = |bind: IpAddr, advertise: IpAddr| if bind.is_unspecified() { advertise } else { bind };
-        let local = Local { port, hosts: [Some(seen(bind, advertise)), other.map(|o| seen(o.bind, o.advertise))] };
-        let opening = Opening { number: id.number, call, pair, stream, local, events, last, link: Arc::clone(&link) };
+        let hosts = match (&opened, &inner.common.reach) {
+            (Opened::Browser(..), Some(reach)) => reach.hosts(),
+            _ => [Some(seen(bind, advertise)), other.map(|o| seen(o.bind, o.advertise))],
+        };
+        let local = Local { port, hosts };
+        let opening = Opening { number: id.number, call, opened, stream, local, events, last, link: Arc::clone(&link) };
         worker.gauges.sessions.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = worker.order(Order::Open(Box::new(opening))) {
             worker.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
-            inner.common.ports.release(port);
             return Err(error);
         }
+        counted.kept = true;
         let session = Session {
             id,
             local_rtp: SocketAddr::new(advertise, port),
@@ -288,6 +337,7 @@ impl MediaPlane {
             workers: Arc::clone(&inner.workers),
             link,
             law: AtomicU8::new(0),
+            is_webrtc: false,
         };
         Ok((session, receiver))
     }
@@ -297,15 +347,42 @@ impl MediaPlane {
     /// # Errors
     /// [`MediaError::Offer`] with what is wrong, [`MediaError::WebRtcOff`], [`MediaError::SessionLimit`],
     /// [`MediaError::Busy`], [`MediaError::Stopped`].
-    pub fn open_webrtc(&self, call: &CallId, offer: &Offer, policy: &WebRtcPolicy) -> Result<Opened, MediaError> {
-        let _ = (call, offer, policy.in_rtc());
-        Err(MediaError::WebRtcOff)
+    pub fn open_webrtc(
+        &self,
+        call: &CallId,
+        offer: &Offer,
+        policy: &WebRtcPolicy,
+    ) -> Result<webrtc::Opened, MediaError> {
+        let inner = &*self.inner;
+        let reach = inner.common.reach.as_ref().ok_or(MediaError::WebRtcOff)?;
+        let identity = identity()?;
+        let placed = self.place()?;
+        let (name, ice) = names::credentials(placed.at, &random()?);
+        let peer = callbox_webrtc::Identity {
+            ice,
+            session: u64::from_be_bytes(random()?) >> 1,
+            ssrc: identity.ssrc,
+            cname: identity.cname.clone(),
+        };
+        let policy = policy.in_rtc();
+        let (peer, answered) = Peer::new(&reach.peers, peer, offer.clone(), &policy, inner.common.now())?;
+        let plan = webrtc::plan(&answered.agreed, None);
+        let answer = Answer::new(answered, peer.credentials());
+        let browser = Browser { peer, policy, names: vec![name], silent: false };
+        let port = reach.udp.first().map_or(0, SocketAddr::port);
+        let opened = Opened::Browser(Box::new(browser), Box::new(plan));
+        let (mut session, events) = self.start_session(call, placed, identity, opened, port)?;
+        session.know_law(answer.codec);
+        session.local_rtp = reach.peers.candidates.first().map_or(session.local_rtp, |first| first.address);
+        session.local_other = None;
+        session.is_webrtc = true;
+        Ok(webrtc::Opened { session, events, answer })
     }
 
     /// The ports that browsers come to, as they are bound: UDP, then TCP.
     #[must_use]
     pub fn webrtc_ports(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
-        (Vec::new(), Vec::new())
+        self.inner.common.reach.as_ref().map(|reach| (reach.udp.clone(), reach.tcp.clone())).unwrap_or_default()
     }
 
     /// Figures of the whole plane, at this moment.
@@ -339,6 +416,27 @@ impl MediaPlane {
     pub fn shutdown(&self) {
         self.inner.shutdown();
     }
+}
+
+/// A place among the sessions; it is given back unless it is kept.
+struct Counted<'a> {
+    common: &'a Common,
+    kept: bool,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.common.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where a session is going to be.
+struct Placed<'a> {
+    counted: Counted<'a>,
+    at: u16,
+    worker: &'a Handle,
 }
 
 impl Inner {
@@ -410,9 +508,14 @@ fn check_room(config: &MediaConfig, pairs: usize) {
     }
 }
 
-fn identity() -> Result<Identity, MediaError> {
-    let mut random = [0; 18];
+fn random<const N: usize>() -> Result<[u8; N], MediaError> {
+    let mut random = [0; N];
     getrandom::fill(&mut random).map_err(|error| MediaError::Start { what: "random numbers", source: error.into() })?;
+    Ok(random)
+}
+
+fn identity() -> Result<Identity, MediaError> {
+    let random = random::<18>()?;
     let (numbers, name) = random.split_at(10);
     let mut cname = String::with_capacity(16);
     for byte in name {
@@ -437,6 +540,8 @@ pub struct Session {
     link: Arc<Link>,
     /// The law of the last plan, where its codec is G.711: 1 and its place in [`Law::ALL`].
     law: AtomicU8,
+    /// It is one of WebRTC.
+    is_webrtc: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -471,10 +576,7 @@ impl Session {
     /// [`MediaError::Busy`], [`MediaError::Stopped`], [`MediaError::InvalidDigits`], [`MediaError::InvalidBridge`].
     pub fn send(&self, command: MediaCommand) -> Result<(), MediaError> {
         match &command {
-            MediaCommand::Configure(plan) => {
-                let place = Law::ALL.iter().position(|law| Some(*law) == plan.codec.law());
-                self.law.store(place.map_or(0, |place| place as u8 + 1), Ordering::Relaxed);
-            }
+            MediaCommand::Configure(plan) => self.know_law(plan.codec),
             MediaCommand::Append { clip, .. } => self.encode(clip),
             MediaCommand::SendDigits { digits } if !dtmf::sendable(digits) => {
                 return Err(MediaError::InvalidDigits(digits.clone()));
@@ -498,8 +600,13 @@ impl Session {
     /// # Errors
     /// [`MediaError::NotWebRtc`], [`MediaError::Offer`], [`MediaError::Busy`], [`MediaError::Stopped`].
     pub async fn renegotiate(&self, offer: Offer) -> Result<Answer, MediaError> {
-        let _ = offer;
-        Err(MediaError::NotWebRtc)
+        match self.ask(Question::Offer(offer)).await? {
+            Reply::Offer(answer) => {
+                self.know_law(answer.codec);
+                Ok(answer)
+            }
+            Reply::Fragment(_) => Err(MediaError::NotWebRtc),
+        }
     }
 
     /// Takes a fragment of ICE: candidates, or the wish to begin anew.
@@ -507,8 +614,27 @@ impl Session {
     /// # Errors
     /// As [`Self::renegotiate`].
     pub async fn restart_ice(&self, fragment: IceFragment) -> Result<IceAnswer, MediaError> {
-        let _ = fragment;
-        Err(MediaError::NotWebRtc)
+        match self.ask(Question::Fragment(fragment)).await? {
+            Reply::Fragment(answer) => Ok(answer),
+            Reply::Offer(_) => Err(MediaError::NotWebRtc),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Result<Reply, MediaError> {
+        if !self.is_webrtc {
+            return Err(MediaError::NotWebRtc);
+        }
+        let (name, credentials) = names::credentials(self.id.worker, &random()?);
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked { number: self.id.number, question, name, credentials, reply };
+        self.worker()?.order(Order::Ask(Box::new(asked)))?;
+        // The session may end before it answers.
+        Ok(answer.await.map_err(|_| MediaError::Stopped)??)
+    }
+
+    fn know_law(&self, codec: Codec) {
+        let place = Law::ALL.iter().position(|law| Some(*law) == codec.law());
+        self.law.store(place.map_or(0, |place| place as u8 + 1), Ordering::Relaxed);
     }
 
     fn encode(&self, clip: &Clip) {

@@ -8,7 +8,7 @@
 use crate::command::{MediaEvent, MediaPlan};
 use crate::dtls::{Credentials, Established, Handshake, Step};
 use crate::rtp;
-use crate::security::Security;
+use crate::security::{DtlsRole, Fingerprint, Security};
 use crate::srtp::{Protector, SrtpError, SrtpKeys, SrtpSuite, Unprotector};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -122,6 +122,23 @@ impl Default for Shield {
 }
 
 impl Shield {
+    /// One whose keys come from elsewhere: until then nothing passes.
+    pub(crate) fn external() -> Self {
+        // Whose certificate it is, and who begins, is not decided here.
+        let security = Security::Dtls { role: DtlsRole::Passive, fingerprint: Fingerprint::of(&[]) };
+        Self { security, configured: true, multiplexed: true, ..Self::default() }
+    }
+
+    /// The keys are there.
+    pub(crate) fn establish(&mut self, now: Duration, keys: &Established) {
+        self.components[RTP].install(now, keys);
+    }
+
+    /// They will never be, or are worth nothing any more.
+    pub(crate) const fn fail(&mut self) {
+        self.failed = true;
+    }
+
     /// Packets go as they are.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.security, Security::None)

@@ -217,6 +217,18 @@ impl Stream {
         self.latch.as_ref().and_then(Latch::locked)
     }
 
+    /// The far end is there from now on, which others than the packets themselves have found out (ICE).
+    pub(crate) fn relocate(&mut self, now: Duration, far: SocketAddr) {
+        let (Some(plan), Some(latch)) = (&mut self.plan, &mut self.latch) else { return };
+        (plan.remote, plan.remote_rtcp, plan.signalling_ip) = (far, far, far.ip());
+        latch.renew(far, far.ip(), now);
+    }
+
+    /// Audio is sent and expected: neither side holds the other.
+    pub(crate) fn is_two_way(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.send && plan.receive)
+    }
+
     /// Records from now on; a recording under way is finished.
     pub(crate) fn record(&mut self, recording: Recording) {
         self.stop_recording();

@@ -2,12 +2,19 @@
 //!
 //! Such a session has no port of its own. All share one UDP port, and one TCP port for those whom UDP does not reach.
 
+pub(crate) mod connection;
+pub(crate) mod gate;
+pub(crate) mod names;
+pub(crate) mod reach;
+
 use crate::codec::Codec;
-use crate::command::MediaEvent;
+use crate::command::{MediaEvent, MediaPlan};
+use crate::dtls::Credentials;
 use crate::plane::Session;
+use crate::webrtc::names::Name;
 use callbox_webrtc as rtc;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub use callbox_webrtc::{IceFragment, Offer, OfferError};
@@ -126,4 +133,82 @@ pub enum IceAnswer {
         /// As in [`Answer::ice_session`].
         ice_session: String,
     },
+}
+
+impl Answer {
+    pub(crate) fn new(answered: rtc::Answered, credentials: &rtc::IceCredentials) -> Self {
+        let rtc::Answered { sdp, agreed } = answered;
+        Self {
+            sdp,
+            ice_session: credentials.ufrag.clone(),
+            codec: codec(agreed.codec),
+            dtmf: agreed.dtmf.is_some(),
+            data: agreed.data,
+            send: agreed.send,
+            receive: agreed.receive,
+        }
+    }
+}
+
+/// What every peer of a plane is made with, but for its candidates.
+pub(crate) fn peers(config: &WebRtcConfig, credentials: &Credentials, start: Instant) -> rtc::PeerConfig {
+    let certificate = credentials.certificate().clone();
+    rtc::PeerConfig {
+        fingerprint: rtc::fingerprint(&certificate),
+        certificate,
+        candidates: Vec::new(),
+        max_message: config.max_message,
+        messages_per_second: config.messages_per_second,
+        connect_timeout: config.connect_timeout,
+        start,
+    }
+}
+
+const fn codec(codec: rtc::Codec) -> Codec {
+    match codec {
+        rtc::Codec::Opus => Codec::Opus,
+        rtc::Codec::G722 => Codec::G722,
+        rtc::Codec::Pcmu => Codec::Pcmu,
+        rtc::Codec::Pcma => Codec::Pcma,
+    }
+}
+
+/// What is agreed on, as a plan whose far end is there: nowhere yet.
+pub(crate) fn plan(agreed: &rtc::Agreement, far: Option<SocketAddr>) -> MediaPlan {
+    let far = far.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
+    MediaPlan {
+        dtmf: agreed.dtmf,
+        events: agreed.events.clone(),
+        comfort_noise: agreed.comfort_noise,
+        dtx: agreed.dtx,
+        fec: agreed.fec,
+        detect_tones: agreed.dtmf.is_none(),
+        remote_rtcp: far,
+        send: agreed.send,
+        receive: agreed.receive,
+        ptime_ms: agreed.ptime_ms,
+        ..MediaPlan::new(codec(agreed.codec), agreed.payload_type, far)
+    }
+}
+
+/// What a session of WebRTC has instead of ports.
+pub(crate) struct Browser {
+    pub(crate) peer: rtc::Peer,
+    pub(crate) policy: rtc::Policy,
+    /// By which checks find it: the name of now, and the one before a restart.
+    pub(crate) names: Vec<Name>,
+    /// That nothing comes has been told.
+    pub(crate) silent: bool,
+}
+
+/// What is asked of a session of WebRTC that needs an answer.
+pub(crate) enum Question {
+    Offer(Offer),
+    Fragment(IceFragment),
+}
+
+/// The answer.
+pub(crate) enum Reply {
+    Offer(Answer),
+    Fragment(IceAnswer),
 }

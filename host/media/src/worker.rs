@@ -4,16 +4,24 @@
 //! serves the slot. Slots go before reading: however much a stranger sends, packets leave on time. Commands that
 //! arrived before a slot are carried out before its packets leave.
 
+mod browsers;
+
 use crate::bridge::Bridge;
 use crate::capture::{Capture, Captures, Local};
-use crate::command::{MediaCommand, MediaEvent};
+use crate::command::{MediaCommand, MediaEvent, MediaPlan};
 use crate::dtls::Credentials;
 use crate::histogram::Histogram;
 use crate::ports::{Pair, Ports};
 use crate::recorder::Recorder;
 use crate::shield::{self, Arrival, Inbound, Path, Refused, Shield};
 use crate::stream::{Output, Stream};
+use crate::webrtc::connection::Connection;
+use crate::webrtc::gate::{Door, Gate};
+use crate::webrtc::names::Name;
+use crate::webrtc::reach::Reach;
+use crate::webrtc::{Browser, Question, Reply};
 use crate::wheel::{self, Wheel};
+use callbox_webrtc::{IceCredentials, OfferError};
 use crossbeam_channel::Receiver;
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
@@ -28,6 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{OwnedPermit, Sender};
+use tokio::sync::oneshot;
 
 /// The token of the waker; sockets follow.
 pub(crate) const WAKER: Token = Token(0);
@@ -54,15 +63,36 @@ pub(crate) enum Order {
     Open(Box<Opening>),
     Command { number: u64, command: Box<MediaCommand> },
     Join { number: u64, bridge: Box<Bridge> },
+    Ask(Box<Asked>),
+    Route { path: callbox_webrtc::Path, by: u16, is_its: bool },
+    Connection(Box<Connection>),
     Close { number: u64 },
     Shutdown,
+}
+
+/// A question to a session of WebRTC.
+pub(crate) struct Asked {
+    pub(crate) number: u64,
+    pub(crate) question: Question,
+    /// For the case that it begins ICE anew.
+    pub(crate) name: Name,
+    pub(crate) credentials: IceCredentials,
+    pub(crate) reply: oneshot::Sender<Result<Reply, OfferError>>,
+}
+
+/// How a session reaches its far end.
+pub(crate) enum Opened {
+    /// By ports of its own.
+    Ports(Pair),
+    /// By those of all browsers, as it was agreed with its.
+    Browser(Box<Browser>, Box<MediaPlan>),
 }
 
 /// A new session.
 pub(crate) struct Opening {
     pub(crate) number: u64,
     pub(crate) call: String,
-    pub(crate) pair: Pair,
+    pub(crate) opened: Opened,
     pub(crate) stream: Stream,
     /// Our addresses, as far ends see them: for captures.
     pub(crate) local: Local,
@@ -110,6 +140,8 @@ pub(crate) struct Common {
     pub(crate) recorder: Recorder,
     pub(crate) captures: Captures,
     pub(crate) credentials: Credentials,
+    /// What browsers come to.
+    pub(crate) reach: Option<Arc<Reach>>,
     /// Unix time at `start`.
     pub(crate) unix_start: Duration,
 }
@@ -146,6 +178,8 @@ struct Call {
     name: String,
     stream: Stream,
     shield: Shield,
+    /// Of a session of WebRTC: what it has instead of sockets.
+    browser: Option<Box<Browser>>,
     capture: Option<Capture>,
     local: Local,
     masked: bool,
@@ -213,9 +247,17 @@ impl EventQueue {
     }
 }
 
-/// A session's sockets and events, the worker's figures, and the capture of what passes.
+/// The way that a session's datagrams leave.
+enum Way<'a> {
+    /// Its own sockets.
+    Sockets(&'a Sockets),
+    /// The gate of all browsers, by the way that its own has chosen.
+    Gate(&'a mut Gate, Option<callbox_webrtc::Path>),
+}
+
+/// A session's way and events, the worker's figures, and the capture of what passes.
 struct Line<'a> {
-    sockets: &'a Sockets,
+    way: Way<'a>,
     events: &'a mut EventQueue,
     gauges: &'a Gauges,
     capture: &'a mut Option<Capture>,
@@ -227,7 +269,12 @@ struct Line<'a> {
 impl Line<'_> {
     /// Sends what is `plain` as it is `sealed`; false where the system did not take it.
     fn send(&mut self, which: usize, to: SocketAddr, plain: &[u8], sealed: &[u8]) -> bool {
-        let taken = self.sockets.towards(which, to).is_some_and(|socket| socket.send_to(sealed, to).is_ok());
+        let taken = match &mut self.way {
+            Way::Sockets(sockets) => {
+                sockets.towards(which, to).is_some_and(|socket| socket.send_to(sealed, to).is_ok())
+            }
+            Way::Gate(gate, path) => path.is_some_and(|path| gate.send(path, sealed)),
+        };
         if let Some(capture) = self.capture.as_mut().filter(|_| taken) {
             let shown = if capture.is_decrypted() { plain } else { sealed };
             capture.sent(self.now, self.unix, which, to, shown);
@@ -292,7 +339,10 @@ impl Output for Wire<'_> {
     }
 
     fn keep_open(&mut self, to: SocketAddr) {
-        self.line.send(shield::RTP, to, &[], &[]);
+        // The far end's own checks keep the way of ICE open.
+        if matches!(self.line.way, Way::Sockets(_)) {
+            self.line.send(shield::RTP, to, &[], &[]);
+        }
     }
 
     fn event(&mut self, event: MediaEvent) {
@@ -308,18 +358,23 @@ pub(crate) struct Worker {
     common: Arc<Common>,
     places: Slab<Place>,
     keys: HashMap<u64, usize>,
+    gate: Option<Gate>,
     wheel: Wheel,
     /// Sockets that may have more to read.
     readable: VecDeque<Token>,
     due: Vec<usize>,
     swept: Duration,
     buffer: Box<[u8; DATAGRAM]>,
+    /// A datagram of a browser, while its session is looked for.
+    parcel: Vec<u8>,
     scratch: Box<[u8; DATAGRAM]>,
 }
 
 impl Worker {
     pub(crate) fn new(poll: Poll, orders: Receiver<Order>, gauges: Arc<Gauges>, common: Arc<Common>) -> Self {
         Self {
+            gate: None,
+            parcel: vec![0; DATAGRAM],
             poll,
             orders,
             gauges,
@@ -333,6 +388,16 @@ impl Worker {
             buffer: Box::new([0; DATAGRAM]),
             scratch: Box::new([0; DATAGRAM]),
         }
+    }
+
+    /// Serves browsers too.
+    pub(crate) fn with_gate(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
+    }
+
+    /// What sockets are registered with.
+    pub(crate) fn registry(&self) -> &mio::Registry {
+        self.poll.registry()
     }
 
     /// Serves until it is told to shut down, then closes its sessions.
@@ -371,12 +436,22 @@ impl Worker {
         if !self.readable.is_empty() || !self.orders.is_empty() {
             return Some(Duration::ZERO);
         }
-        let sweep = (!self.places.is_empty()).then(|| self.swept + SWEEP);
+        if self.gate.as_ref().is_some_and(|gate| !gate.inbox.is_empty()) {
+            return Some(Duration::ZERO);
+        }
+        let busy = !self.places.is_empty() || self.gate.as_ref().is_some_and(Gate::is_busy);
+        let sweep = busy.then(|| self.swept + SWEEP);
         let next = [self.wheel.next(), sweep].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.common.now()))
     }
 
     fn list(&mut self, token: Token) {
+        if let Some(door) = Door::of(token) {
+            if self.gate.as_mut().and_then(|gate| gate.list(door, true)) == Some(false) {
+                self.readable.push_back(token);
+            }
+            return;
+        }
         if let Some((key, which)) = place(token)
             && let Some(place) = self.places.get_mut(key)
             && !std::mem::replace(&mut place.sockets.listed[which], true)
@@ -399,6 +474,13 @@ impl Worker {
                         call.stream.join(*bridge);
                     }
                 }
+                Ok(Order::Ask(asked)) => self.ask(*asked),
+                Ok(Order::Route { path, by, is_its }) => {
+                    if let Some(gate) = &mut self.gate {
+                        gate.told(path, by, is_its);
+                    }
+                }
+                Ok(Order::Connection(connection)) => self.adopt(*connection),
                 Ok(Order::Close { number }) => {
                     if let Some(key) = self.keys.get(&number).copied() {
                         self.close(key);
@@ -412,7 +494,26 @@ impl Worker {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { number, call: name, pair, stream, local, events, last, link } = opening;
+        let Opening { number, call: name, opened, stream, local, events, last, link } = opening;
+        let events = EventQueue { sender: events, backlog: VecDeque::new(), dropped: 0 };
+        let call = Call {
+            number,
+            name,
+            stream,
+            shield: Shield::default(),
+            browser: None,
+            capture: None,
+            local,
+            masked: false,
+            events,
+            last,
+            link,
+            turning: false,
+        };
+        let pair = match opened {
+            Opened::Ports(pair) => pair,
+            Opened::Browser(browser, plan) => return self.open_browser(call, browser, *plan),
+        };
         let v4_first = pair.rtp.local_addr().is_ok_and(|address| address.is_ipv4());
         let [other_rtp, other_rtcp] = pair.other.map_or([None, None], |other| other.map(Some));
         let all =
@@ -428,23 +529,9 @@ impl Worker {
         });
         if let Err(error) = &registered {
             // The session stays deaf and its timeout will tell; there is nobody else to tell now.
-            tracing::error!(call = name, %error, "cannot wait for the packets of a session");
+            tracing::error!(call = call.name, %error, "cannot wait for the packets of a session");
         }
-        tracing::debug!(call = name, port = sockets.port, "media session opened");
-        let events = EventQueue { sender: events, backlog: VecDeque::new(), dropped: 0 };
-        let call = Call {
-            number,
-            name,
-            stream,
-            shield: Shield::default(),
-            capture: None,
-            local,
-            masked: false,
-            events,
-            last,
-            link,
-            turning: false,
-        };
+        tracing::debug!(call = call.name, port = sockets.port, "media session opened");
         entry.insert(Place { sockets, using: Use::Call(Box::new(call)) });
         self.keys.insert(number, key);
     }
@@ -459,9 +546,13 @@ impl Worker {
             MediaCommand::Capture { path, decrypted } => return call.capture(path, decrypted, &self.common),
             MediaCommand::StopCapture => return call.stop_capture(),
             MediaCommand::Mask(masked) => call.mask(masked),
+            // What is agreed on is what the answer says.
+            MediaCommand::Configure(_) if call.browser.is_some() => return,
+            MediaCommand::Message(message) => return self.message(key, now, message),
             _ => {}
         }
-        let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, &self.common);
+        let way = call.way(sockets, &mut self.gate);
+        let (stream, mut wire) = call.wired(way, &self.gauges, &mut self.scratch[..], now, &self.common);
         if let MediaCommand::Configure(plan) = &command {
             wire.shield.configure(now, plan, &self.common.credentials, &mut wire.line);
             stream.withhold(!wire.shield.is_ready());
@@ -476,6 +567,7 @@ impl Worker {
     /// Reads sockets in turns. Each has a first turn, however late it is: what has come is to be heard. More than that
     /// is read until the next slot is due.
     fn read(&mut self) {
+        self.take_parcels();
         let deadline = self.wheel.next().unwrap_or(Duration::MAX);
         for round in [FIRST_BURST, BURST] {
             for _ in 0..self.readable.len() {
@@ -493,6 +585,9 @@ impl Worker {
 
     /// Reads some packets; true when there may be more.
     fn read_burst(&mut self, token: Token, now: Duration, burst: usize) -> bool {
+        if let Some(door) = Door::of(token) {
+            return self.read_door(door, now);
+        }
         let Some((key, which)) = place(token) else { return false };
         let Some(place) = self.places.get_mut(key) else { return false };
         let mut count = 0;
@@ -510,7 +605,8 @@ impl Worker {
                 Use::Rest { heard, .. } => *heard = now,
                 Use::Call(call) => {
                     let common = &self.common;
-                    let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, common);
+                    let way = Way::Sockets(sockets);
+                    let (stream, mut wire) = call.wired(way, &self.gauges, &mut self.scratch[..], now, common);
                     let rejected = stream.rejected() + wire.shield.refused().sum();
                     let datagram = &mut self.buffer[..length];
                     hear(stream, &mut wire, &common.credentials, which % 2, source, datagram);
@@ -539,6 +635,7 @@ impl Worker {
     }
 
     fn tick(&mut self, key: usize, slot: u64) {
+        self.tick_browser(key);
         let Some((sockets, call)) = self.places.get_mut(key).and_then(Place::call) else { return };
         let Some(period) = call.stream.period() else { return };
         let now = self.common.now();
@@ -546,7 +643,8 @@ impl Worker {
         // One packet is caught up with at once; of more than that the far end could make no use.
         let missed = u32::try_from(late.as_micros() / period.as_micros()).unwrap_or(u32::MAX);
         let skipped = missed.saturating_sub(1);
-        let (stream, mut wire) = call.wired(sockets, &self.gauges, &mut self.scratch[..], now, &self.common);
+        let way = call.way(sockets, &mut self.gate);
+        let (stream, mut wire) = call.wired(way, &self.gauges, &mut self.scratch[..], now, &self.common);
         wire.shield.tick(now, &mut wire.line);
         stream.withhold(!wire.shield.is_ready());
         let gap = stream.tick(now, skipped, &mut wire);
@@ -584,10 +682,14 @@ impl Worker {
         };
         self.wheel.leave(key);
         self.keys.remove(&call.number);
-        let Call { name, stream, mut shield, mut capture, mut events, last, .. } = *call;
+        let Call { name, stream, mut shield, browser, mut capture, mut events, last, .. } = *call;
         events.flush();
+        let way = match (&browser, &mut self.gate) {
+            (Some(browser), Some(gate)) => Way::Gate(gate, browser.peer.selected()),
+            _ => Way::Sockets(&place.sockets),
+        };
         let line = Line {
-            sockets: &place.sockets,
+            way,
             events: &mut events,
             gauges: &self.gauges,
             capture: &mut capture,
@@ -601,6 +703,12 @@ impl Worker {
         farewell.stats.encryption = shield.suite();
         farewell.stats.unauthentic = unauthentic;
         farewell.stats.replayed = replayed;
+        if let (Some(browser), Some(gate)) = (browser, &mut self.gate) {
+            farewell.stats.messages_dropped = browser.peer.dropped();
+            browsers::part(*browser, gate, key, now);
+            // Nobody else gets its port: there is nothing to wait for.
+            place.sockets.port = 0;
+        }
         farewell.stats.events_dropped = events.dropped + events.backlog.len() as u64;
         match capture {
             Some(capture) => capture.end(Some(Box::new(|| farewell.say()))),
@@ -609,6 +717,9 @@ impl Worker {
         self.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
         self.common.sessions.fetch_sub(1, Ordering::Relaxed);
         tracing::debug!(call = name, port = place.sockets.port, "media session closed");
+        if place.sockets.port == 0 {
+            self.places.remove(key);
+        }
     }
 
     /// Now and then: closes sessions whose handle is gone without a word, and frees ports that have rested.
@@ -618,6 +729,9 @@ impl Worker {
             return;
         }
         self.swept = now;
+        if let Some(gate) = &mut self.gate {
+            gate.sweep(now);
+        }
         let (pairs, free) = self.common.ports.count();
         // Where ports are scarce they rest for less, down to nothing.
         let quarantine = match free * 100 / pairs.max(1) {
@@ -647,7 +761,9 @@ impl Worker {
             let port = place.sockets.port;
             // Closing a socket takes it out of the poll.
             drop(place);
-            self.common.ports.release(port);
+            if port != 0 {
+                self.common.ports.release(port);
+            }
         }
     }
 }
@@ -685,17 +801,25 @@ fn hear(
 }
 
 impl Call {
+    /// How its datagrams leave.
+    fn way<'a>(&self, sockets: &'a Sockets, gate: &'a mut Option<Gate>) -> Way<'a> {
+        match (&self.browser, gate) {
+            (Some(browser), Some(gate)) => Way::Gate(gate, browser.peer.selected()),
+            _ => Way::Sockets(sockets),
+        }
+    }
+
     /// The stream, and what it needs to reach the far end.
     fn wired<'a>(
         &'a mut self,
-        sockets: &'a Sockets,
+        way: Way<'a>,
         gauges: &'a Gauges,
         scratch: &'a mut [u8],
         now: Duration,
         common: &Common,
     ) -> (&'a mut Stream, Wire<'a>) {
         let Self { stream, shield, capture, events, .. } = self;
-        let line = Line { sockets, events, gauges, capture, now, unix: common.unix_start + now };
+        let line = Line { way, events, gauges, capture, now, unix: common.unix_start + now };
         (stream, Wire { line, shield, scratch })
     }
 
@@ -754,8 +878,8 @@ const fn token(key: usize, which: usize) -> Token {
 
 const fn place(token: Token) -> Option<(usize, usize)> {
     match token.0.checked_sub(1) {
-        Some(at) => Some((at / SOCKETS, at % SOCKETS)),
-        None => None,
+        Some(at) if Door::of(token).is_none() => Some((at / SOCKETS, at % SOCKETS)),
+        _ => None,
     }
 }
 
@@ -780,7 +904,7 @@ mod tests {
         let opening = Opening {
             number,
             call: "call".into(),
-            pair: worker.common.ports.open().unwrap(),
+            opened: Opened::Ports(worker.common.ports.open().unwrap()),
             stream: Stream::new(identity, Duration::from_secs(30), 0, 0),
             local: Local { port: 2, hosts: [None, None] },
             last: events.clone().try_reserve_owned().unwrap(),
@@ -806,6 +930,7 @@ mod tests {
             captures: Captures::start().unwrap().0,
             unix_start: Duration::ZERO,
             credentials: Credentials::generate(Instant::now()).unwrap(),
+            reach: None,
         };
         let (_orders, inbox) = crossbeam_channel::bounded(1);
         let mut worker = Worker::new(Poll::new().unwrap(), inbox, Arc::default(), Arc::new(common));

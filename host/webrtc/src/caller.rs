@@ -341,16 +341,19 @@ fn chosen(answer: &str) -> Option<Agreed> {
     let payload_type: u8 =
         answer.lines().find(|line| line.starts_with("m=audio"))?.split_ascii_whitespace().nth(3)?.parse().ok()?;
     let map = |number: &str, wanted: &str| {
-        answer.lines().any(|line| line.strip_prefix("a=rtpmap:").is_some_and(|map| {
-            map.split_once(' ').is_some_and(|(other, name)| other == number && name.eq_ignore_ascii_case(wanted))
-        }))
+        answer.lines().any(|line| {
+            line.strip_prefix("a=rtpmap:").is_some_and(|map| {
+                map.split_once(' ').is_some_and(|(other, name)| other == number && name.eq_ignore_ascii_case(wanted))
+            })
+        })
     };
     let number = payload_type.to_string();
     let codec = Codec::ALL.into_iter().find(|codec| {
         let channels = if *codec == Codec::Opus { "/2" } else { "" };
         map(&number, &format!("{}/{}{channels}", codec.name(), codec.rtp_clock()))
     })?;
-    let events = (96..128_u8).find(|number| map(&number.to_string(), &format!("telephone-event/{}", codec.rtp_clock())));
+    let events =
+        (96..128_u8).find(|number| map(&number.to_string(), &format!("telephone-event/{}", codec.rtp_clock())));
     Some(Agreed { codec, payload_type, events })
 }
 

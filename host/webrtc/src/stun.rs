@@ -37,7 +37,8 @@ pub fn named(datagram: &[u8]) -> Option<&str> {
     }
     for _ in 0..MOST_ATTRIBUTES {
         let (head, rest) = attributes.split_first_chunk::<4>()?;
-        let (kind, length) = (u16::from_be_bytes([head[0], head[1]]), usize::from(u16::from_be_bytes([head[2], head[3]])));
+        let (kind, length) =
+            (u16::from_be_bytes([head[0], head[1]]), usize::from(u16::from_be_bytes([head[2], head[3]])));
         let value = rest.get(..length)?;
         if kind == USERNAME {
             return std::str::from_utf8(value).ok()?.split_once(':').map(|(ours, _)| ours);

@@ -4,7 +4,7 @@
 
 use callbox_webrtc::caller::{Caller, Heard, Wishes};
 use callbox_webrtc::{
-    Answered, Candidate, Codec, Identity, IceCredentials, IceFragment, Keys, Offer, OfferError, Output, Path, Peer,
+    Answered, Candidate, Codec, IceCredentials, IceFragment, Identity, Keys, Offer, OfferError, Output, Path, Peer,
     PeerConfig, Policy, stun,
 };
 use std::collections::VecDeque;
@@ -27,10 +27,7 @@ fn config() -> PeerConfig {
     PeerConfig {
         fingerprint: callbox_webrtc::fingerprint(&certificate),
         certificate,
-        candidates: vec![
-            Candidate { address: HOST.into(), tcp: false },
-            Candidate { address: HOST.into(), tcp: true },
-        ],
+        candidates: vec![Candidate { address: HOST.into(), tcp: false }, Candidate { address: HOST.into(), tcp: true }],
         max_message: 4_000,
         messages_per_second: 10,
         connect_timeout: Duration::from_secs(20),
@@ -246,7 +243,8 @@ fn a_fragment_restarts_and_candidates_alone_do_not() {
     let mut ends = Ends::new(&Wishes::default());
     ends.run(1_000, |_| false);
     let Ends { config, peer, now, .. } = &mut ends;
-    let candidates = IceFragment::parse("m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.9 9 typ host\r\n");
+    let candidates =
+        IceFragment::parse("m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.9 9 typ host\r\n");
     assert_eq!(peer.restart_ice(config, credentials("anew"), candidates.unwrap(), *now), None);
     let text = "a=ice-ufrag:fresh\r\na=ice-pwd:with-a-password-of-enough-characters\r\n";
     let fragment = IceFragment::parse(text).unwrap();
