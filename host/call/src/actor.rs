@@ -8,7 +8,7 @@
 use crate::completion;
 use crate::context::ContextFetcher;
 use crate::ledger::{Ledger, Rescue};
-use crate::leg::{Happening, SipLeg};
+use crate::legs::{Happening, Leg};
 use crate::live::{CallCommand, Snapshot};
 use crate::orphan::{Heir, ScriptTask};
 use callbox_dialogue::engine::{Engine, Input, Output};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 /// What an actor is made of.
 pub(crate) struct CallParts {
     pub(crate) setup: Setup,
-    pub(crate) leg: SipLeg,
+    pub(crate) leg: Leg,
     /// Why there is none, for the record, where it could not be loaded.
     pub(crate) script: Result<(Seat, Arc<Script>), String>,
     pub(crate) scripts: ScriptHost,
@@ -39,7 +39,7 @@ pub(crate) struct CallParts {
 struct Actor {
     id: CallId,
     engine: Engine,
-    leg: SipLeg,
+    leg: Leg,
     began: Instant,
     begins: Option<oneshot::Sender<()>>,
     calls: mpsc::Receiver<HostCall>,
@@ -171,6 +171,7 @@ impl Actor {
             }
             Wake::ScriptEnded(run) => self.script_ended(now, run),
             Wake::Fetched(fetch, result) => self.engine.handle(now, Input::Fetched { fetch, result }),
+            Wake::Command(CallCommand::Web(command)) => self.leg.web(command).await,
             Wake::Command(command) => self.command(now, command),
             Wake::Deadline => self.engine.handle(now, Input::Tick),
         }
@@ -196,8 +197,10 @@ impl Actor {
             CallCommand::Message(json) => self.engine.handle(now, Input::Message(json)),
             CallCommand::Drain { within } => self.engine.handle(now, Input::Drain { within }),
             CallCommand::Capture => self.leg.capture(),
+            // Carried out by the leg.
+            CallCommand::Web(_) => {}
             CallCommand::Ladder(reply) => {
-                let _ = reply.send(self.leg.signalling().ladder());
+                let _ = reply.send(self.leg.signalling().record());
             }
             CallCommand::Snapshot(reply) => {
                 // Nobody waiting any more is fine.
@@ -212,11 +215,17 @@ impl Actor {
             while let Some(output) = self.engine.poll_output() {
                 self.carry_out(output).await;
             }
-            let Some(report) = self.leg.report() else { break };
             let now = self.now();
-            self.ledger.saw(&report, now);
-            self.engine.handle(now, Input::Leg(report));
+            if let Some(report) = self.leg.report() {
+                self.ledger.saw(&report, now);
+                self.engine.handle(now, Input::Leg(report));
+            } else if let Some(json) = self.leg.message() {
+                self.engine.handle(now, Input::Message(json));
+            } else {
+                break;
+            }
         }
+        self.leg.tell(self.engine.record());
     }
 
     async fn carry_out(&mut self, output: Output) {

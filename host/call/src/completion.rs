@@ -59,7 +59,7 @@ pub(crate) fn of(
         timeline,
         tape: run.map(|run| run.tape.to_json_lines().into_bytes()),
         // What the dialog said last, the answer to a BYE, has come while the rest was written.
-        signalling: signalling.ladder().and_then(|ladder| serde_json::to_string(&ladder).ok()),
+        signalling: signalling.record().and_then(|record| serde_json::to_string(&record).ok()),
         recordings,
         pushes: Vec::new(),
     }

@@ -4,6 +4,7 @@ use crate::actor::{self, CallParts, Running};
 use crate::context::ContextFetcher;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, Placed, SipLeg};
+use crate::legs::Leg;
 use crate::live::Seat;
 use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, uri_host};
@@ -16,6 +17,8 @@ use crate::trunks::Admitted;
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
+use callbox_media::webrtc::{Offer, WebRtcPolicy};
+use callbox_media::{MediaError, MediaEvent, Session};
 use callbox_script::Script;
 use callbox_sip::sdp::SdpError;
 use callbox_sip::{Identity, IncomingCall, InviteInfo, Replaced};
@@ -24,8 +27,9 @@ use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
 use callbox_store::numbers::Recording;
 use callbox_store::routing::Route;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// Seconds after which a refused caller may try again.
@@ -127,17 +131,17 @@ impl Platform {
         if inner.draining.load(Ordering::Relaxed) {
             return Err(Refusal::later("the host is going down"));
         }
-        let (media, media_events) =
-            inner.rooms.media.open(&id).map_err(|error| Refusal::later(format!("no media session: {error}")))?;
         let created_at = inner.rooms.store.now();
         let source = invite.source.ip();
         let address = inner.rooms.sip.media_address_at(invite.transport, invite.local, source);
         let policy = admitted.policy();
         let created = created_at.0.unsigned_abs();
         let terms = Terms::new(&inner.rooms.sip, &inner.rooms.media, address, created, policy.clone());
-        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, &terms)
-            .map_err(|error| Refusal::offer(&error))?;
-        let start = self.start(&id, &admitted, &invite, created_at);
+        let (media, media_events, negotiation) = self.media_of(&id, &invite, source, &terms)?;
+        let mut start = self.start(&id, &admitted, &invite, created_at);
+        if negotiation.is_browser() {
+            start.transport = Transport::Webrtc;
+        }
         tracing::info!(
             call = %id,
             sip_call = dialog.id(),
@@ -184,8 +188,36 @@ impl Platform {
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
         let begins = Some(begins);
+        let leg = Leg::Sip(Box::new(leg));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
         Ok((actor::start(parts, &inner.policy.public_url), seat))
+    }
+
+    /// A media session, and what is agreed on it.
+    fn media_of(
+        &self,
+        id: &CallId,
+        invite: &InviteInfo,
+        source: IpAddr,
+        terms: &Terms,
+    ) -> Result<(Session, mpsc::Receiver<MediaEvent>, Negotiation), Refusal> {
+        let plane = &self.inner.rooms.media;
+        let none = |error: MediaError| Refusal::later(format!("no media session: {error}"));
+        let text = invite.offer.as_deref().and_then(|offer| std::str::from_utf8(offer).ok());
+        // What a browser says without rtcp-mux, say, a telephone's session may understand.
+        let browser = text.filter(|text| self.takes_webrtc() && Offer::is_webrtc(text));
+        if let Some(offer) = browser.and_then(|text| Offer::parse(text).ok()) {
+            let opened = plane.open_webrtc(id, &offer, &WebRtcPolicy::default()).map_err(|error| match error {
+                MediaError::Offer(error) => Refusal::new(488, "Not Acceptable Here", error.to_string()),
+                other => none(other),
+            })?;
+            let negotiation = Negotiation::browser(&opened.session, terms, opened.answer);
+            return Ok((opened.session, opened.events, negotiation));
+        }
+        let (media, events) = plane.open(id).map_err(none)?;
+        let negotiation = Negotiation::inbound(&media, invite.offer.as_deref(), source, terms)
+            .map_err(|error| Refusal::offer(&error))?;
+        Ok((media, events, negotiation))
     }
 
     fn start(&self, id: &CallId, admitted: &Admitted, invite: &InviteInfo, created_at: UnixMs) -> CallStart {

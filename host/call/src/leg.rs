@@ -4,33 +4,38 @@
 //! It knows offer and answer, prompts, transfers and the order in which a call
 //! is torn down. It knows no rule of the dialogue.
 
+mod audio;
+mod browser;
+mod giving;
 mod moves;
 mod redial;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::audio::Audio;
+use self::browser::Page;
+pub(crate) use self::giving::{Giving, failed};
 pub(crate) use self::redial::{Placed, Redialled};
-use crate::bridge::{Bridge, BridgeEnd, BridgeRequest, INCOMPATIBLE, KEY_MS, NOT_ACCEPTABLE_HERE};
+use crate::bridge::{BridgeEnd, BridgeRequest, INCOMPATIBLE, KEY_MS, NOT_ACCEPTABLE_HERE};
 use crate::negotiation::Negotiation;
-use crate::outbound::{Dial, is_caller_id};
+use crate::outbound::Dial;
 use crate::policy::{DtmfManner, LegPolicy};
-use crate::prompts::Prompts;
 use crate::signalling::Signalling;
 use crate::takeover::{Following, Moved, Place, Referral, Stayed};
 use crate::trunks::TrunkUsed;
+use callbox_dialogue::CallRecord;
 use callbox_dialogue::call::{Direction, EndCause, EndReason, Evidence};
-use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
+use callbox_dialogue::leg::{LegCommand, LegEvent, TransferId};
 use callbox_dialogue::script::{HostError, TransferMode};
-use callbox_media::{MediaCommand, MediaEvent, MediaStats, Session};
+use callbox_media::{MediaEvent, MediaStats, Session};
 use callbox_script::Script;
 use callbox_sip::{Dialog, DialogEvent, IncomingCall, Transport};
 use callbox_speech::Speech;
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Reports of the tasks of one leg on their way.
@@ -39,10 +44,6 @@ const SIGNALS: usize = 64;
 const COMMA: Duration = Duration::from_millis(500);
 /// From one key that is sent as a message to the next.
 const KEY_GAP: Duration = Duration::from_millis(250);
-/// How long the media plane may take to finish a recording and its statistics.
-const CLOSING: Duration = Duration::from_secs(5);
-/// The status of a transfer whose target or caller is not allowed.
-const FORBIDDEN: u16 = 403;
 
 /// What the tasks of a leg tell it.
 pub(crate) enum LegSignal {
@@ -65,6 +66,8 @@ pub(crate) enum Happening {
     Replaced(Box<IncomingCall>),
     /// What came of a transfer by the far end.
     Referred(Result<Box<Moved>, Stayed>),
+    /// The media of a browser did not come in time.
+    Late,
     /// The stack dropped the dialog without a last word.
     Lost,
     /// The media plane dropped the session without a last word.
@@ -117,24 +120,17 @@ pub(crate) struct LegParts {
 pub(crate) struct SipLeg {
     dialog: Dialog,
     dialog_events: mpsc::Receiver<DialogEvent>,
-    media: Arc<Session>,
-    media_events: mpsc::Receiver<MediaEvent>,
+    audio: Audio,
     signals: mpsc::Receiver<LegSignal>,
     signal_sender: mpsc::Sender<LegSignal>,
-    prompts: Prompts,
     negotiation: Negotiation,
     policy: LegPolicy,
-    /// What the engine has not been told yet.
-    reports: VecDeque<LegEvent>,
     /// The caller was offered early media.
     early: bool,
     answered: bool,
+    page: Page,
     ended: bool,
-    /// The media session has said its last word.
-    media_over: bool,
-    /// Why the call cannot go on as it should.
-    fault: Option<String>,
-    transfer: Option<Transfer>,
+    giving: Giving,
     /// The manner in which the caller's keys come. The first one seen counts, since some phones
     /// send both.
     keys: Option<Keys>,
@@ -151,8 +147,6 @@ pub(crate) struct SipLeg {
     /// It has hung up meanwhile.
     parting: Option<(EndCause, Evidence)>,
     direction: Direction,
-    recording: Option<PathBuf>,
-    closing: Closing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,12 +155,6 @@ enum Keys {
     Audio,
     /// RFC 6086.
     Info,
-}
-
-struct Transfer {
-    id: TransferId,
-    /// None for a REFER.
-    bridge: Option<Bridge>,
 }
 
 impl SipLeg {
@@ -178,24 +166,20 @@ impl SipLeg {
         }
         parts.dial.packets.of(&parts.media);
         let place = parts.dial.places.of(&parts.dialog, &parts.dial.tenant);
-        let media = Arc::new(parts.media);
+        let media = (parts.media, parts.media_events);
         Self {
-            prompts: Prompts::new(parts.speech, media.clone(), parts.script, signal_sender.clone()),
+            audio: Audio::new(media, parts.speech, parts.script, parts.recording, signal_sender.clone()),
             dialog: parts.dialog,
             dialog_events: parts.dialog_events,
-            media,
-            media_events: parts.media_events,
             signals,
             signal_sender,
             negotiation: parts.negotiation,
             policy: parts.policy,
-            reports: VecDeque::new(),
             early: false,
             answered: false,
+            page: Page::default(),
             ended: false,
-            media_over: false,
-            fault: None,
-            transfer: None,
+            giving: Giving::default(),
             keys: None,
             sending: None,
             dial: parts.dial,
@@ -205,15 +189,13 @@ impl SipLeg {
             referral: Following::default(),
             parting: None,
             direction: parts.direction,
-            recording: parts.recording,
-            closing: Closing::default(),
         }
     }
 
     /// Captures the packets of the call from now on; those of a transfer that is under way already are not among them.
     pub(crate) fn capture(&self) {
         if self.dial.packets.begin() {
-            self.dial.packets.of(&self.media);
+            self.dial.packets.of(&self.audio.media);
         }
     }
 
@@ -224,16 +206,27 @@ impl SipLeg {
 
     /// What the engine is to be told, in order.
     pub(crate) fn report(&mut self) -> Option<LegEvent> {
-        self.reports.pop_front()
+        self.audio.reports.pop_front()
+    }
+
+    /// What the page at the far end says to the script, where there is one: JSON.
+    pub(crate) fn message(&mut self) -> Option<String> {
+        self.page.messages.pop_front()
+    }
+
+    /// Tells the page at the far end what it does not know yet, where there is one.
+    pub(crate) fn tell(&mut self, record: &CallRecord) {
+        self.audio.tell_page(record);
     }
 
     /// Waits for something to look at. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Happening {
         tokio::select! {
             biased;
-            event = self.media_events.recv(), if !self.media_over => event.map_or(Happening::MediaLost, Happening::Media),
+            event = self.audio.next() => event.map_or(Happening::MediaLost, Happening::Media),
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
             incoming = self.place.wanted(), if self.answered && !self.ended => Happening::Replaced(Box::new(incoming)),
+            () = self.page.late(), if !self.ended => Happening::Late,
             outcome = self.referral.outcome(), if !self.ended => Happening::Referred(outcome.map(Box::new)),
             event = self.dialog_events.recv(), if !self.ended && !self.redialling && self.parting.is_none() => event.map_or(Happening::Lost, Happening::Dialog),
         }
@@ -243,34 +236,33 @@ impl SipLeg {
         match happening {
             Happening::Media(MediaEvent::MediaTimeout) => self.media_timeout().await,
             Happening::Media(MediaEvent::SecurityFailed { why }) => self.incompatible(why).await,
-            Happening::Media(event) => self.media_event(event),
+            Happening::Media(event) => self.media_event(event).await,
             Happening::Dialog(event) => self.dialog_event(event).await,
-            Happening::Signal(LegSignal::Prompt(event)) => self.reports.push_back(event),
-            Happening::Signal(LegSignal::DigitsSent) => self.reports.push_back(LegEvent::DigitsSent),
-            Happening::Signal(LegSignal::Bridge(id, end)) => self.bridge_over(id, end),
+            Happening::Signal(LegSignal::Prompt(event)) => self.audio.reports.push_back(event),
+            Happening::Signal(LegSignal::DigitsSent) => self.audio.reports.push_back(LegEvent::DigitsSent),
+            Happening::Signal(LegSignal::Bridge(id, end)) => {
+                let over = self.giving.bridge_over(id, end);
+                self.audio.reports.extend(over);
+            }
             Happening::Signal(LegSignal::Redialled(redialled)) => self.redialled(*redialled),
             Happening::Replaced(incoming) => self.replaced(*incoming).await,
             Happening::Referred(outcome) => self.referred(outcome.map(|moved| *moved)).await,
+            Happening::Late => self.incompatible("the browser did not get through to its media".into()).await,
             Happening::Lost => self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::TrunkLost)),
-            Happening::MediaLost => self.media_ended(),
+            Happening::MediaLost => self.audio.ended(),
         }
         self.face_faults().await;
     }
 
     /// A call whose media does not do what it is told is better over than silent, or recorded against its will.
     async fn face_faults(&mut self) {
-        let Some(why) = self.fault.take().or_else(|| self.negotiation.take_fault()) else { return };
+        let Some(why) = self.audio.take_fault().or_else(|| self.negotiation.take_fault()) else { return };
         if self.ended {
             return;
         }
         tracing::error!(sip_call = self.dialog.id(), why, "a call is ended: it cannot go on as it should");
         self.hang_up(Some((41, "internal error".into()))).await;
         self.over(EndCause::Other(why), Evidence::default(), Some(EndReason::PlatformError));
-    }
-
-    fn media_ended(&mut self) {
-        self.media_over = true;
-        self.fault = Some("the media session ended before the call".into());
     }
 
     /// Carries out a command of the engine.
@@ -290,56 +282,30 @@ impl SipLeg {
                 self.parts();
                 self.hang_up(None).await;
             }
-            LegCommand::Prepare { prompt, segments, voice, open } => {
-                self.prompts.prepare(prompt, segments, voice, open);
-            }
-            LegCommand::Append { prompt, segments } => self.prompts.append(prompt, segments),
-            LegCommand::Complete { prompt } => self.prompts.complete(prompt),
-            LegCommand::Play { prompt } => self.play(prompt),
-            LegCommand::Stop { prompt } => {
-                self.media(MediaCommand::Stop { prompt });
-                self.prompts.forget(prompt);
-            }
             LegCommand::SendDigits { digits } if self.policy.dtmf == DtmfManner::Info => self.send_by_info(digits),
-            LegCommand::SendDigits { digits } => {
-                // The engine has a limit for digits that are never sent.
-                if let Err(error) = self.media.send(MediaCommand::SendDigits { digits }) {
-                    tracing::warn!(sip_call = self.dialog.id(), %error, "digits are not sent");
-                }
-            }
-            LegCommand::Recognise { recognition, .. } => self.reports.push_back(LegEvent::RecogniseFailed {
-                recognition,
-                error: HostError::Unavailable("no speech recogniser is configured".into()),
-            }),
-            LegCommand::StopRecognising { .. } => {}
-            LegCommand::Mask { on } => self.media(MediaCommand::Mask(on)),
             LegCommand::Transfer { transfer, target, mode, ring_timeout, caller_id, headers } => {
                 let ring_timeout = Duration::from_millis(ring_timeout.into());
                 let request = BridgeRequest { target, caller_id, headers, ring_timeout };
                 self.start_transfer(transfer, mode, request).await;
             }
-            LegCommand::CancelTransfer { transfer } => self.cancel_transfer(transfer),
+            LegCommand::CancelTransfer { transfer } => {
+                let cancelled = self.giving.cancel(transfer);
+                self.audio.reports.extend(cancelled);
+            }
+            audio => drop(self.audio.command(audio)),
         }
         self.face_faults().await;
     }
 
-    fn play(&mut self, prompt: PromptId) {
-        if let Err(error) = self.media.send(MediaCommand::Play { prompt }) {
-            // Without a word the engine would wait for its end.
-            let error = HostError::Unavailable(error.to_string());
-            self.reports.push_back(LegEvent::PrepareFailed { prompt, error });
-        }
-    }
-
     /// Lets the caller hear us before the call is answered (RFC 3261 §13.3.1.1, RFC 3960).
     async fn open_early(&mut self) {
-        let error = match self.negotiation.for_early_media(&self.media) {
+        let error = match self.negotiation.for_early_media(&self.audio.media) {
             None => "the call is being answered".to_owned(),
             Some(sdp) => match self.dialog.progress(sdp).await {
                 Ok(()) => {
                     self.early = true;
                     if self.negotiation.agreed() {
-                        self.reports.push_back(LegEvent::EarlyMedia);
+                        self.early_agreed();
                     }
                     // Else the answer to our offer comes with the PRACK.
                     return;
@@ -348,58 +314,34 @@ impl SipLeg {
             },
         };
         let error = HostError::Unavailable(format!("no audio before the answer: {error}"));
-        self.reports.push_back(LegEvent::EarlyMediaFailed { error });
+        self.audio.reports.push_back(LegEvent::EarlyMediaFailed { error });
     }
 
     /// The answer to the offer that went with our 183.
     async fn early_answer(&mut self, sdp: &[u8]) {
-        match self.negotiation.confirmed(Some(sdp), &self.media) {
-            Ok(()) => self.reports.push_back(LegEvent::EarlyMedia),
+        match self.negotiation.confirmed(Some(sdp), &self.audio.media) {
+            Ok(()) => self.audio.reports.push_back(LegEvent::EarlyMedia),
             Err(error) => self.incompatible(format!("the far end's early answer cannot be used: {error}")).await,
         }
     }
 
     async fn answer(&mut self) {
-        let Some(sdp) = self.negotiation.for_answer(&self.media) else { return };
+        let Some(sdp) = self.negotiation.for_answer(&self.audio.media) else { return };
         let result = self.dialog.answer(sdp).await;
         self.note(result, "answer");
+        if self.negotiation.is_browser() {
+            self.page.is_expected();
+        }
     }
 
-    fn media_event(&mut self, event: MediaEvent) {
-        match event {
-            MediaEvent::PromptStarted { prompt } => self.reports.push_back(LegEvent::PromptStarted { prompt }),
-            MediaEvent::PromptEnded { prompt, played, complete } => {
-                self.reports.push_back(LegEvent::PromptEnded { prompt, played, complete });
-            }
-            MediaEvent::Digit { digit } => self.digit(digit, Keys::Audio),
-            MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
+    async fn media_event(&mut self, event: MediaEvent) {
+        match self.audio.event(event) {
+            Some(MediaEvent::Digit { digit }) => self.digit(digit, Keys::Audio),
             // The far end's audio is here before its ACK: it hears us. What we call, and who gets early media, may be
             // heard before the call is answered.
-            MediaEvent::Latched { .. } if self.direction == Direction::Inbound && !self.early => self.up(),
-            MediaEvent::Latched { .. } => {}
-            MediaEvent::MediaTimeout | MediaEvent::SecurityFailed { .. } => {}
-            // Of a WebRTC session alone.
-            MediaEvent::Channel { .. } | MediaEvent::Message(_) | MediaEvent::Left => {}
-            MediaEvent::RecordingDone { path, bytes, duration_ms } => {
-                self.closing.recording = Some(Recording { path, bytes, duration_ms });
-            }
-            MediaEvent::RecordingFailed { path, error } => {
-                tracing::error!(path = %path.display(), error, "a recording failed");
-                self.closing.recording_error = Some(error);
-            }
-            MediaEvent::SecurityEstablished { suite } => {
-                tracing::debug!(sip_call = self.dialog.id(), %suite, "the media is protected");
-            }
-            MediaEvent::CaptureDone { path, packets, dropped } => {
-                tracing::debug!(path = %path.display(), packets, dropped, "a capture of media is complete");
-            }
-            MediaEvent::CaptureFailed { path, error } => {
-                tracing::error!(path = %path.display(), error, "a capture of media failed");
-            }
-            MediaEvent::Closed(stats) => {
-                self.closing.stats = Some(stats);
-                self.media_ended();
-            }
+            Some(MediaEvent::Latched { .. }) if self.direction == Direction::Inbound && !self.early => self.up(),
+            Some(event) => self.page_event(event).await,
+            None => {}
         }
     }
 
@@ -414,24 +356,29 @@ impl SipLeg {
         match event {
             DialogEvent::Ringing => {
                 self.placed.rang = true;
-                self.reports.push_back(LegEvent::Ringing);
+                self.audio.reports.push_back(LegEvent::Ringing);
             }
             DialogEvent::Progress { sdp, branch } => {
                 self.placed.rang = true;
                 if let Some(sdp) = sdp {
                     // So that its audio has found its way, and its keys are agreed on, when the call is answered.
-                    self.negotiation.early(&sdp, branch, &self.media);
+                    self.negotiation.early(&sdp, branch, &self.audio.media);
                 }
-                self.reports.push_back(LegEvent::Ringing);
+                self.audio.reports.push_back(LegEvent::Ringing);
             }
             DialogEvent::Answered { sdp } | DialogEvent::Confirmed { sdp } => self.confirmed(sdp).await,
             DialogEvent::Reinvite { sdp } => self.reinvite(sdp).await,
             DialogEvent::Digit { digit, .. } => self.digit(digit, Keys::Info),
-            DialogEvent::ReferProgress { status, reason } => self.refer_progress(status, reason),
+            DialogEvent::ReferProgress { status, reason } => {
+                let over = self.giving.refer_progress(status, reason);
+                self.audio.reports.extend(over);
+            }
             DialogEvent::ReferRequested { target, replaces, referred_by } => {
                 let referral = Referral { target, replaces, referred_by };
-                let free = self.answered && !self.ended && !self.referral.is_under_way();
-                self.referral.begin(referral, free, &self.dial, &self.media, &self.dialog).await;
+                // The media of a browser speaks to that browser alone.
+                let browser = self.negotiation.is_browser();
+                let free = self.answered && !self.ended && !self.referral.is_under_way() && !browser;
+                self.referral.begin(referral, free, &self.dial, &self.audio.media, &self.dialog).await;
             }
             DialogEvent::EarlyAnswer { sdp } => self.early_answer(&sdp).await,
             DialogEvent::EarlyOffer { .. }
@@ -459,7 +406,7 @@ impl SipLeg {
 
     /// The far end has the call: by its ACK, or by its 2xx.
     async fn confirmed(&mut self, sdp: Option<Vec<u8>>) {
-        match self.negotiation.confirmed(sdp.as_deref(), &self.media) {
+        match self.negotiation.confirmed(sdp.as_deref(), &self.audio.media) {
             Ok(()) => self.up(),
             Err(error) => self.incompatible(format!("the far end's answer cannot be used: {error}")).await,
         }
@@ -483,16 +430,17 @@ impl SipLeg {
         if self.answered || self.ended || !self.negotiation.settled() {
             return;
         }
+        if self.negotiation.is_browser() && !self.page.connected {
+            return;
+        }
         self.answered = true;
         self.placed.attempts = None;
-        if let Some(path) = self.recording.clone() {
-            self.media(MediaCommand::Record { path });
-        }
-        self.reports.push_back(LegEvent::Answered);
+        self.audio.is_up();
+        self.audio.reports.push_back(LegEvent::Answered);
     }
 
     async fn reinvite(&mut self, sdp: Option<Vec<u8>>) {
-        self.negotiation.reinvite(sdp.as_deref(), &self.media, &self.dialog).await;
+        self.negotiation.reinvite(sdp.as_deref(), &self.audio.media, &self.dialog).await;
         // Another device may answer from now on, with keys of another manner.
         self.keys = None;
     }
@@ -509,10 +457,10 @@ impl SipLeg {
         if *self.keys.get_or_insert(manner) != manner {
             return;
         }
-        if let (Keys::Info, Some(Transfer { bridge: Some(bridge), .. })) = (manner, &self.transfer) {
-            bridge.key(digit);
+        if manner == Keys::Info {
+            self.giving.key(digit);
         }
-        self.reports.push_back(LegEvent::Digit { digit });
+        self.audio.reports.push_back(LegEvent::Digit { digit });
     }
 
     /// Digits as messages, one after the other.
@@ -541,85 +489,31 @@ impl SipLeg {
         self.referral.give_up();
         // The script has its grace time yet; the trunk is free.
         self.placed.permit = None;
-        if let Some(Transfer { id, bridge: Some(bridge) }) = self.transfer.take() {
-            // A caller who leaves a bridge has been served by the target.
-            let result = bridge.caller_left();
-            self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
-        }
-        self.reports.push_back(LegEvent::Ended { cause, evidence, reason });
+        let left = self.giving.caller_left();
+        self.audio.reports.extend(left);
+        self.audio.reports.push_back(LegEvent::Ended { cause, evidence, reason });
     }
 
     // ---- transfers
 
     async fn start_transfer(&mut self, id: TransferId, mode: TransferMode, request: BridgeRequest) {
-        if self.transfer.is_some() {
-            return self.transfer_failed(id, 491, "another transfer is under way");
-        }
-        if request.caller_id.as_deref().is_some_and(|caller| !is_caller_id(caller)) {
-            return self.transfer_failed(id, FORBIDDEN, "the caller id is neither a number nor a plain name");
-        }
-        let Some(target) = self.dial.resolve(&request.target, mode) else {
-            return self.transfer_failed(id, FORBIDDEN, "the target is not allowed");
+        let target = match self.giving.target(id, mode, &request, &self.dial) {
+            Ok(target) => target,
+            Err(refused) => return self.audio.reports.push_back(refused),
         };
         match mode {
             TransferMode::Refer => match self.dialog.refer(&target.uri, request.headers).await {
-                Ok(()) => self.transfer = Some(Transfer { id, bridge: None }),
-                Err(error) => self.transfer_failed(id, 500, &error.to_string()),
+                Ok(()) => self.giving.referred(id),
+                Err(error) => self.audio.reports.push_back(failed(id, 500, &error.to_string())),
             },
             TransferMode::Bridge => {
-                let bridge = Bridge::start(id, target, request, &self.dial, &self.media, self.signal_sender.clone());
-                self.transfer = Some(Transfer { id, bridge: Some(bridge) });
+                let signals = self.signal_sender.clone();
+                self.giving.bridge(id, target, request, &self.dial, &self.audio.media, signals);
             }
         }
-    }
-
-    fn cancel_transfer(&mut self, id: TransferId) {
-        let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) else { return };
-        match transfer.bridge {
-            // It has taken place: the caller is back as if the target had left.
-            Some(bridge) if bridge.is_joined() => {
-                let result = TransferResult::Returned;
-                self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
-            }
-            _ => self.transfer_failed(id, 487, "cancelled"),
-        }
-    }
-
-    fn refer_progress(&mut self, status: u16, reason: String) {
-        if status < 200 {
-            return;
-        }
-        let Some(transfer) = self.transfer.take_if(|transfer| transfer.bridge.is_none()) else { return };
-        let result = match status {
-            200..300 => TransferResult::Connected,
-            _ => TransferResult::Failed { status, reason },
-        };
-        self.reports.push_back(LegEvent::TransferEnded { transfer: transfer.id, result });
-    }
-
-    fn bridge_over(&mut self, id: TransferId, end: BridgeEnd) {
-        if self.transfer.take_if(|transfer| transfer.id == id).is_none() {
-            return;
-        }
-        let result = match end {
-            BridgeEnd::NotAnswered { status, reason } => TransferResult::Failed { status, reason },
-            BridgeEnd::TargetLeft => TransferResult::Returned,
-        };
-        self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
-    }
-
-    fn transfer_failed(&mut self, transfer: TransferId, status: u16, reason: &str) {
-        let result = TransferResult::Failed { status, reason: reason.to_owned() };
-        self.reports.push_back(LegEvent::TransferEnded { transfer, result });
     }
 
     // ---- small things
-
-    fn media(&mut self, command: MediaCommand) {
-        if let Err(error) = self.media.send(command) {
-            self.fault = Some(error.to_string());
-        }
-    }
 
     async fn hang_up(&self, reason: Option<(u8, String)>) {
         self.note(self.dialog.hangup(reason).await, "hang up");
@@ -637,33 +531,10 @@ impl SipLeg {
         if !self.ended {
             self.hang_up(None).await;
         }
-        self.closing.transport = self.dialog.trace().get().messages.first().map(|message| message.transport);
-        let Self { media, mut media_events, prompts, transfer, recording, answered, placed, mut closing, .. } = self;
-        closing.trunk = placed.used;
-        drop(transfer);
-        drop(prompts);
-        let expect_recording = recording.is_some() && answered;
-        // Dropping the session closes it: the recording is finished first, then the statistics come.
-        let _ = media.send(MediaCommand::StopRecording);
-        drop(media);
-        let last_words = async {
-            while let Some(event) = media_events.recv().await {
-                match event {
-                    MediaEvent::RecordingDone { path, bytes, duration_ms } => {
-                        closing.recording = Some(Recording { path, bytes, duration_ms });
-                    }
-                    MediaEvent::RecordingFailed { error, .. } => closing.recording_error = Some(error),
-                    MediaEvent::Closed(stats) => closing.stats = Some(stats),
-                    _ => {}
-                }
-            }
-        };
-        if timeout(CLOSING, last_words).await.is_err() {
-            tracing::warn!("the media plane did not say its last words in time");
-        }
-        if expect_recording && closing.recording.is_none() && closing.recording_error.is_none() {
-            closing.recording_error = Some("the recording was not finished in time".into());
-        }
-        closing
+        self.audio.closing.transport = self.dialog.trace().get().messages.first().map(|message| message.transport);
+        let Self { mut audio, giving, answered, placed, .. } = self;
+        audio.closing.trunk = placed.used;
+        drop(giving);
+        audio.close(answered).await
     }
 }

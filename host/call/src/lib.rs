@@ -5,6 +5,7 @@
 //! * `actor` – drives one engine, carries out its outputs
 //! * `leg`, `negotiation`, `policy`, `prompts`, `bridge` – the SIP leg: dialog, offer and answer, what its trunk wants,
 //!   audio, second leg
+//! * `legs` – a leg of either kind; [`webrtc`] – that of a browser or an app
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
 //! * `trunks` – carriers, PBXs and telephones: by whom a call comes, by which ways it goes out
@@ -22,6 +23,7 @@ mod context;
 mod inbound;
 mod ledger;
 mod leg;
+mod legs;
 mod live;
 mod negotiation;
 mod orphan;
@@ -34,6 +36,7 @@ mod prompts;
 mod signalling;
 mod takeover;
 mod trunks;
+pub mod webrtc;
 
 pub use live::{LiveError, Snapshot};
 pub use negotiation::{Negotiation, Terms};
@@ -41,6 +44,7 @@ pub use outbound::OutboundPolicy;
 pub use place::{PlaceCall, PlaceError, Talker};
 pub use platform::{CallPolicy, Platform, Rooms};
 pub use policy::{DtmfManner, LegPolicy};
+pub use signalling::SignallingRecord;
 pub use trunks::{
     AddressStatus, ChannelStatus, InboundPolicy, RegistrationStatus, StoreAccounts, TrunkBook, TrunkFault, TrunkPolicy,
     TrunkStatus,

@@ -1,9 +1,10 @@
 //! The calls that are running now: who they belong to and how to reach them.
 
+use crate::signalling::SignallingRecord;
+use crate::webrtc::WebCommand;
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{CallId, CallRecord, Time};
-use callbox_sip::ladder::Ladder;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,8 +30,10 @@ pub(crate) enum CallCommand {
     Snapshot(oneshot::Sender<Snapshot>),
     /// Capture its packets from now on.
     Capture,
-    /// The SIP messages so far.
-    Ladder(oneshot::Sender<Option<Ladder>>),
+    /// Its signalling so far.
+    Ladder(oneshot::Sender<Option<SignallingRecord>>),
+    /// From the far end of a call by WebRTC.
+    Web(WebCommand),
 }
 
 /// A running call, as far as it has come.
@@ -68,6 +71,8 @@ struct LiveCall {
     tenant: String,
     number: Option<String>,
     commands: mpsc::Sender<CallCommand>,
+    /// What is kept of the token that the call began with.
+    holder: Option<[u8; 32]>,
 }
 
 /// A place in the registry; dropping it takes the call out.
@@ -103,7 +108,8 @@ impl LiveCalls {
             }
         }
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let call = LiveCall { tenant: tenant.to_owned(), number: number.map(ToOwned::to_owned), commands };
+        let call =
+            LiveCall { tenant: tenant.to_owned(), number: number.map(ToOwned::to_owned), commands, holder: None };
         calls.insert(id.clone(), call);
         self.count.send_replace(calls.len());
         Some((Seat { id: id.clone(), live: self.clone() }, receiver))
@@ -127,8 +133,24 @@ impl LiveCalls {
 
     /// Sends a command to a tenant's call.
     pub(crate) fn send(&self, tenant: &str, id: &CallId, command: CallCommand) -> Result<(), LiveError> {
+        self.send_to(id, |call| call.tenant == tenant, command)
+    }
+
+    /// From now on a call is reached by whoever holds this, too.
+    pub(crate) fn held_by(&self, id: &CallId, holder: [u8; 32]) {
+        if let Some(call) = self.lock().get_mut(id) {
+            call.holder = Some(holder);
+        }
+    }
+
+    /// Sends a command to a call by whoever holds the token that it began with.
+    pub(crate) fn send_held(&self, id: &CallId, holder: &[u8; 32], command: CallCommand) -> Result<(), LiveError> {
+        self.send_to(id, |call| call.holder.as_ref() == Some(holder), command)
+    }
+
+    fn send_to(&self, id: &CallId, is: impl Fn(&LiveCall) -> bool, command: CallCommand) -> Result<(), LiveError> {
         let calls = self.lock();
-        let call = calls.get(id).filter(|call| call.tenant == tenant).ok_or(LiveError::NotRunning)?;
+        let call = calls.get(id).filter(|call| is(call)).ok_or(LiveError::NotRunning)?;
         call.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LiveError::Busy,
             mpsc::error::TrySendError::Closed(_) => LiveError::NotRunning,
@@ -188,6 +210,17 @@ mod tests {
         assert_eq!(live.send("t", &id("a"), message()), Err(LiveError::Busy));
         commands.close();
         assert_eq!(live.send("t", &id("a"), message()), Err(LiveError::NotRunning));
+    }
+
+    #[test]
+    fn a_call_is_reached_by_the_holder_of_its_token_alone() {
+        let live = LiveCalls::new();
+        let (_seat, _commands) = live.enter(&id("a"), "t", None, None).unwrap();
+        let message = || CallCommand::Web(WebCommand::HangUp);
+        assert_eq!(live.send_held(&id("a"), &[0; 32], message()), Err(LiveError::NotRunning), "nobody holds it");
+        live.held_by(&id("a"), [1; 32]);
+        assert_eq!(live.send_held(&id("a"), &[0; 32], message()), Err(LiveError::NotRunning));
+        assert_eq!(live.send_held(&id("a"), &[1; 32], message()), Ok(()));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Offer and answer of one leg, and what follows from them for its media.
 
 use crate::policy::{DtmfManner, LegPolicy};
+use callbox_media::webrtc::{Answer, Offer};
 use callbox_media::{Fingerprint, MediaCommand, MediaPlan, MediaPlane, Session};
 use callbox_sip::sdp::{self, LocalMedia, Negotiated, SdpError, Secrets, SessionIds};
 use callbox_sip::{Dialog, SipStack};
@@ -63,6 +64,15 @@ pub struct Negotiation {
     plan: Option<MediaPlan>,
     /// Why the media plane did not take what was agreed last.
     fault: Option<String>,
+    /// The far end is a browser: the media plane has agreed with it.
+    browser: Option<Browser>,
+}
+
+/// What is left to say to a browser.
+#[derive(Clone, Debug)]
+struct Browser {
+    /// Our answer, until it has gone out with a 200.
+    answer: Option<Vec<u8>>,
 }
 
 impl Negotiation {
@@ -90,6 +100,17 @@ impl Negotiation {
         let mut negotiation = Self::new(media, None, terms);
         let offer = negotiation.sdp.offer(&negotiation.local);
         (negotiation, offer)
+    }
+
+    /// For a call of a browser, to which the media plane has this answer.
+    pub(crate) fn browser(media: &Session, terms: &Terms, answer: Answer) -> Self {
+        let browser = Browser { answer: Some(answer.sdp.into_bytes()) };
+        Self { browser: Some(browser), ..Self::new(media, None, terms) }
+    }
+
+    /// Whether the far end is a browser, with which nothing is agreed here.
+    pub(crate) const fn is_browser(&self) -> bool {
+        self.browser.is_some()
     }
 
     fn new(media: &Session, signalling_ip: Option<IpAddr>, terms: &Terms) -> Self {
@@ -134,12 +155,16 @@ impl Negotiation {
             early: None,
             plan: None,
             fault: None,
+            browser: None,
         }
     }
 
     /// What goes with our 183, to be heard before the call is answered: the answer, which our 200 repeats, or our offer
     /// where the INVITE had none. None once the call has been answered.
     pub(crate) fn for_early_media(&mut self, media: &Session) -> Option<Vec<u8>> {
+        if let Some(browser) = &self.browser {
+            return browser.answer.clone();
+        }
         if self.answer.is_none() && self.sdp.negotiated().is_none() && !self.sdp.has_pending_offer() {
             self.answer = Some(self.sdp.offer(&self.local));
         }
@@ -150,12 +175,15 @@ impl Negotiation {
 
     /// Whether both sides have agreed on something, be it for early media.
     pub(crate) fn agreed(&self) -> bool {
-        self.sdp.negotiated().is_some()
+        self.is_browser() || self.sdp.negotiated().is_some()
     }
 
     /// What goes with our 200: the answer, or our offer where the INVITE had none. None once it
     /// has been asked for.
     pub(crate) fn for_answer(&mut self, media: &Session) -> Option<Vec<u8>> {
+        if let Some(browser) = &mut self.browser {
+            return browser.answer.take();
+        }
         match self.answer.take() {
             Some(answer) => {
                 // Again where it was heard before: from now on the far end's audio is expected, and may come from
@@ -196,7 +224,7 @@ impl Negotiation {
     /// The answer cannot be used, or is missing: end the call.
     pub fn confirmed(&mut self, sdp: Option<&[u8]>, media: &Session) -> Result<(), SdpError> {
         if !self.sdp.has_pending_offer() {
-            // A 2xx or an ACK may carry the same description again: it changes nothing.
+            // A 2xx or an ACK may carry the same description again: it changes nothing. A browser has its answer.
             return Ok(());
         }
         let early = self.early.take();
@@ -233,6 +261,13 @@ impl Negotiation {
     /// Answers a re-INVITE. Where the answer does not get out, since the far end has given up or the call is over,
     /// what was agreed before holds.
     pub async fn reinvite(&mut self, sdp: Option<&[u8]>, media: &Session, dialog: &Dialog) {
+        if self.is_browser() {
+            let answer = renegotiated(sdp, media).await;
+            if let Err(error) = dialog.answer_reinvite(answer).await {
+                tracing::debug!(sip_call = dialog.id(), %error, "a re-INVITE could not be answered");
+            }
+            return;
+        }
         let before = self.clone();
         let answer = self.reinvited(sdp, media);
         if let Err(error) = dialog.answer_reinvite(answer).await {
@@ -256,6 +291,9 @@ impl Negotiation {
 
     /// Whether both sides have agreed and no answer of ours waits to be sent.
     pub(crate) fn settled(&self) -> bool {
+        if let Some(browser) = &self.browser {
+            return browser.answer.is_none();
+        }
         self.answer.is_none() && self.sdp.negotiated().is_some()
     }
 
@@ -298,6 +336,19 @@ impl Negotiation {
             ..MediaPlan::new(agreed.codec, agreed.payload_type, agreed.remote)
         }
     }
+}
+
+/// The answer to a later offer of a browser: to hold, to resume, after its network has changed. An offer of ours, for
+/// which a re-INVITE without one asks, it cannot have: nothing in its call is ours to change.
+async fn renegotiated(sdp: Option<&[u8]>, media: &Session) -> Result<Vec<u8>, u16> {
+    let refused = |error: String| {
+        tracing::info!(error, "an offer of a browser in the middle of a call cannot be met");
+        NOT_ACCEPTABLE_HERE
+    };
+    let text = sdp.and_then(|sdp| std::str::from_utf8(sdp).ok()).ok_or(NOT_ACCEPTABLE_HERE)?;
+    let offer = Offer::parse(text).map_err(|error| refused(error.to_string()))?;
+    let answer = media.renegotiate(offer).await.map_err(|error| refused(error.to_string()))?;
+    Ok(answer.sdp.into_bytes())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::context::ContextFetcher;
 use crate::inbound::script_used;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, Placed, SipLeg};
+use crate::legs::Leg;
 use crate::outbound::{By, Dial};
 use crate::platform::Platform;
 use crate::trunks::{Ask, Attempt, NoWay};
@@ -185,6 +186,7 @@ impl Platform {
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script));
+        let leg = Leg::Sip(Box::new(leg));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: None };
         let call = actor::start(parts, &inner.policy.public_url);
         tokio::spawn(async move {

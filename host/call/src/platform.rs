@@ -5,6 +5,7 @@ use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
 use crate::packets;
+use crate::signalling::SignallingRecord;
 use crate::takeover::Places;
 use crate::trunks::{TrunkBook, TrunkPolicy};
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use callbox_dialogue::call::EndReason;
 use callbox_dialogue::setup::Limits;
 use callbox_media::MediaPlane;
 use callbox_script::{Script, ScriptError, ScriptHost};
-use callbox_sip::ladder::Ladder;
 use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::Speech;
 use callbox_store::{Store, TenantId};
@@ -88,6 +88,8 @@ pub(crate) struct Inner {
     pub(crate) places: Places,
     pub(crate) health: StoreHealth,
     pub(crate) draining: AtomicBool,
+    /// Places of calls by WebRTC whose scripts have not asked for anything yet.
+    pub(crate) beginning: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Platform {
@@ -111,6 +113,7 @@ impl Platform {
             places: Places::default(),
             health,
             draining: AtomicBool::new(false),
+            beginning: Arc::new(Semaphore::new(BEGINNING)),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -218,15 +221,15 @@ impl Platform {
         packets::files(&self.inner.policy.captures, call)
     }
 
-    /// The SIP messages of a tenant's running call, so far; none where they are not kept.
+    /// The signalling of a tenant's running call, so far; none where it is not kept.
     ///
     /// # Errors
     /// The call does not run, or does not answer.
-    pub async fn ladder(&self, tenant: &TenantId, call: &CallId) -> Result<Option<Ladder>, LiveError> {
+    pub async fn signalling(&self, tenant: &TenantId, call: &CallId) -> Result<Option<SignallingRecord>, LiveError> {
         let (sender, receiver) = oneshot::channel();
         self.inner.live.send(tenant.as_str(), call, CallCommand::Ladder(sender))?;
         match timeout(SNAPSHOT, receiver).await {
-            Ok(Ok(ladder)) => Ok(ladder),
+            Ok(Ok(record)) => Ok(record),
             Ok(Err(_)) => Err(LiveError::NotRunning),
             Err(_) => Err(LiveError::Busy),
         }

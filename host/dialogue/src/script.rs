@@ -189,7 +189,8 @@ pub enum Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferMode {
-    /// SIP REFER.
+    /// SIP REFER. A browser ([`Transport::Webrtc`](crate::call::Transport::Webrtc)) cannot be asked for that: its calls
+    /// are bridged.
     Refer,
     /// The host dials and joins the legs.
     Bridge,

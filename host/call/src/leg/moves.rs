@@ -9,16 +9,20 @@ use callbox_sip::IncomingCall;
 impl SipLeg {
     /// An INVITE takes the place of the dialog.
     pub(super) async fn replaced(&mut self, incoming: IncomingCall) {
+        if self.negotiation.is_browser() {
+            // Its media speaks to that browser alone.
+            return takeover::refuse(&incoming.dialog, 488, "Not Acceptable Here").await;
+        }
         let source = incoming.invite.source.ip();
         let terms = self.dial.terms(self.dial.stack.media_address(source), self.policy.clone());
-        match Moved::by(incoming, &self.media, &terms).await {
+        match Moved::by(incoming, &self.audio.media, &terms).await {
             // One call has come for another: it has its place in the trunk.
             Some(moved) => {
                 let permit = self.placed.permit.take();
                 self.move_to(Moved { permit, ..moved }).await;
             }
             // The media may have been told.
-            None => self.negotiation.again(&self.media),
+            None => self.negotiation.again(&self.audio.media),
         }
     }
 

@@ -35,7 +35,7 @@ impl SipLeg {
         }
         self.placed.permit = None;
         self.redialling = true;
-        let (media, signals, before) = (self.media.clone(), self.signal_sender.clone(), evidence.clone());
+        let (media, signals, before) = (self.audio.media.clone(), self.signal_sender.clone(), evidence.clone());
         tokio::spawn(async move {
             let attempt = attempts.next(&media).await;
             // A closed channel means that the call is over: what was begun ends with its dialog.

@@ -12,12 +12,13 @@ use crate::signalling::Signalling;
 use crate::takeover::Places;
 use crate::trunks::TrunkBook;
 use callbox_dialogue::CallId;
-use callbox_dialogue::leg::VoiceSettings;
+use callbox_dialogue::leg::{PromptId, TransferResult, VoiceSettings};
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{DialogPolicy, OutgoingCall, Reliable, SipConfig, SipStack};
 use callbox_speech::SpeechConfig;
 use callbox_store::Store;
+use tokio::time::timeout;
 
 struct House {
     leg: SipLeg,
@@ -176,7 +177,7 @@ async fn a_prompt_that_cannot_be_fed_is_reported() {
     tokio::task::spawn_blocking(move || plane.shutdown()).await.unwrap();
     let (prompt, voice) = (PromptId(1), VoiceSettings::default());
     let segments = vec![callbox_dialogue::script::Segment::Silence(20)];
-    house.leg.prompts.prepare(prompt, segments, voice, false);
+    house.leg.audio.prompts.prepare(prompt, segments, voice, false);
     loop {
         match house.leg.next().await {
             Happening::Signal(LegSignal::Prompt(event)) => {
@@ -186,7 +187,7 @@ async fn a_prompt_that_cannot_be_fed_is_reported() {
             Happening::Media(_) => {}
             _ => panic!("something else"),
         }
-        house.leg.media_over = true;
+        house.leg.audio.over = true;
     }
 }
 
@@ -206,7 +207,7 @@ async fn transfers_that_are_not_allowed_are_refused_at_once() {
             })
             .await;
         let LegEvent::TransferEnded { result, .. } = house.reported().await else { panic!("not its outcome") };
-        assert!(matches!(result, TransferResult::Failed { status: FORBIDDEN, .. }), "{target}: {result:?}");
+        assert!(matches!(result, TransferResult::Failed { status: 403, .. }), "{target}: {result:?}");
     }
     house.leg.close().await;
 }

@@ -2,7 +2,7 @@
 
 use super::handles::Item;
 use super::{Engine, Timer, arguments};
-use crate::call::{EndCause, EndReason};
+use crate::call::{EndCause, EndReason, Transport};
 use crate::leg::{LegCommand, TransferId, TransferResult};
 use crate::record::{EndedBy, TransferRecord};
 use crate::script::{Handle, HostError, TransferMode, TransferOptions, TransferOutcome};
@@ -57,7 +57,11 @@ impl Engine {
     }
 
     /// Begins a transfer.
-    pub(super) fn give(&mut self, id: TransferId, target: String, options: TransferOptions, item: Option<Handle>) {
+    pub(super) fn give(&mut self, id: TransferId, target: String, mut options: TransferOptions, item: Option<Handle>) {
+        // A browser cannot be asked to call somebody else: the caller gets there all the same.
+        if self.setup.info.transport == Transport::Webrtc {
+            options.mode = TransferMode::Bridge;
+        }
         self.journal.note(self.now, "transfer", format!("to {target}"));
         self.journal.record.transfer =
             Some(TransferRecord { target: target.clone(), mode: options.mode, at: self.now, outcome: None });

@@ -2,10 +2,10 @@
 
 use crate::rig::*;
 use callbox_dialogue::Output;
-use callbox_dialogue::call::{EndCause, EndReason};
+use callbox_dialogue::call::{EndCause, EndReason, Transport};
 use callbox_dialogue::engine::Input;
 use callbox_dialogue::leg::{LegCommand, LegEvent, TransferId, TransferResult};
-use callbox_dialogue::script::{HostCall, HostError, HostReply, TransferOptions, TransferOutcome};
+use callbox_dialogue::script::{HostCall, HostError, HostReply, TransferMode, TransferOptions, TransferOutcome};
 
 fn transfer() -> HostCall {
     HostCall::Transfer { target: "sip:desk@example.com".into(), options: refer() }
@@ -28,6 +28,20 @@ fn a_transfer_that_connects_ends_the_scripts_part() {
     assert_eq!(rig.finished(), 1);
     assert_eq!(rig.reason(), Some(EndReason::TransferCompleted));
     assert_eq!(rig.told(|command| *command == LegCommand::Hangup), 1);
+}
+
+/// A browser calls nobody by itself: whatever the script asked for, its caller gets to the target by a bridge, which
+/// lasts as long as the two talk.
+#[test]
+fn a_browser_is_never_referred() {
+    let mut setup = setup();
+    setup.info.transport = Transport::Webrtc;
+    let mut rig = Rig::up(setup);
+    rig.transfer = Some((200_000, TransferResult::Returned));
+    assert_eq!(rig.ask_for(transfer()), Ok(HostReply::Transfer(TransferOutcome::Returned)));
+    let bridged = |command: &LegCommand| matches!(command, LegCommand::Transfer { mode: TransferMode::Bridge, .. });
+    assert_eq!(rig.told(bridged), 1);
+    assert_eq!(rig.engine.record().transfer.as_ref().map(|transfer| transfer.mode), Some(TransferMode::Bridge));
 }
 
 #[test]

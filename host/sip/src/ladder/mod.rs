@@ -71,6 +71,12 @@ pub struct Ladder {
     pub omitted: u64,
 }
 
+/// A session description as text, without its secrets: keys of SRTP, passwords of ICE.
+#[must_use]
+pub fn without_secrets(description: &str) -> String {
+    redact::description(description)
+}
+
 impl Rung {
     /// Reads what a ladder shows from a message, and takes its secrets out.
     #[must_use]

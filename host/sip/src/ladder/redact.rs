@@ -2,10 +2,13 @@
 
 /// Headers whose value answers a challenge.
 const ANSWERS: [&str; 2] = ["authorization", "proxy-authorization"];
+/// The header whose value is a secret as a whole: what lets a web page call (docs/webrtc.md).
+const TOKEN: &str = "x-callbox-token";
 /// What stands for a secret.
 const MASK: &str = "…";
 
-/// A message as text, without its secrets: credentials, SRTP keys (RFC 4568), digits in a body (RFC 6086 packages).
+/// A message as text, without its secrets: credentials, tokens, SRTP keys (RFC 4568), passwords of ICE (RFC 8839),
+/// digits in a body (RFC 6086 packages).
 pub(crate) fn redact(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     // As the parser reads it: line breaks before the message mean nothing, and line feeds alone end lines.
@@ -24,13 +27,17 @@ pub(crate) fn redact(bytes: &[u8]) -> String {
             continue;
         }
         let name = if folded { "" } else { line.split_once(':').map_or("", |(name, _)| name.trim()) };
-        secret = ANSWERS.iter().any(|answer| answer.eq_ignore_ascii_case(name));
+        let token = name.eq_ignore_ascii_case(TOKEN);
+        secret = token || ANSWERS.iter().any(|answer| answer.eq_ignore_ascii_case(name));
         if secret {
             let scheme = line[name.len()..].trim_start_matches([' ', '\t', ':']).split_whitespace().next();
+            let scheme = scheme.filter(|_| !token);
             out.push_str(name);
             out.push_str(": ");
-            out.push_str(scheme.unwrap_or_default());
-            out.push(' ');
+            if let Some(scheme) = scheme {
+                out.push_str(scheme);
+                out.push(' ');
+            }
             out.push_str(MASK);
             out.push_str("\r\n");
             continue;
@@ -45,9 +52,30 @@ pub(crate) fn redact(bytes: &[u8]) -> String {
         }
         return out;
     }
+    describe(body, &mut out);
+    out
+}
+
+/// A session description without its secrets.
+pub(super) fn description(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    describe(text, &mut out);
+    out
+}
+
+fn describe(body: &str, out: &mut String) {
     for line in body.split_inclusive('\n') {
         // However it is written: whoever reads descriptions generously hides generously. A line may hold several keys.
         let small = line.to_ascii_lowercase();
+        // RFC 8839 §5.4: with it somebody could take the media's way over.
+        if let Some(at) = small.find("ice-pwd") {
+            let end = line.trim_end_matches(['\r', '\n']).len();
+            out.push_str(&line[..at + "ice-pwd".len()]);
+            out.push(':');
+            out.push_str(MASK);
+            out.push_str(&line[end..]);
+            continue;
+        }
         let mut rest = line;
         while let Some(at) = small[line.len() - rest.len()..].find("inline:").filter(|_| small.contains("crypto")) {
             let (shown, key) = rest.split_at(at + "inline:".len());
@@ -57,7 +85,6 @@ pub(crate) fn redact(bytes: &[u8]) -> String {
         }
         out.push_str(rest);
     }
-    out
 }
 
 #[cfg(test)]
@@ -70,9 +97,10 @@ mod tests {
         let message = "INVITE sip:x SIP/2.0\r\nAuthorization: Digest username=\"u\", response=\"0a1b\"\r\n folded=\"0c\"\r\n\
             proxy-authorization :Digest nonce=\"n0nce\"\r\nX-A: b\r\n\r\nv=0\r\n\
             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0|2^20|1:4 KDR=1\r\na=crypto:2 X inline:Zz09\r\na=ptime:20\r\n\
-            A = CRYPTO:3 X INLINE:b25l;inline:dHdv|2^20\r\n";
+            A = CRYPTO:3 X INLINE:b25l;inline:dHdv|2^20\r\na=ice-pwd:1cepwd\r\n";
+        let message = message.replacen("X-A", "x-callbox-token: cbt_t0ken\r\n more\r\nX-A", 1);
         let text = redact(message.as_bytes());
-        for secret in ["0a1b", "0c", "n0nce", "c2VjcmV0", "Zz09", "b25l", "dHdv"] {
+        for secret in ["0a1b", "0c", "n0nce", "c2VjcmV0", "Zz09", "b25l", "dHdv", "1cepwd", "t0ken", "more"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
         for kept in [
@@ -80,6 +108,8 @@ mod tests {
             "X-A: b\r\n\r\nv=0",
             "inline:…|2^20|1:4 KDR=1\r\n",
             "inline:…\r\na=ptime:20",
+            "x-callbox-token: …\r\nX-A",
+            "a=ice-pwd:…\r\n",
         ] {
             assert!(text.contains(kept), "{kept} not in {text}");
         }

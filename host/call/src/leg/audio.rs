@@ -1,0 +1,205 @@
+//! What every leg does with its audio, however its signalling goes: prompts, recording, and the last words of its
+//! media session.
+
+use super::{Closing, LegSignal, Recording};
+use crate::prompts::Prompts;
+use crate::webrtc::Channel;
+use callbox_dialogue::CallRecord;
+use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId};
+use callbox_dialogue::script::HostError;
+use callbox_media::{MediaCommand, MediaEvent, Session};
+use callbox_script::Script;
+use callbox_speech::Speech;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long the media plane may take to finish a recording and its statistics.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The audio of one leg.
+pub(crate) struct Audio {
+    pub(crate) media: Arc<Session>,
+    events: mpsc::Receiver<MediaEvent>,
+    pub(super) prompts: Prompts,
+    /// Where the call is recorded, where it is.
+    recording: Option<PathBuf>,
+    /// The media session has said its last word.
+    pub(super) over: bool,
+    /// Why the call cannot go on as it should.
+    fault: Option<String>,
+    pub(crate) closing: Closing,
+    /// The data channel, which telephones have none of.
+    pub(crate) channel: Channel,
+    /// What the engine has not been told yet.
+    pub(crate) reports: VecDeque<LegEvent>,
+}
+
+impl Audio {
+    pub(crate) fn new(
+        (media, events): (Session, mpsc::Receiver<MediaEvent>),
+        speech: Speech,
+        script: Option<Arc<Script>>,
+        recording: Option<PathBuf>,
+        signals: mpsc::Sender<LegSignal>,
+    ) -> Self {
+        let media = Arc::new(media);
+        Self {
+            prompts: Prompts::new(speech, media.clone(), script, signals),
+            media,
+            events,
+            recording,
+            over: false,
+            fault: None,
+            closing: Closing::default(),
+            channel: Channel::default(),
+            reports: VecDeque::new(),
+        }
+    }
+
+    /// The next event of the session, none where it was dropped without a last word; pending for ever once it is over.
+    /// Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<MediaEvent> {
+        if self.over {
+            return std::future::pending().await;
+        }
+        self.events.recv().await
+    }
+
+    pub(crate) fn tell(&mut self, command: MediaCommand) {
+        if let Err(error) = self.media.send(command) {
+            self.fault = Some(error.to_string());
+        }
+    }
+
+    /// Tells the page at the far end what it does not know of its call yet, where there is one.
+    pub(crate) fn tell_page(&mut self, record: &CallRecord) {
+        if !self.channel.is_open() {
+            return;
+        }
+        for message in self.channel.catch_up(record) {
+            // A page that is told less is no reason to end a call.
+            if let Err(error) = self.media.send(MediaCommand::Message(message)) {
+                tracing::debug!(session = %self.media.id(), %error, "a page is not told");
+            }
+        }
+    }
+
+    /// Why the media does not do what it is told, where it does not.
+    pub(crate) fn take_fault(&mut self) -> Option<String> {
+        self.fault.take()
+    }
+
+    /// The session is over.
+    pub(crate) fn ended(&mut self) {
+        self.over = true;
+        self.fault = Some("the media session ended before the call".into());
+    }
+
+    /// Audio flows both ways: it is recorded from now on, where it is to be.
+    pub(crate) fn is_up(&mut self) {
+        if let Some(path) = self.recording.clone() {
+            self.tell(MediaCommand::Record { path });
+        }
+    }
+
+    /// Carries out what is about audio alone; gives back anything else.
+    pub(crate) fn command(&mut self, command: LegCommand) -> Option<LegCommand> {
+        match command {
+            LegCommand::Prepare { prompt, segments, voice, open } => {
+                self.prompts.prepare(prompt, segments, voice, open);
+            }
+            LegCommand::Append { prompt, segments } => self.prompts.append(prompt, segments),
+            LegCommand::Complete { prompt } => self.prompts.complete(prompt),
+            LegCommand::Play { prompt } => self.play(prompt),
+            LegCommand::Stop { prompt } => {
+                self.tell(MediaCommand::Stop { prompt });
+                self.prompts.forget(prompt);
+            }
+            LegCommand::SendDigits { digits } => {
+                // The engine has a limit for digits that are never sent.
+                if let Err(error) = self.media.send(MediaCommand::SendDigits { digits }) {
+                    tracing::warn!(session = %self.media.id(), %error, "digits are not sent");
+                }
+            }
+            LegCommand::Recognise { recognition, .. } => self.reports.push_back(LegEvent::RecogniseFailed {
+                recognition,
+                error: HostError::Unavailable("no speech recogniser is configured".into()),
+            }),
+            LegCommand::StopRecognising { .. } => {}
+            LegCommand::Mask { on } => self.tell(MediaCommand::Mask(on)),
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn play(&mut self, prompt: PromptId) {
+        if let Err(error) = self.media.send(MediaCommand::Play { prompt }) {
+            // Without a word the engine would wait for its end.
+            let error = HostError::Unavailable(error.to_string());
+            self.reports.push_back(LegEvent::PrepareFailed { prompt, error });
+        }
+    }
+
+    /// Takes what is about audio alone; gives back anything else.
+    pub(crate) fn event(&mut self, event: MediaEvent) -> Option<MediaEvent> {
+        match event {
+            MediaEvent::PromptStarted { prompt } => self.reports.push_back(LegEvent::PromptStarted { prompt }),
+            MediaEvent::PromptEnded { prompt, played, complete } => {
+                self.reports.push_back(LegEvent::PromptEnded { prompt, played, complete });
+            }
+            MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
+            MediaEvent::RecordingDone { path, bytes, duration_ms } => {
+                self.closing.recording = Some(Recording { path, bytes, duration_ms });
+            }
+            MediaEvent::RecordingFailed { path, error } => {
+                tracing::error!(path = %path.display(), error, "a recording failed");
+                self.closing.recording_error = Some(error);
+            }
+            MediaEvent::CaptureDone { path, packets, dropped } => {
+                tracing::debug!(path = %path.display(), packets, dropped, "a capture of media is complete");
+            }
+            MediaEvent::CaptureFailed { path, error } => {
+                tracing::error!(path = %path.display(), error, "a capture of media failed");
+            }
+            MediaEvent::Closed(stats) => {
+                self.closing.stats = Some(stats);
+                self.ended();
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Waits for the recording and the statistics; `recorded` where the call came as far as being recorded.
+    pub(crate) async fn close(self, recorded: bool) -> Closing {
+        let Self { media, mut events, prompts, recording, mut closing, .. } = self;
+        drop(prompts);
+        let expect_recording = recording.is_some() && recorded;
+        // Dropping the session closes it: the recording is finished first, then the statistics come.
+        let _ = media.send(MediaCommand::StopRecording);
+        drop(media);
+        let last_words = async {
+            while let Some(event) = events.recv().await {
+                match event {
+                    MediaEvent::RecordingDone { path, bytes, duration_ms } => {
+                        closing.recording = Some(Recording { path, bytes, duration_ms });
+                    }
+                    MediaEvent::RecordingFailed { error, .. } => closing.recording_error = Some(error),
+                    MediaEvent::Closed(stats) => closing.stats = Some(stats),
+                    _ => {}
+                }
+            }
+        };
+        if timeout(CLOSING, last_words).await.is_err() {
+            tracing::warn!("the media plane did not say its last words in time");
+        }
+        if expect_recording && closing.recording.is_none() && closing.recording_error.is_none() {
+            closing.recording_error = Some("the recording was not finished in time".into());
+        }
+        closing
+    }
+}
