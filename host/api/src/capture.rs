@@ -61,7 +61,7 @@ pub(crate) async fn read(
     Path(call): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     find(&api, &caller.tenant, &call).await?;
-    let ladder = kept(&api, &caller.tenant, &call).await?;
+    let ladder = kept(&api, &caller.tenant, &call).await?.map(|record| record.ladder);
     let files = api.platform().captured(&CallId(call.clone()));
     if ladder.is_none() && files.is_empty() {
         return Err(Problem::not_found("neither the SIP messages of this call nor its packets were kept"));

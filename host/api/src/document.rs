@@ -7,7 +7,7 @@ use crate::{
     Api, bindings, calls, capture, component, conversation, deliveries, health, keys, numbers, recordings, scripts,
     shapes, signalling,
 };
-use crate::{sip_accounts, tenant, trunks, versions, webhooks};
+use crate::{sip_accounts, tenant, trunks, versions, webhooks, webrtc_calls, webrtc_exchange, webrtc_tokens};
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -45,6 +45,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "scripts", description = "What talks: uploaded once, never changed, published and rolled back"),
         (name = "numbers", description = "What somebody dials, and what answers"),
         (name = "trunks", description = "By whom calls come and go: carriers, PBXs, telephones"),
+        (name = "webrtc", description = "Calls from web pages and apps: tokens, and the exchange of offer and answer"),
         (name = "calls", description = "Placed, watched, ended, read"),
         (name = "webhooks", description = "Where results go, and every delivery"),
         (name = "administration", description = "Keys, the tenant, who changed what"),
@@ -66,6 +67,13 @@ impl Modify for Bearer {
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let mut token = Http::new(HttpAuthScheme::Bearer);
+        token.bearer_format = Some("cbt_…".to_owned());
+        token.description = Some(
+            "A token for calls from a web page or an app: `POST /v1/webrtc/tokens` makes one for a number. It opens nothing else."
+                .to_owned(),
+        );
+        components.add_security_scheme("webrtc_token", SecurityScheme::Http(token));
     }
 }
 
@@ -91,6 +99,11 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(trunks::status))
         .routes(routes!(sip_accounts::create, sip_accounts::list))
         .routes(routes!(sip_accounts::read, sip_accounts::change, sip_accounts::delete))
+        .routes(routes!(webrtc_tokens::create, webrtc_tokens::list))
+        .routes(routes!(webrtc_tokens::read, webrtc_tokens::revoke))
+        .routes(routes!(webrtc_calls::create))
+        .routes(routes!(webrtc_calls::renew, webrtc_calls::hang_up))
+        .routes(routes!(webrtc_calls::standing))
         .routes(routes!(webhooks::create, webhooks::list))
         .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
         .routes(routes!(webhooks::rotate_secret))
@@ -108,6 +121,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(conversation::events))
         .routes(routes!(conversation::tape))
         .routes(routes!(signalling::sip))
+        .routes(routes!(webrtc_exchange::read))
         .routes(routes!(capture::begin))
         .routes(routes!(capture::read))
         .routes(routes!(recordings::list))
@@ -189,12 +203,26 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Ope
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
+/// Whether it asks for a token instead of a key.
+fn is_for_visitors(operation: &Operation) -> bool {
+    let security = serde_json::to_value(&operation.security).unwrap_or_default();
+    security[0]["webrtc_token"].is_array()
+}
+
 /// Adds what holds for all operations of its kind.
 fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let ours = path.starts_with("/v1");
+    let visits = is_for_visitors(operation);
     operation.operation_id = operation.operation_id.take().map(|handler| operation_id(path, &handler));
     let mut problems = vec![(503, "Not now: try again after `Retry-After` seconds")];
-    if ours {
+    if visits {
+        problems.extend([
+            (401, "`token_required`, `token_invalid`, `token_expired`, `token_revoked`"),
+            (403, "`token_spent`, `origin_not_allowed`"),
+            (429, "The address or the token asks too often: try again after `Retry-After` seconds"),
+            (500, "Our fault"),
+        ]);
+    } else if ours {
         problems.extend([
             (401, "No valid key"),
             (403, "The key lacks the scope"),
@@ -220,10 +248,10 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
             (415, "The body has another content type"),
             (422, "The input is not valid: see `errors`"),
         ]);
-    } else if ours && matches!(method, HttpMethod::Post) {
+    } else if ours && !visits && matches!(method, HttpMethod::Post) {
         problems.extend([(400, "A header is not valid"), (422, "The Idempotency-Key was used for something else")]);
     }
-    if ours && matches!(method, HttpMethod::Post) {
+    if ours && !visits && matches!(method, HttpMethod::Post) {
         problems
             .push((409, "It contradicts what is stored, or the first request with this Idempotency-Key still runs"));
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));

@@ -32,6 +32,7 @@ fn request_id(headers: &HeaderMap) -> String {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
             // Somebody's key, sent in the wrong place, does not go into the log.
             && !text.contains("cbk_")
+            && !text.contains("cbt_")
     };
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(harmless);
     given.map_or_else(|| callbox_store::id::new("req"), ToOwned::to_owned)

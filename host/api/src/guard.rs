@@ -3,6 +3,7 @@
 
 use crate::Api;
 use crate::problem::Problem;
+use crate::webrtc_guard;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -27,6 +28,8 @@ pub(crate) enum Access {
     Key,
     /// A key with this scope.
     Scope(String),
+    /// Whoever holds a token for calls from web pages.
+    Visitor,
 }
 
 /// What each operation asks for, by method and path.
@@ -43,9 +46,11 @@ impl AccessTable {
             for (method, operation) in item.as_object().into_iter().flatten() {
                 let Ok(method) = Method::from_bytes(method.to_ascii_uppercase().as_bytes()) else { continue };
                 let scopes = operation["security"][0]["api_key"].as_array();
+                let visitor = operation["security"][0]["webrtc_token"].is_array();
                 let access = match scopes.map(|scopes| scopes.first().and_then(|scope| scope.as_str())) {
                     Some(Some(scope)) => Access::Scope(scope.to_owned()),
                     Some(None) => Access::Key,
+                    None if visitor => Access::Visitor,
                     None if path.starts_with("/v1") => Access::Scope("admin".to_owned()),
                     None => Access::Public,
                 };
@@ -83,6 +88,8 @@ pub(crate) struct Pace {
     limiter: Option<DefaultKeyedRateLimiter<String>>,
     clock: DefaultClock,
     asked: AtomicU32,
+    /// Who asks: `this key`.
+    whose: &'static str,
 }
 
 /// Requests between two looks at keys that need not be remembered any more.
@@ -91,13 +98,22 @@ const TIDY_EVERY: u32 = 4_096;
 impl Pace {
     /// So many a second, and as many saved up; 0 for no limit.
     pub(crate) fn new(per_second: u32) -> Self {
-        let limiter = NonZeroU32::new(per_second).map(|n| DefaultKeyedRateLimiter::keyed(Quota::per_second(n)));
-        Self { limiter, clock: DefaultClock::default(), asked: AtomicU32::new(0) }
+        Self::saving(per_second, 1, "this key")
     }
 
-    fn check(&self, key: &str) -> Result<(), Problem> {
+    /// So many a second, and those of so many seconds saved up; 0 for no limit.
+    pub(crate) fn saving(per_second: u32, seconds: u32, whose: &'static str) -> Self {
+        let quota = |n: NonZeroU32| {
+            Quota::per_second(n).allow_burst(n.saturating_mul(NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN)))
+        };
+        let limiter = NonZeroU32::new(per_second).map(|n| DefaultKeyedRateLimiter::keyed(quota(n)));
+        Self { limiter, clock: DefaultClock::default(), asked: AtomicU32::new(0), whose }
+    }
+
+    /// Whether this one may ask once more.
+    pub(crate) fn check(&self, key: &str) -> Result<(), Problem> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        // Only keys that exist come here; those at rest are forgotten.
+        // Only keys and tokens that exist come here, and addresses that keep a connection; those at rest are forgotten.
         if self.asked.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
             limiter.retain_recent();
             limiter.shrink_to_fit();
@@ -106,7 +122,7 @@ impl Pace {
             let wait = until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds, at least one")]
             let seconds = wait as u64;
-            let detail = "this key asks more often than it may";
+            let detail = format!("{} asks more often than it may", self.whose);
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(seconds)
         })
     }
@@ -118,6 +134,7 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     let access = match api.inner.access.find(request.method(), path) {
         // Another method of the path exists: 405, by the router.
         None | Some(Access::Public) => return next.run(request).await,
+        Some(Access::Visitor) => return webrtc_guard::guard(api, request, next).await,
         Some(access) => access,
     };
     let identity = match identify(&api, request.headers()).await {
@@ -153,15 +170,17 @@ fn allowed(api: &Api, access: &Access, identity: &Identity) -> Result<(), Proble
     }
 }
 
-async fn identify(api: &Api, headers: &HeaderMap) -> Result<Identity, Problem> {
+/// What one `Authorization: Bearer` header holds.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (given.next(), given.next()) else { return Err(Problem::unauthorized()) };
-    let text = value.to_str().map_err(|_| Problem::unauthorized())?;
-    let (scheme, key) = text.split_once(' ').ok_or_else(Problem::unauthorized)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::unauthorized());
-    }
-    api.store().authenticate(key.trim()).await.map_err(|error| match error {
+    let (Some(value), None) = (given.next(), given.next()) else { return None };
+    let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| text.trim())
+}
+
+async fn identify(api: &Api, headers: &HeaderMap) -> Result<Identity, Problem> {
+    let key = bearer(headers).ok_or_else(Problem::unauthorized)?;
+    api.store().authenticate(key).await.map_err(|error| match error {
         AuthError::Refused(reason) => {
             tracing::debug!(%reason, "a key was refused");
             Problem::unauthorized()

@@ -5,6 +5,7 @@ use crate::Api;
 use crate::edge::{UPLOAD, said};
 use crate::guard::Caller;
 use crate::problem::Problem;
+use crate::webrtc_guard::Visitor;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -23,6 +24,8 @@ use tokio::time::timeout;
 
 /// Largest body of JSON.
 pub(crate) const JSON_BYTES: usize = 128 * 1024;
+/// Largest session description.
+const SDP_BYTES: usize = callbox_media::webrtc::LONGEST_OFFER;
 /// Longest time for a body of JSON to arrive.
 const JSON_TIME: Duration = Duration::from_secs(10);
 /// Longest time for a component to arrive.
@@ -54,7 +57,13 @@ pub(crate) async fn intake(State(api): State<Api>, request: Request, next: Next)
     } else {
         None
     };
-    let (limit, within) = if upload { (api.upload_bytes(), UPLOAD_TIME) } else { (JSON_BYTES, JSON_TIME) };
+    // Whoever holds a token is nobody's customer.
+    let visits = request.extensions().get::<Visitor>().is_some();
+    let (limit, within) = match (upload, visits) {
+        (true, _) => (api.upload_bytes(), UPLOAD_TIME),
+        (false, true) => (SDP_BYTES, JSON_TIME),
+        (false, false) => (JSON_BYTES, JSON_TIME),
+    };
     let (parts, body) = request.into_parts();
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {

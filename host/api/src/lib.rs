@@ -8,6 +8,7 @@
 //! * `document` – the OpenAPI document, made of the handlers' descriptions
 //! * `try_page` – files for browsers: the library that web pages call with, the page to try it
 //! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `trunks`, `sip_accounts`,
+//!   `webrtc_tokens`, `webrtc_calls` (with `webrtc_guard`, `webrtc_cors`, `webrtc_ice`, `webrtc_exchange`),
 //!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `health`
 //!
 //! What this room never does: hold a rule of the store or of a call, show a stored
@@ -44,9 +45,17 @@ mod trunks;
 mod try_page;
 mod versions;
 mod webhooks;
+mod webrtc_calls;
+mod webrtc_cors;
+mod webrtc_exchange;
+mod webrtc_guard;
+mod webrtc_ice;
+mod webrtc_tokens;
 
 pub use metrics::metrics;
 pub use server::serve;
+pub use webrtc_guard::WebCallConfig;
+pub use webrtc_ice::IceConfig;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -57,10 +66,12 @@ use callbox_call::Platform;
 use callbox_store::Store;
 use guard::{AccessTable, Pace};
 use health::Readiness;
+use ipnet::IpNet;
 use problem::Problem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use tokio::sync::Semaphore;
+use webrtc_guard::Paces;
 
 /// What the operator settles for the API.
 #[derive(Clone, Debug)]
@@ -71,6 +82,10 @@ pub struct ApiConfig {
     pub upload_bytes: u64,
     /// Whether the page to try calls out from a browser is served at `/try`.
     pub try_page: bool,
+    /// Proxies before the host, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Calls from web pages.
+    pub webrtc: WebCallConfig,
 }
 
 /// Components held in memory at once, on their way in.
@@ -87,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) config: ApiConfig,
     pub(crate) access: AccessTable,
     pub(crate) pace: Pace,
+    pub(crate) paces: Paces,
     pub(crate) uploads: Semaphore,
     /// Requests with an `Idempotency-Key` so far.
     pub(crate) keyed: AtomicU32,
@@ -117,6 +133,7 @@ pub fn router(platform: Platform, config: ApiConfig) -> Router {
         inner: Arc::new(Inner {
             access: AccessTable::of(&document),
             pace: Pace::new(config.requests_per_second),
+            paces: Paces::new(&config.webrtc),
             uploads: Semaphore::new(UPLOADS),
             keyed: AtomicU32::new(0),
             readiness: Readiness::default(),
@@ -137,6 +154,7 @@ pub fn router(platform: Platform, config: ApiConfig) -> Router {
         })
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(edge::edge))
+        .layer(from_fn(webrtc_cors::cors))
 }
 
 /// The OpenAPI document, for tools that want it without a running host.

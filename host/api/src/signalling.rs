@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use callbox_call::SignallingRecord;
 use callbox_dialogue::CallId;
 use callbox_sip::ladder::{Ladder, Rung};
 use callbox_store::{TenantId, UnixMs};
@@ -110,8 +111,9 @@ pub(crate) async fn sip(
     Path(call): Path<String>,
     Query(query): Query<SipQuery>,
 ) -> Result<Response, Problem> {
-    let ladder = kept(&api, &caller.tenant, &call).await?;
-    let ladder = ladder.ok_or_else(|| Problem::not_found("the SIP messages of this call were not kept"))?;
+    let record = kept(&api, &caller.tenant, &call).await?;
+    let SignallingRecord { ladder, .. } =
+        record.ok_or_else(|| Problem::not_found("the SIP messages of this call were not kept"))?;
     Ok(match query.format {
         Format::Json => Json(SipMessages::from(ladder)).into_response(),
         Format::Text => ([(CONTENT_TYPE, "text/plain; charset=utf-8")], ladder.to_text()).into_response(),
@@ -119,17 +121,17 @@ pub(crate) async fn sip(
 }
 
 /// From the call while it runs, else from the books; none where they were not kept.
-pub(crate) async fn kept(api: &Api, tenant: &TenantId, call: &str) -> Result<Option<Ladder>, Problem> {
+pub(crate) async fn kept(api: &Api, tenant: &TenantId, call: &str) -> Result<Option<SignallingRecord>, Problem> {
     if find(api, tenant, call).await?.1.is_some()
-        && let Ok(ladder) = api.platform().ladder(tenant, &CallId(call.to_owned())).await
+        && let Ok(record) = api.platform().signalling(tenant, &CallId(call.to_owned())).await
     {
-        return Ok(ladder);
+        return Ok(record);
     }
     // Over, perhaps in this moment.
     stored(api, tenant, call).await
 }
 
-async fn stored(api: &Api, tenant: &TenantId, call: &str) -> Result<Option<Ladder>, Problem> {
+async fn stored(api: &Api, tenant: &TenantId, call: &str) -> Result<Option<SignallingRecord>, Problem> {
     // Once more by way of the books, which are complete when this returns.
     find(api, tenant, call).await?;
     let text = api.store().signalling(tenant, call).await?;

@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-pub use callbox_webrtc::{IceFragment, Offer, OfferError};
+pub use callbox_webrtc::{IceFragment, LONGEST_OFFER, Offer, OfferError};
 
 /// How browsers reach a plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
