@@ -9,6 +9,7 @@ use crate::problem::Problem;
 use crate::recordings::{Asked, range};
 use crate::scripts::Publish;
 use crate::webhooks::{CreateWebhook, Replay, RotateSecret};
+use crate::webrtc_tokens::MakeToken;
 use callbox_store::bindings::BindingsInput;
 use callbox_store::keys::NewKey;
 use callbox_store::numbers::NewNumber;
@@ -41,6 +42,7 @@ pub fn body(data: &[u8]) {
         reads::<Replay>(data),
         reads::<RotateSecret>(data),
         taken(object::<Place>(data).and_then(Place::checked)),
+        taken(object::<MakeToken>(data).and_then(|new| new.checked(3_600))),
     ];
     let patch = Patch::<NewNumber>::read(data);
     let current =

@@ -8,6 +8,7 @@
 //!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
 //! * Flags are those of `callbox serve --help`.
 
+use crate::webrtc::WebRtc;
 use callbox_call::{InboundPolicy, TrunkPolicy};
 use callbox_media::MediaConfig;
 use callbox_sip::SipLimits;
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) sip: Sip,
     pub(crate) tls: Tls,
     pub(crate) media: Media,
+    pub(crate) webrtc: WebRtc,
     pub(crate) store: Store,
     pub(crate) speech: Speech,
     pub(crate) script: Script,
@@ -58,6 +60,8 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<String>,
     /// Requests a second of one key.
     pub(crate) requests_per_second: u32,
+    /// Proxies (`10.0.0.0/8`) before the API: what they write into `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxies: Vec<String>,
     /// Whether `/try` is served, the page to call scripts from a browser. Whoever uses it needs an API key. Unless said
     /// otherwise: where `bind` is a loopback address.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,6 +355,7 @@ impl Default for Config {
             sip: Sip::default(),
             tls: Tls::default(),
             media: Media::default(),
+            webrtc: WebRtc::default(),
             store: Store::default(),
             speech: Speech::default(),
             script: Script::default(),
@@ -371,6 +376,7 @@ impl Default for Http {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
             requests_per_second: 50,
+            trusted_proxies: Vec::new(),
             try_page: None,
         }
     }
@@ -511,6 +517,7 @@ impl Config {
         if [&sip.udp, &sip.tcp, &sip.tls, &sip.ws, &sip.wss].iter().all(|addresses| addresses.is_empty()) {
             return Err(miette!(help = "for example sip.udp = [\"0.0.0.0:5060\"]", "no SIP address to listen on"));
         }
+        self.webrtc.check()?;
         self.tls.check(!sip.tls.is_empty() || !sip.wss.is_empty())?;
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
@@ -522,6 +529,7 @@ impl Config {
     pub(crate) fn to_toml(&self) -> miette::Result<String> {
         let mut shown = self.clone();
         shown.outbound.password = None;
+        shown.webrtc.turn.secret = None;
         toml::to_string_pretty(&shown).map_err(|error| miette!("the configuration cannot be written: {error}"))
     }
 
@@ -556,7 +564,7 @@ impl Tls {
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 15] = [
     "data_dir",
     "sip.advertise",
     "tls.certificate",
@@ -570,6 +578,7 @@ const TEXTS: [&str; 14] = [
     "outbound.username",
     "outbound.password",
     "trunks.realm",
+    "webrtc.turn.secret",
     "log.filter",
 ];
 

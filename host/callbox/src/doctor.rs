@@ -4,11 +4,12 @@
 use crate::config::Config;
 use crate::rooms::speech;
 use crate::serve::{ServeArgs, writable};
+use crate::webrtc;
 use callbox_speech::Speech;
 use miette::IntoDiagnostic;
 use std::fmt::Display;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
 /// Memory maps that one script instance takes, about.
@@ -37,6 +38,7 @@ pub(crate) async fn run(args: ServeArgs) -> miette::Result<ExitCode> {
         ("API port", api_port(&config)),
         ("SIP ports", sip_ports(&config)),
         ("RTP ports", rtp_ports(&config)),
+        ("WebRTC", browsers(&config)),
         ("open files", open_files(&config)),
         ("memory maps", memory_maps(&config)),
         ("voice", voice(&config).await),
@@ -111,6 +113,40 @@ fn rtp_ports(config: &Config) -> Verdict {
     }
     if calls < config.calls.max {
         return Verdict::Poor(text, format!("calls.max is {}: more calls than ports", config.calls.max));
+    }
+    Verdict::Good(text)
+}
+
+fn browsers(config: &Config) -> Verdict {
+    if !config.webrtc.enabled {
+        return Verdict::Good("off".into());
+    }
+    let (udp, tcp) = webrtc::listeners(config);
+    let taken = |what: &str, address: &SocketAddr, error: std::io::Error| {
+        bad(format!("{what} {address}: {error}"), "choose another with webrtc.port, or webrtc.enabled = false")
+    };
+    for address in &udp {
+        if let Err(error) = UdpSocket::bind(address) {
+            return taken("udp", address, error);
+        }
+    }
+    for address in &tcp {
+        if let Err(error) = TcpListener::bind(address) {
+            return taken("tcp", address, error);
+        }
+    }
+    let told = webrtc::advertised(config);
+    let names: Vec<String> = told.iter().map(ToString::to_string).collect();
+    let port = udp.first().map_or(0, SocketAddr::port);
+    let text = format!("port {port}, browsers are told {}", names.join(", "));
+    if told.iter().all(IpAddr::is_loopback) {
+        return Verdict::Poor(
+            text,
+            "only browsers on this machine find it: webrtc.advertise says where others do".into(),
+        );
+    }
+    if config.webrtc.turn.urls.is_empty() != config.webrtc.turn.secret.is_none() {
+        return Verdict::Poor(text, "webrtc.turn needs both urls and secret, unless the servers ask nobody".into());
     }
     Verdict::Good(text)
 }

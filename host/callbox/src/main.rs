@@ -11,6 +11,7 @@ mod rooms;
 mod serve;
 mod server;
 mod trunk;
+mod webrtc;
 
 use clap::Parser;
 use miette::{IntoDiagnostic, WrapErr};

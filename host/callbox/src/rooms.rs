@@ -1,6 +1,7 @@
 //! What each room is told, from the configuration.
 
 use crate::config::{self, Config};
+use crate::webrtc;
 use callbox_call::{CallPolicy, OutboundPolicy, StoreAccounts, TrunkPolicy};
 use callbox_dialogue::setup::Limits;
 use callbox_media::{MediaConfig, OtherFamily};
@@ -70,6 +71,7 @@ pub(crate) fn media(config: &Config) -> MediaConfig {
         },
         media_timeout: Duration::from_millis(media.timeout_ms),
         max_sessions: 2 * config.calls.max as usize,
+        webrtc: webrtc::media(config),
         ..MediaConfig::default()
     }
 }

@@ -2,7 +2,7 @@
 //! down in order.
 
 use crate::config::Config;
-use crate::rooms;
+use crate::{rooms, webrtc};
 use callbox_api::ApiConfig;
 use callbox_call::{Platform, Rooms};
 use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
@@ -85,6 +85,10 @@ impl Serialize for Flags {
             set(["sip", "udp"], json!([sip]));
             set(["sip", "tcp"], json!([sip]));
             set(["media", "bind"], json!(sip.ip()));
+            if sip.port() == 0 {
+                // Whoever wants any free port wants no fixed one beside it.
+                set(["webrtc", "port"], json!(0));
+            }
         }
         if let Some(tls) = self.sip_tls {
             set(["sip", "tls"], json!([tls]));
@@ -184,6 +188,7 @@ impl Host {
         }
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
         let media = MediaPlane::start(rooms::media(config)).into_diagnostic()?;
+        let (webrtc_udp, webrtc_tcp) = media.webrtc_ports();
         let (sip, incoming) = SipStack::start(rooms::sip(config, &store)?).await.into_diagnostic()?;
         tokio::spawn(renew_certificates(sip.clone(), rooms::tls(config)?));
         let egress =
@@ -214,6 +219,8 @@ impl Host {
                 requests_per_second: config.http.requests_per_second,
                 upload_bytes: rooms::upload(config),
                 try_page: config.http.try_page(),
+                trusted_proxies: webrtc::trusted_proxies(config)?,
+                webrtc: webrtc::api(config),
             },
         );
         let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
@@ -225,9 +232,12 @@ impl Host {
         tokio::spawn(async move { answering.serve(incoming).await });
         let addresses: Vec<String> =
             sip.local_addrs().iter().map(|(transport, address)| format!("{transport} {address}")).collect();
-        tracing::info!(http = %address, sip = addresses.join(", "), "ready");
+        tracing::info!(http = %address, sip = addresses.join(", "), webrtc = ?webrtc_udp, "ready");
         announce(
-            &json!({"event": "ready", "http": address, "sip": addresses, "metrics": metrics}),
+            &json!({
+                "event": "ready", "http": address, "sip": addresses, "metrics": metrics,
+                "webrtc": {"udp": webrtc_udp, "tcp": webrtc_tcp},
+            }),
             &format!(
                 "Ready. API http://{address}/v1, its documentation http://{address}/docs,{} SIP {}",
                 if config.http.try_page() {

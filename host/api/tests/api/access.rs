@@ -40,6 +40,7 @@ async fn a_key_of_another_tenant_finds_nothing() {
         &things.call,
         &things.recording,
         &things.key,
+        &things.token,
     ];
     for operation in operations::all().iter().filter(|o| !o.is_public()) {
         let answer = house.send(operation.request(&things, Some(&key))).await;
@@ -55,7 +56,7 @@ async fn a_key_of_another_tenant_finds_nothing() {
             // What it makes is its own; what it names in a body it does not find.
             let text = answer.json.to_string();
             match name.as_str() {
-                "POST /v1/numbers" | "POST /v1/calls" => {
+                "POST /v1/numbers" | "POST /v1/calls" | "POST /v1/webrtc/tokens" => {
                     let problem = answer.problem(422, "invalid_input");
                     assert_eq!(problem["errors"][0]["code"], "not_found", "{problem}");
                 }

@@ -4,12 +4,13 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use callbox_api::ApiConfig;
+use callbox_api::{ApiConfig, WebCallConfig};
 use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms, TrunkPolicy};
 use callbox_delivery::{Egress, EgressPolicy};
 use callbox_dialogue::call::{Direction, EndReason, Party, Transport};
 use callbox_dialogue::record::Outcome;
 use callbox_dialogue::setup::Limits;
+use callbox_media::webrtc::WebRtcConfig;
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_script::{ScriptConfig, ScriptHost};
 use callbox_sip::{SipConfig, SipStack};
@@ -78,6 +79,7 @@ pub(crate) struct Things {
     pub(crate) call: String,
     pub(crate) recording: String,
     pub(crate) key: String,
+    pub(crate) token: String,
 }
 
 impl House {
@@ -87,6 +89,11 @@ impl House {
 
     /// With so many requests a second for a key.
     pub(crate) async fn with(requests_per_second: u32) -> Self {
+        Self::for_pages(requests_per_second, WebCallConfig { longest_token_s: 3_600, ..WebCallConfig::default() }).await
+    }
+
+    /// The same, with what the operator settles for pages.
+    pub(crate) async fn for_pages(requests_per_second: u32, webrtc: WebCallConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let store = Store::open(&format!("sqlite://{}", at("callbox.db").display()), &at("artefacts")).await.unwrap();
@@ -97,7 +104,12 @@ impl House {
         std::fs::create_dir_all(&recordings).unwrap();
         let rooms = Rooms {
             sip: SipStack::start(sip).await.unwrap().0,
-            media: MediaPlane::start(MediaConfig { workers: 1, ..MediaConfig::default() }).unwrap(),
+            media: MediaPlane::start(MediaConfig {
+                workers: 1,
+                webrtc: Some(WebRtcConfig::new("127.0.0.1:0".parse().unwrap())),
+                ..MediaConfig::default()
+            })
+            .unwrap(),
             scripts: ScriptHost::start(scripts).unwrap(),
             speech: Speech::new(SpeechConfig::default()).unwrap(),
             store: store.clone(),
@@ -114,7 +126,13 @@ impl House {
             outbound: OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() },
             trunks: TrunkPolicy::default(),
         };
-        let config = ApiConfig { requests_per_second, upload_bytes: 300_000, try_page: false };
+        let config = ApiConfig {
+            requests_per_second,
+            upload_bytes: 300_000,
+            try_page: false,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            webrtc,
+        };
         let router = callbox_api::router(Platform::new(rooms, policy), config);
         let tenant = store.default_tenant().clone();
         let mut house = Self { router, store, tenant, key: String::new(), recordings, _folder: folder };
@@ -212,8 +230,9 @@ impl House {
         let filter = callbox_store::deliveries::DeliveryFilter::default();
         let deliveries = self.store.deliveries(tenant, &filter, &Default::default()).await.unwrap();
         let delivery = deliveries.data[0].id.clone();
-        let (key, _) = self.make_key(tenant, &["calls:read"]).await;
-        Things { script, number, webhook, trunk, account, delivery, call, recording, key }
+        let (made, _) = self.make_key(tenant, &["calls:read"]).await;
+        let token = post("/v1/webrtc/tokens", json!({ "number": number })).await;
+        Things { script, number, webhook, trunk, account, delivery, call, recording, key: made, token }
     }
 
     /// A call that is over, with a recording.
@@ -233,7 +252,7 @@ impl House {
             document,
             timeline: Vec::new(),
             tape: Some(b"{\"tape\":1}\n".to_vec()),
-            signalling: Some("{\"messages\":[],\"omitted\":0}".into()),
+            signalling: Some("{\"messages\":[],\"omitted\":0,\"webrtc\":{\"steps\":[],\"omitted\":0}}".into()),
             recordings: vec![row],
             pushes: Vec::new(),
         };

@@ -24,6 +24,10 @@ pub(crate) fn all() -> Vec<Operation> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
+            // What visitors do with their tokens is in `web_calls`.
+            if operation["security"][0]["webrtc_token"].is_array() {
+                continue;
+            }
             let scope = operation["security"][0]["api_key"].as_array();
             all.push(Operation {
                 method: method.to_ascii_uppercase(),
@@ -64,6 +68,7 @@ impl Operation {
             ("{call}", &things.call),
             ("{recording}", &things.recording),
             ("{key}", &things.key),
+            ("{token}", &things.token),
         ];
         let path = values.iter().fold(self.path.clone(), |path, (name, value)| path.replace(name, value));
         assert!(!path.contains('{'), "a new kind of thing: {path}");
@@ -107,6 +112,11 @@ impl Operation {
                 "username": "desk-1", "password": "12345678", "display_name": "Desk", "caller_id": "+4930", "enabled": true,
             }),
             "PATCH /v1/sip-accounts/{account}" => json!({ "display_name": "Desk" }),
+            "POST /v1/webrtc/tokens" => json!({
+                "number": things.number, "variables": { "a": "b", "n": [1] }, "expires_in_s": 60, "uses": 2,
+                "origins": ["https://shop.example"], "external_id": "e", "relation_id": "r",
+                "caller": { "id": "customer-1", "display_name": "Ada", "number": "+4930123456" },
+            }),
             "PATCH /v1/numbers/{number}" => json!({ "name": "desk", "enabled": true }),
             "POST /v1/webhooks" => json!({
                 "url": "https://a.example/in", "event_types": ["call.completed"], "description": "crm", "enabled": true,
