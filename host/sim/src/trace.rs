@@ -16,6 +16,7 @@
 //! assert_eq!(line, "0:02.000  wait.sleep 1.5 s → done (1.5 s)");
 //! ```
 
+use crate::told::Exchange;
 use callbox_dialogue::script::{
     BargeIn, DigitOptions, Event, Handle, Heard, ListenOptions, LogLevel, Playout, PlayoutEnd, Prompt, Queueing,
     Segment, TransferMode, TransferOptions, TransferOutcome, Utterance,
@@ -56,6 +57,15 @@ impl Renderer {
             let _ = write!(line, " ({})", span(took));
         }
         line
+    }
+
+    /// The line of one host call of a simulated call.
+    pub fn exchange(&mut self, exchange: &Exchange) -> String {
+        let Exchange { asked, answered, call, reply, sensitive } = exchange;
+        match (answered, reply) {
+            (Some(answered), Some(reply)) => self.line(*asked, *answered, call, reply, *sensitive),
+            _ => format!("{}  {} → no answer any more", clock(*asked), self.asked(call)),
+        }
     }
 
     /// What was asked: the import's name as the author knows it, and its

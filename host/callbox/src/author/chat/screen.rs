@@ -1,0 +1,238 @@
+//! What a chat shows: the call as it goes on, line by line, above the line that is being typed.
+
+use super::super::transcript::{Label, Paper};
+use super::input::Above;
+use callbox_dialogue::leg::TransferResult;
+use callbox_dialogue::record::EndedBy;
+use callbox_dialogue::script::{LogLevel, TransferMode};
+use callbox_dialogue::{HostCall, ScriptEnd, Time};
+use callbox_script::tape::MASK;
+use callbox_sim::trace::{Renderer, span};
+use callbox_sim::{Act, Saying, Sight};
+use std::io::Write;
+
+/// Shows a call.
+pub(super) struct Screen {
+    above: Option<Above>,
+    pub(super) paper: Paper,
+    /// Whether host calls are shown as they happen.
+    pub(super) trace: bool,
+    /// What is seen is not shown: it was, when it first happened.
+    pub(super) muted: bool,
+    /// Whether what the caller does is shown; on a terminal it stands there already.
+    echo: bool,
+    /// The robot's words are shown as they are heard, not when they begin.
+    pub(super) spoken: bool,
+    renderer: Renderer,
+    pending: Option<(Time, HostCall)>,
+    /// What the caller gives now is secret.
+    secret: bool,
+    /// Words that are being spoken.
+    speaking: Option<Speaking>,
+}
+
+/// A prompt that is shown piece by piece.
+struct Speaking {
+    /// Pieces with the time at which each is over.
+    pieces: std::collections::VecDeque<(Time, String)>,
+}
+
+impl Screen {
+    pub(super) fn new(above: Option<Above>, trace: bool, spoken: bool) -> Self {
+        Self {
+            echo: above.is_none(),
+            above,
+            paper: Paper::of_stdout(),
+            trace,
+            muted: false,
+            spoken,
+            renderer: Renderer::default(),
+            pending: None,
+            secret: false,
+            speaking: None,
+        }
+    }
+
+    /// A new call begins.
+    pub(super) fn begin(&mut self) {
+        (self.renderer, self.pending, self.secret, self.speaking) = (Renderer::default(), None, false, None);
+    }
+
+    /// A line, whatever is muted.
+    pub(super) fn say(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        let shown = match &mut self.above {
+            Some(above) => above.print(line).is_ok(),
+            None => std::io::stdout().write_all(line.as_bytes()).is_ok(),
+        };
+        // Nobody looks any more; the next line that is asked for will say so.
+        if !shown {
+            self.above = None;
+        }
+    }
+
+    fn show(&mut self, at: Time, label: Label, word: &str, text: &str) {
+        if !self.muted {
+            let line = self.paper.line(at, label, word, text);
+            self.say(&line);
+        }
+    }
+
+    /// Shows what was seen.
+    pub(super) fn saw(&mut self, at: Time, sight: &Sight, words_a_minute: u16) {
+        match sight {
+            Sight::Asked { call } => self.pending = Some((at, call.clone())),
+            Sight::Replied { reply, sensitive } => {
+                if let Some((asked, call)) = self.pending.take() {
+                    // Always written, so that it knows the secrets.
+                    let line = self.renderer.line(asked, at, &call, reply, *sensitive);
+                    // The log stands there already.
+                    if self.trace && !self.muted && !matches!(call, HostCall::Log { .. }) {
+                        let line = self.paper.trace(&line);
+                        self.say(&line);
+                    }
+                }
+            }
+            Sight::Masked { on } => {
+                self.secret = *on;
+                if *on {
+                    self.show(at, Label::Call, "", "(what the caller gives now is secret)");
+                }
+            }
+            Sight::PromptStarted { text, .. } => self.prompt_started(at, text, words_a_minute),
+            Sight::PromptEnded { heard_text, complete, played, .. } => self.prompt_ended(at, heard_text, *played, *complete),
+            Sight::Did { act } => self.did(at, act),
+            Sight::ScriptEnded { end: ScriptEnd::Returned } => {}
+            Sight::ScriptEnded { end } => self.show(at, Label::Trouble, "script", &script_end(end)),
+            _ => {
+                if let Some((label, word, text)) = told(sight) {
+                    self.show(at, label, word, &text);
+                }
+            }
+        }
+    }
+
+    fn prompt_started(&mut self, at: Time, text: &str, words_a_minute: u16) {
+        if text.is_empty() {
+            return;
+        }
+        if !self.spoken {
+            return self.show(at, Label::Robot, "robot", text);
+        }
+        let word = 60_000 / u64::from(words_a_minute.max(1));
+        let mut over = at;
+        let mut pieces = std::collections::VecDeque::new();
+        for piece in text.split_inclusive(['.', '!', '?', ';', ':', '。', '！', '？']) {
+            over = over + word * piece.split_whitespace().count() as u64;
+            pieces.push_back((over, piece.trim().to_owned()));
+        }
+        self.speaking = Some(Speaking { pieces });
+        self.spoken_until(at);
+    }
+
+    /// Shows what of a prompt is heard by now, a piece as soon as it begins. Returns when the next one does.
+    pub(super) fn spoken_until(&mut self, now: Time) -> Option<Time> {
+        loop {
+            let speaking = self.speaking.as_mut()?;
+            let (over, piece) = speaking.pieces.pop_front()?;
+            self.show(now, Label::Robot, "robot", &piece);
+            // The next begins when this one is over.
+            if over > now {
+                let next = self.speaking.as_ref().is_some_and(|speaking| !speaking.pieces.is_empty());
+                if let Some(speaking) = &mut self.speaking {
+                    speaking.pieces.push_front((over, String::new()));
+                }
+                return next.then_some(over);
+            }
+        }
+    }
+
+    fn prompt_ended(&mut self, at: Time, heard: &str, played: u32, complete: bool) {
+        if let Some(speaking) = self.speaking.take()
+            && complete
+        {
+            for (_, piece) in speaking.pieces.into_iter().filter(|(_, piece)| !piece.is_empty()) {
+                self.show(at, Label::Robot, "robot", &piece);
+            }
+        }
+        if !complete {
+            let after = span(u64::from(played));
+            let heard = if heard.is_empty() { "nothing".into() } else { format!("\"{heard}\"") };
+            self.show(at, Label::Robot, "", &format!("(cut off after {after}, heard {heard})"));
+        }
+    }
+
+    fn did(&mut self, at: Time, act: &Act) {
+        let text = match act {
+            Act::Press { .. } | Act::Say(_) if self.secret => MASK.to_owned(),
+            Act::Press { digit } => digit.to_string(),
+            Act::Say(Saying { text, .. }) => text.clone(),
+            Act::HangUp => "(hangs up)".into(),
+            Act::Message { json } => return self.show(at, Label::Call, "message", json),
+            _ => return,
+        };
+        if self.echo {
+            self.show(at, Label::Caller, "you", &text);
+        }
+    }
+}
+
+/// The line of a sight that is one; none for what is only seen in a trace.
+fn told(sight: &Sight) -> Option<(Label, &'static str, String)> {
+    Some(match sight {
+        Sight::Ringing => (Label::Call, "ringing", String::new()),
+        Sight::EarlyMedia => (Label::Call, "early", "(audio before the answer)".into()),
+        Sight::Answered => (Label::Call, "answered", String::new()),
+        Sight::Digits { digits } => (Label::Robot, "presses", digits.clone()),
+        Sight::Transfer { target, mode, .. } => {
+            let how = match mode {
+                TransferMode::Refer => "by REFER",
+                TransferMode::Bridge => "bridged",
+            };
+            (Label::Call, "transfer", format!("to {target}, {how}"))
+        }
+        Sight::Joined { .. } => (Label::Call, "joined", "the target has answered, the two talk".into()),
+        Sight::TransferEnded { result, .. } => {
+            let how = match result {
+                TransferResult::Connected => "the target has the call".into(),
+                TransferResult::Returned => "the target hung up; the caller is back".into(),
+                TransferResult::Failed { status, reason } => format!("failed: {status} {reason}"),
+            };
+            (Label::Call, "transfer", how)
+        }
+        Sight::Pushed(push) => (Label::Script, "pushed", format!("to {}: {}", push.destination, push.body)),
+        Sight::Logged(line) => {
+            let (label, level) = match line.level {
+                LogLevel::Debug => (Label::Script, "debug"),
+                LogLevel::Info => (Label::Script, "info"),
+                LogLevel::Warn => (Label::Trouble, "warn"),
+                LogLevel::Error => (Label::Trouble, "error"),
+            };
+            (label, "log", format!("{level}: {}", line.message))
+        }
+        Sight::Node { name } => (Label::Script, "node", name.clone()),
+        Sight::Hint { text } => (Label::Trouble, "hint", text.clone()),
+        Sight::Ended { by, reason } => {
+            let by = match by {
+                Some(EndedBy::Caller) => "by the caller: ",
+                Some(EndedBy::Callee) => "by the called party: ",
+                Some(EndedBy::Script) => "by the script: ",
+                Some(_) => "by the host: ",
+                None => "",
+            };
+            (Label::Call, "ended", format!("{by}{}", reason.as_str()))
+        }
+        _ => return None,
+    })
+}
+
+/// How a script ended, in words.
+pub(super) fn script_end(end: &ScriptEnd) -> String {
+    match end {
+        ScriptEnd::Returned => "returned".into(),
+        ScriptEnd::Failed { message } => format!("returned an error: {message}"),
+        ScriptEnd::Trapped { message } => format!("trapped: {message}"),
+        ScriptEnd::Budget { message } => format!("spent its budget: {message}"),
+        ScriptEnd::NotStarted { message } => format!("did not start: {message}"),
+    }
+}
