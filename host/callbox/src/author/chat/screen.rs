@@ -9,6 +9,7 @@ use callbox_dialogue::{HostCall, ScriptEnd, Time};
 use callbox_script::tape::MASK;
 use callbox_sim::trace::{Renderer, span};
 use callbox_sim::{Act, Saying, Sight};
+use std::collections::VecDeque;
 use std::io::Write;
 
 /// Shows a call.
@@ -31,10 +32,9 @@ pub(super) struct Screen {
     speaking: Option<Speaking>,
 }
 
-/// A prompt that is shown piece by piece.
+/// A prompt that is shown piece by piece: when each begins, and its words.
 struct Speaking {
-    /// Pieces with the time at which each is over.
-    pieces: std::collections::VecDeque<(Time, String)>,
+    pieces: VecDeque<(Time, String)>,
 }
 
 impl Screen {
@@ -120,46 +120,41 @@ impl Screen {
             return self.show(at, Label::Robot, "robot", text);
         }
         let word = 60_000 / u64::from(words_a_minute.max(1));
-        let mut over = at;
-        let mut pieces = std::collections::VecDeque::new();
+        let mut begins = at;
+        let mut pieces = VecDeque::new();
         for piece in text.split_inclusive(['.', '!', '?', ';', ':', '。', '！', '？']) {
-            over = over + word * piece.split_whitespace().count() as u64;
-            pieces.push_back((over, piece.trim().to_owned()));
+            pieces.push_back((begins, piece.trim().to_owned()));
+            begins = begins + word * piece.split_whitespace().count() as u64;
         }
         self.speaking = Some(Speaking { pieces });
         self.spoken_until(at);
     }
 
-    /// Shows what of a prompt is heard by now, a piece as soon as it begins. Returns when the next one does.
+    /// Shows what of a prompt has begun by now. Returns when the next piece does.
     pub(super) fn spoken_until(&mut self, now: Time) -> Option<Time> {
         loop {
-            let speaking = self.speaking.as_mut()?;
-            let (over, piece) = speaking.pieces.pop_front()?;
-            self.show(now, Label::Robot, "robot", &piece);
-            // The next begins when this one is over.
-            if over > now {
-                let next = self.speaking.as_ref().is_some_and(|speaking| !speaking.pieces.is_empty());
-                if let Some(speaking) = &mut self.speaking {
-                    speaking.pieces.push_front((over, String::new()));
-                }
-                return next.then_some(over);
+            let pieces = &mut self.speaking.as_mut()?.pieces;
+            let begins = pieces.front()?.0;
+            if begins > now {
+                return Some(begins);
+            }
+            if let Some((begins, piece)) = pieces.pop_front() {
+                self.show(begins, Label::Robot, "robot", &piece);
             }
         }
     }
 
     fn prompt_ended(&mut self, at: Time, heard: &str, played: u32, complete: bool) {
-        if let Some(speaking) = self.speaking.take()
-            && complete
-        {
-            for (_, piece) in speaking.pieces.into_iter().filter(|(_, piece)| !piece.is_empty()) {
+        let speaking = self.speaking.take();
+        if complete {
+            for (_, piece) in speaking.into_iter().flat_map(|speaking| speaking.pieces) {
                 self.show(at, Label::Robot, "robot", &piece);
             }
+            return;
         }
-        if !complete {
-            let after = span(u64::from(played));
-            let heard = if heard.is_empty() { "nothing".into() } else { format!("\"{heard}\"") };
-            self.show(at, Label::Robot, "", &format!("(cut off after {after}, heard {heard})"));
-        }
+        let after = span(u64::from(played));
+        let heard = if heard.is_empty() { "nothing".into() } else { format!("\"{heard}\"") };
+        self.show(at, Label::Robot, "", &format!("(cut off after {after}, heard {heard})"));
     }
 
     fn did(&mut self, at: Time, act: &Act) {
@@ -215,9 +210,8 @@ fn told(sight: &Sight) -> Option<(Label, &'static str, String)> {
         Sight::Ended { by, reason } => {
             let by = match by {
                 Some(EndedBy::Caller) => "by the caller: ",
-                Some(EndedBy::Callee) => "by the called party: ",
                 Some(EndedBy::Script) => "by the script: ",
-                Some(_) => "by the host: ",
+                Some(EndedBy::Platform) => "by the platform: ",
                 None => "",
             };
             (Label::Call, "ended", format!("{by}{}", reason.as_str()))
