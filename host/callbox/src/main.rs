@@ -54,7 +54,7 @@ fn main() -> miette::Result<ExitCode> {
 async fn run(command: Command) -> miette::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(args).await?,
-        Command::Script(command) => author::run(command).await?,
+        Command::Script(command) => return author::run(command).await,
         Command::Call(args) => return caller::run(args).await,
         Command::Ladder(args) => ladder::run(&args).await?,
         Command::Replay(args) => return replay::run(&args).await,

@@ -6,7 +6,7 @@
 use crate::far_end::{Act, Hearing, Saying, Sight};
 use crate::scenario::{
     Drain, Ended, Expect, HangUp, Interrupt, Message, Moves, Press, Pushed, Refuse, ResultExpected, Say, Scenario,
-    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected, literal,
+    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected,
 };
 use crate::scenario::{Given, IntentExpected};
 use crate::situation::{SourceAnswer, SourcePlan};
@@ -330,4 +330,8 @@ fn source(name: &str, plan: &SourcePlan) -> SourceChange {
     }
     change.after = (plan.after > 0).then_some(Span(plan.after));
     change
+}
+
+fn literal(text: &str) -> String {
+    text.replace("${", "$${")
 }

@@ -18,10 +18,12 @@
 //! * [`replay`] – the tape of a live call against its script, or against another one
 //! * [`scenario`] – what callers do and expect, written in YAML
 //! * [`explore`] – many random callers, and what they find
+//! * [`draft`](mod@draft) – a scenario of a call that was played
 //! * [`trace`] – the host calls of a script, for a person to read
 
 mod assets;
 mod call;
+pub mod draft;
 pub mod explore;
 pub mod far_end;
 mod hearing;

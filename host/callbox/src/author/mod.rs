@@ -6,20 +6,24 @@
 
 mod build;
 mod cargo;
+mod chat;
 mod check;
 mod new;
 mod project;
 mod remote;
 mod subject;
 mod toolchain;
+mod transcript;
 
 pub(crate) use build::BuildArgs;
+pub(crate) use chat::ChatArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use remote::{PublishArgs, PushArgs};
 
 use miette::IntoDiagnostic;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 /// Write, build, check and publish scripts.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +34,7 @@ pub(crate) enum ScriptCommand {
     Build(BuildArgs),
     /// Look at a component as the server will when it is pushed.
     Check(CheckArgs),
+    Chat(ChatArgs),
     /// Upload a component as a new version of its script.
     Push(PushArgs),
     /// Let a version answer from now on.
@@ -40,14 +45,16 @@ pub(crate) enum ScriptCommand {
 ///
 /// # Errors
 /// What went wrong, for a person to read.
-pub(crate) async fn run(command: ScriptCommand) -> miette::Result<()> {
+pub(crate) async fn run(command: ScriptCommand) -> miette::Result<ExitCode> {
     match command {
-        ScriptCommand::New(args) => new::run(&args),
-        ScriptCommand::Build(args) => build::run(&args).await,
-        ScriptCommand::Check(args) => check::run(&args).await,
-        ScriptCommand::Push(args) => remote::push(&args).await,
-        ScriptCommand::Publish(args) => remote::publish(&args).await,
+        ScriptCommand::New(args) => new::run(&args)?,
+        ScriptCommand::Build(args) => build::run(&args).await?,
+        ScriptCommand::Check(args) => check::run(&args).await?,
+        ScriptCommand::Chat(args) => return chat::run(&args).await,
+        ScriptCommand::Push(args) => remote::push(&args).await?,
+        ScriptCommand::Publish(args) => remote::publish(&args).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A line of data, on standard output.

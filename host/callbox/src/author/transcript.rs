@@ -67,7 +67,10 @@ mod tests {
     #[test]
     fn lines_are_in_columns_and_tame() {
         let paper = Paper { colour: false };
-        assert_eq!(paper.line(Time(4_420), Label::Robot, "robot", "Good\nmorning."), " 0:04.420  robot     Good morning.");
+        assert_eq!(
+            paper.line(Time(4_420), Label::Robot, "robot", "Good\nmorning."),
+            " 0:04.420  robot     Good morning."
+        );
         assert_eq!(paper.line(Time(0), Label::Call, "answered", ""), " 0:00.000  answered");
         assert_eq!(paper.trace("0:04.420  call.answer → done"), " 0:04.420  call.answer → done");
         let painted = Paper { colour: true }.line(Time(0), Label::Trouble, "log", "a\u{1b}[2Jb");

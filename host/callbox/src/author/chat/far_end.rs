@@ -12,7 +12,7 @@ use callbox_dialogue::script::Handle;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{HostCall, HostReply, Time};
 use callbox_sim::trace::{Renderer, clock, span};
-use callbox_sim::{Act, Exchange, FarEnd, Move, Saying, Sight, TransferPlan};
+use callbox_sim::{Act, Exchange, FarEnd, Move, Saying, Sight};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +31,13 @@ pub(super) struct Turn {
     line: String,
     /// What came of it.
     acts: Vec<(Time, Act)>,
+}
+
+impl Turn {
+    /// As it was typed.
+    pub(super) fn line(&self) -> &str {
+        &self.line
+    }
 }
 
 /// Why a call ended before it was over.
@@ -82,6 +89,8 @@ struct Robot {
     speaks_since: Option<Time>,
     /// When the last prompt began.
     spoke_at: Option<Time>,
+    /// What it was.
+    words: String,
     /// What the script waits for.
     waits: Option<(Time, HostCall)>,
     /// Handles that bring nothing the caller says: timers, requests, transfers, playbacks.
@@ -95,9 +104,9 @@ struct Robot {
 impl Robot {
     fn saw(&mut self, at: Time, sight: &Sight) {
         match sight {
-            Sight::PromptStarted { .. } => {
-                self.speaks_since = Some(at);
-                self.spoke_at = Some(at);
+            Sight::PromptStarted { text, .. } => {
+                (self.speaks_since, self.spoke_at) = (Some(at), Some(at));
+                self.words.clone_from(text);
             }
             Sight::PromptEnded { .. } => self.speaks_since = None,
             Sight::Asked { call } => self.waits = Some((at, call.clone())),
@@ -254,8 +263,10 @@ impl<'a> Person<'a> {
 
     fn unmute(&mut self) {
         if std::mem::take(&mut self.screen.muted) {
-            let line = format!("── {} ──", clock(self.floor));
-            self.screen.say(&line);
+            if let Some(at) = self.robot.spoke_at {
+                let words = std::mem::take(&mut self.robot.words);
+                self.screen.again(at, &words);
+            }
         }
     }
 
@@ -281,7 +292,7 @@ impl<'a> Person<'a> {
         }
     }
 
-    fn mistake(&mut self, mistake: &str) {
+    pub(super) fn mistake(&mut self, mistake: &str) {
         self.failed = true;
         self.screen.say(&format!("  {mistake}"));
     }
@@ -292,6 +303,8 @@ impl<'a> Person<'a> {
         let back_to = match (self.pace, self.robot.spoke_at) {
             // Time runs: back to where the robot began to speak last, so that there is time to act.
             (Pace::Real, Some(spoke)) if spoke > before && spoke <= at => spoke - 1,
+            // Back to where the wait began.
+            (Pace::Fast, _) => self.met.map_or(at, |(_, since)| since),
             _ => at,
         };
         let acts = acts(self, at);
@@ -361,7 +374,8 @@ impl<'a> Person<'a> {
                 Err(why) => self.mistake(&why),
             },
             Entry::Help => self.screen.say(HELP),
-            _ => self.mistake("the call is over; /undo takes your last turn back, /again begins a new call, /quit leaves"),
+            _ => self
+                .mistake("the call is over; /undo takes your last turn back, /again begins a new call, /quit leaves"),
         }
     }
 
@@ -369,7 +383,7 @@ impl<'a> Person<'a> {
         let mut lines = vec![format!("  {} into the call", clock(at))];
         lines.push(match (&self.robot.waits, self.robot.speaks_since) {
             (Some((since, call)), _) => {
-                let mut trace = Renderer::default();
+                let trace = Renderer::default();
                 format!("  the script waits since {} in {}", clock(*since), trace.asked(call))
             }
             (None, _) => "  the script computes".into(),
@@ -413,7 +427,7 @@ impl FarEnd for Person<'_> {
                 }
             }
             // A question of its own, and not the one that was answered.
-            Sight::Asked { .. } if self.planned.is_empty() && at > self.floor && self.robot.listens() => {
+            Sight::Asked { .. } if self.planned.is_empty() && self.robot.listens() => {
                 self.silent = false;
             }
             _ => {}

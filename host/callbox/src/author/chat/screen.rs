@@ -71,6 +71,11 @@ impl Screen {
         }
     }
 
+    /// What the robot said last, once more.
+    pub(super) fn again(&mut self, at: Time, words: &str) {
+        self.show(at, Label::Robot, "robot", words);
+    }
+
     fn show(&mut self, at: Time, label: Label, word: &str, text: &str) {
         if !self.muted {
             let line = self.paper.line(at, label, word, text);
@@ -100,7 +105,9 @@ impl Screen {
                 }
             }
             Sight::PromptStarted { text, .. } => self.prompt_started(at, text, words_a_minute),
-            Sight::PromptEnded { heard_text, complete, played, .. } => self.prompt_ended(at, heard_text, *played, *complete),
+            Sight::PromptEnded { heard_text, complete, played, .. } => {
+                self.prompt_ended(at, heard_text, *played, *complete)
+            }
             Sight::Did { act } => self.did(at, act),
             Sight::ScriptEnded { end: ScriptEnd::Returned } => {}
             Sight::ScriptEnded { end } => self.show(at, Label::Trouble, "script", &script_end(end)),

