@@ -6,7 +6,7 @@
 use crate::far_end::{Act, Hearing, Saying, Sight};
 use crate::scenario::{
     Drain, Ended, Expect, HangUp, Interrupt, Message, Moves, Press, Pushed, Refuse, ResultExpected, Say, Scenario,
-    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected,
+    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected, literal,
 };
 use crate::scenario::{Given, IntentExpected};
 use crate::situation::{SourceAnswer, SourcePlan};
@@ -48,6 +48,10 @@ struct Writer {
     speaks_since: Option<Time>,
     /// From when on a polite caller acts: the robot has finished, the caller itself too.
     quiet: Time,
+    /// There was audio.
+    up: bool,
+    /// The caller has spoken, and the script was not told yet.
+    speech_pending: bool,
     /// Keys that were pressed one after the other, and when.
     keys: Vec<(Time, char)>,
     /// The script was told that nobody spoke.
@@ -61,9 +65,14 @@ impl Writer {
     fn saw(&mut self, at: Time, sight: &Sight) {
         match sight {
             Sight::Did { act } => self.did(at, act),
-            Sight::EarlyMedia | Sight::Answered => self.quiet = self.quiet.max(at),
+            Sight::EarlyMedia | Sight::Answered if !self.up => {
+                self.up = true;
+                self.quiet = self.quiet.max(at);
+            }
+            Sight::Heard { .. } => self.speech_pending = false,
             Sight::PromptStarted { text, .. } => {
                 self.pressed();
+                self.speech_pending = false;
                 if std::mem::take(&mut self.unheard) {
                     self.steps.push(Step::Silence(Silence::UntilRobot));
                 }
@@ -137,16 +146,15 @@ impl Writer {
         match act {
             Act::Say(saying) => self.said(at, saying),
             Act::Noise { length } => {
-                self.pause(at);
+                if self.after(at).is_some() {
+                    self.pause(at - self.reaction);
+                }
                 self.steps.push(Step::Noise(Span(*length)));
                 self.quiet = at + u64::from(*length);
             }
             Act::HangUp => {
-                if self.speaks_since.is_some() {
-                    self.pause(at);
-                }
-                let at_once = self.speaks_since.is_some();
-                let after = if at_once { Some(Span(0)) } else { self.after(at) };
+                // While the robot speaks there is only at once.
+                let after = if self.speaks_since.is_some() { Some(Span(0)) } else { self.after(at) };
                 self.steps.push(Step::HangUp(HangUp { after }));
             }
             Act::Answer => self.steps.push(Step::PickUp(Moves { after: Some(between(self.quiet, at)) })),
@@ -157,7 +165,7 @@ impl Writer {
             })),
             Act::Source { name, plan } => {
                 self.pause(at);
-                self.steps.push(Step::Source(source(name, plan)));
+                self.steps.push(Step::Source(source_change(name, plan)));
             }
             Act::Message { json } => {
                 self.pause(at);
@@ -180,7 +188,7 @@ impl Writer {
     fn said(&mut self, at: Time, saying: &Saying) {
         let text = literal(&saying.text);
         let mut pace = Pace::new(saying.rate.unwrap_or(self.rate));
-        let length = words(&saying.text).into_iter().map(|word| pace.say(word)).last().unwrap_or(0);
+        let length = words(&saying.text).into_iter().fold(0, |_, word| pace.say(word));
         if let Some(began) = self.speaks_since {
             let after = between(began, at);
             self.steps.push(Step::Interrupt(Interrupt { after, say: Some(text), press: None }));
@@ -197,6 +205,7 @@ impl Writer {
             self.steps.push(Step::Say(Say { text, after, words_a_minute, understood_as, confidence }));
         }
         self.quiet = at + u64::from(length);
+        self.speech_pending = true;
     }
 
     /// Writes the keys that were pressed.
@@ -217,20 +226,26 @@ impl Writer {
         self.quiet = self.quiet.max(*last);
     }
 
-    /// When a polite caller acts, where that is not by itself the time.
+    /// When a polite caller acts, where that is not by itself the time. It waits longer by itself for a sign that its
+    /// words were understood.
     fn after(&self, at: Time) -> Option<Span> {
         let after = between(self.quiet, at);
-        (after.millis() != self.reaction).then_some(after)
+        (self.speech_pending || after.millis() != self.reaction).then_some(after)
     }
 
-    /// Lets the time go by that went by.
+    /// Lets the time go by that went by: until the robot has finished, and on from there. While it speaks nothing can
+    /// be waited for: what is done then is done when it begins.
     fn pause(&mut self, at: Time) {
-        let since = self.speaks_since.unwrap_or(self.quiet);
-        let gone = between(since, at);
-        if gone.0 > 0 {
-            self.steps.push(Step::Wait(gone));
-            self.quiet = self.quiet.max(at);
+        if self.speaks_since.is_some() {
+            return;
         }
+        let last =
+            self.steps.iter().rev().find(|step| !matches!(step, Step::Node(_) | Step::Pushed(_) | Step::DigitsSent(_)));
+        let gone = between(self.quiet, at);
+        if gone.0 > 0 || matches!(last, Some(Step::Expect(_))) {
+            self.steps.push(Step::Wait(gone));
+        }
+        self.quiet = self.quiet.max(at);
     }
 
     fn transfer(&mut self, id: TransferId) -> Option<(Time, &mut TransferExpected)> {
@@ -264,7 +279,6 @@ impl Writer {
             None => {}
         }
         expected.answers = Some(answers);
-        self.quiet = self.quiet.max(at);
     }
 
     /// What the script wrote down.
@@ -315,7 +329,9 @@ fn plain(value: Value) -> Value {
     }
 }
 
-fn source(name: &str, plan: &SourcePlan) -> SourceChange {
+/// What a source does from here on, as a step has it.
+#[must_use]
+pub fn source_change(name: &str, plan: &SourcePlan) -> SourceChange {
     let mut change = SourceChange { name: name.to_owned(), ..SourceChange::default() };
     match &plan.answer {
         SourceAnswer::Value(value) => change.answers = Some(plain(value.clone())),
@@ -330,8 +346,4 @@ fn source(name: &str, plan: &SourcePlan) -> SourceChange {
     }
     change.after = (plan.after > 0).then_some(Span(plan.after));
     change
-}
-
-fn literal(text: &str) -> String {
-    text.replace("${", "$${")
 }

@@ -8,6 +8,7 @@ mod build;
 mod cargo;
 mod chat;
 mod check;
+mod given;
 mod new;
 mod project;
 mod remote;

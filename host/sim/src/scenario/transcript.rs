@@ -59,11 +59,19 @@ pub fn transcript(sights: &[(Time, Sight)]) -> Vec<Line> {
         if let Sight::Masked { on } = sight {
             masked = *on;
         }
-        if let Some((speaker, text)) = line(sight, masked) {
-            lines.push(Line { at: *at, speaker, text: on_one_line(&text) });
-        }
+        lines.extend(Line::of(*at, sight, masked));
     }
     lines
+}
+
+impl Line {
+    /// The line of what was seen, where there is one. `masked` while what the caller gives is secret: since the last
+    /// [`Sight::Masked`].
+    #[must_use]
+    pub fn of(at: Time, sight: &Sight, masked: bool) -> Option<Self> {
+        let (speaker, text) = line(sight, masked)?;
+        Some(Self { at, speaker, text: on_one_line(&text) })
+    }
 }
 
 fn on_one_line(text: &str) -> String {

@@ -12,7 +12,7 @@ use callbox_dialogue::script::Handle;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{HostCall, HostReply, Time};
 use callbox_sim::trace::{Renderer, clock, span};
-use callbox_sim::{Act, Exchange, FarEnd, Move, Saying, Sight};
+use callbox_sim::{Act, Exchange, FarEnd, Move, Saying, Sight, SourcePlan};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -80,6 +80,8 @@ pub(super) struct Person<'a> {
     /// A command did not do what it should.
     pub(super) failed: bool,
     pub(super) sights: Vec<(Time, Sight)>,
+    /// What sources were told to do.
+    pub(super) world: Vec<(String, SourcePlan)>,
 }
 
 /// What is known of the other side.
@@ -172,6 +174,7 @@ impl<'a> Person<'a> {
             leaving: None,
             failed: false,
             sights: Vec::new(),
+            world: Vec::new(),
         }
     }
 
@@ -262,11 +265,11 @@ impl<'a> Person<'a> {
     }
 
     fn unmute(&mut self) {
-        if std::mem::take(&mut self.screen.muted) {
-            if let Some(at) = self.robot.spoke_at {
-                let words = std::mem::take(&mut self.robot.words);
-                self.screen.again(at, &words);
-            }
+        if std::mem::take(&mut self.screen.muted)
+            && let Some(at) = self.robot.spoke_at
+        {
+            let words = std::mem::take(&mut self.robot.words);
+            self.screen.again(at, &words);
         }
     }
 
@@ -346,7 +349,10 @@ impl<'a> Person<'a> {
                 }
             },
             Entry::Transfer(plan) => self.turn(at, line, |_, at| vec![(at, Act::Transfer(plan))]),
-            Entry::Source { name, plan } => self.turn(at, line, |_, at| vec![(at, Act::Source { name, plan })]),
+            Entry::Source { name, plan } => {
+                self.world.push((name.clone(), plan.clone()));
+                self.turn(at, line, |_, at| vec![(at, Act::Source { name, plan })]);
+            }
             Entry::Message(json) => self.turn(at, line, |_, at| vec![(at, Act::Message { json })]),
             Entry::Undo => match self.without_last() {
                 Some(leaving) => self.leaving = Some(leaving),
@@ -373,6 +379,10 @@ impl<'a> Person<'a> {
                 Ok(told) => self.screen.say(&format!("  {told}")),
                 Err(why) => self.mistake(&why),
             },
+            Entry::Source { name, plan } => {
+                self.world.push((name, plan));
+                self.screen.say("  from the next call on: /again");
+            }
             Entry::Help => self.screen.say(HELP),
             _ => self
                 .mistake("the call is over; /undo takes your last turn back, /again begins a new call, /quit leaves"),

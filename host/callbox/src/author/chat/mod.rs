@@ -7,10 +7,9 @@ mod save;
 mod screen;
 
 use super::subject::SubjectArgs;
-use super::talk;
+use super::{given, talk};
 use callbox_dialogue::Time;
-use callbox_sim::scenario::Given;
-use callbox_sim::{Situation, Stage, StageOptions};
+use callbox_sim::{Stage, StageOptions};
 use command::{Entry, parse};
 use far_end::{Leaving, Person, Turn};
 use input::{Line, Lines};
@@ -62,25 +61,28 @@ pub(super) async fn run(args: &ChatArgs) -> miette::Result<ExitCode> {
     let stage = Stage::load(&StageOptions::at_home(compiler), subject.wasm)
         .await
         .map_err(|error| miette!(code = error.code(), "{}: {error}", subject.origin.display()))?;
-    let (given, situation) = (Given::default(), Situation::default());
+    let given = args.given.as_deref().map(given::read).transpose()?.unwrap_or_default();
+    for stranger in given::strangers(&given, stage.manifest()) {
+        talk(format_args!("warning: {stranger}"));
+    }
     let (mut lines, above) = Lines::open()?;
     if lines.typed {
         talk(format_args!("{}: type what the caller says; /help shows what else, /quit leaves", subject.name));
     }
     let component = (!subject.is_project).then_some(subject.origin);
-    let saver = Saver { stage, given, situation, component };
+    let saver = Saver { stage, situation: given.situation(), given, component };
     let mut screen = Screen::new(above, args.trace, args.pace == Pace::Real);
-    let failed = converse(&saver, args.pace, &mut lines, &mut screen).await;
+    let failed = converse(saver, args.pace, &mut lines, &mut screen).await;
     // Whoever typed has seen it; a pipe has not.
     Ok(if failed && !lines.typed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Plays calls one after the other, as the person wants them. Whether a command failed.
-async fn converse(saver: &Saver, pace: Pace, lines: &mut Lines, screen: &mut Screen) -> bool {
+async fn converse(mut saver: Saver, pace: Pace, lines: &mut Lines, screen: &mut Screen) -> bool {
     let mut from = (Vec::new(), Time::ZERO);
     let mut failed = false;
     loop {
-        let mut person = Person::new(lines, screen, saver, pace, from);
+        let mut person = Person::new(lines, screen, &saver, pace, from);
         // In a box: a call holds much, and this task only this one.
         Box::pin(saver.stage.play(&saver.situation, &mut person)).await;
         let leaving = match person.leaving {
@@ -88,10 +90,13 @@ async fn converse(saver: &Saver, pace: Pace, lines: &mut Lines, screen: &mut Scr
             None => afterwards(&mut person).await,
         };
         failed |= person.failed;
-        let turns = std::mem::take(&mut person.turns);
+        let (turns, world) = (std::mem::take(&mut person.turns), std::mem::take(&mut person.world));
         from = match leaving {
             Leaving::Home => return failed,
-            Leaving::Again => (Vec::new(), Time::ZERO),
+            Leaving::Again => {
+                saver.keep(world);
+                (Vec::new(), Time::ZERO)
+            }
             Leaving::Back { turns: kept, to } => back(screen, turns, kept, to),
         };
     }

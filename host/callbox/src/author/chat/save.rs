@@ -1,12 +1,16 @@
 //! `/save`: what happened, as a scenario that is shown to pass.
 
 use callbox_dialogue::Time;
-use callbox_sim::scenario::{Given, ScenarioFile};
-use callbox_sim::{Sight, Situation, Stage};
+use callbox_sim::draft::{draft, source_change};
+use callbox_sim::scenario::{Given, ScenarioFile, Span, Suite, tell};
+use callbox_sim::{Sight, Situation, SourcePlan, Stage};
 use std::path::{Component, Path, PathBuf};
 
 /// The first line of a file, by which editors know what it is.
 const SCHEMA: &str = "# yaml-language-server: $schema=https://callbox.dev/schema/scenario.schema.json\n";
+
+/// How long a caller thinks where nothing else is given, in ms: as in a scenario.
+const REACTION: u64 = 300;
 
 /// Knows what a chat was about.
 pub(super) struct Saver {
@@ -20,12 +24,20 @@ pub(super) struct Saver {
 impl Saver {
     /// How long the caller thinks, in ms.
     pub(super) fn reaction(&self) -> u64 {
-        self.given.reaction.map_or(300, callbox_sim::scenario::Span::millis)
+        self.given.reaction.map_or(REACTION, Span::millis)
     }
 
     /// How fast everybody speaks.
     pub(super) const fn words_a_minute(&self) -> u16 {
         self.situation.words_a_minute
+    }
+
+    /// What sources were told to do holds for the calls that follow.
+    pub(super) fn keep(&mut self, sources: Vec<(String, SourcePlan)>) {
+        for (name, plan) in sources {
+            self.given.sources.insert(name.clone(), source_change(&name, &plan).answer());
+            self.situation.sources.insert(name, plan);
+        }
     }
 
     /// Writes what was seen into a new file, and plays it. Says what was written.
@@ -39,7 +51,7 @@ impl Saver {
         sights: &[(Time, Sight)],
     ) -> Result<String, String> {
         let name = name.map_or_else(|| named_after(file), ToOwned::to_owned);
-        let scenario = callbox_sim::draft::draft(&name, &self.given, sights);
+        let scenario = draft(&name, &self.given, sights);
         let steps = scenario.steps.len();
         let written = ScenarioFile {
             component: self.component.as_deref().map(|component| relative(file, component)),
@@ -56,12 +68,24 @@ impl Saver {
         std::io::Write::write_all(&mut new, text.as_bytes())
             .map_err(|error| format!("{shown} cannot be written: {error}"))?;
         self.prove(file, &text).await?;
-        Ok(format!("saved {shown}: \"{name}\", {steps} steps"))
+        Ok(format!("saved {shown}: \"{name}\", {steps} steps; played again, it passes"))
     }
 
     /// Plays what was written.
-    #[expect(clippy::unused_async, reason = "until there is a runner")]
-    async fn prove(&self, _file: &Path, _text: &str) -> Result<(), String> {
+    async fn prove(&self, file: &Path, text: &str) -> Result<(), String> {
+        let shown = file.display();
+        let name = shown.to_string();
+        let suite = Suite::read(&name, text)
+            .map_err(|problems| format!("{shown} is written, and cannot be read:\n{}", tell(&problems)))?;
+        for run in &suite.runs {
+            if let Some(failure) = run.play(&self.stage).await.failure {
+                let came = failure.came.map(|came| format!("; {came}")).unwrap_or_default();
+                let problem = suite.problem(failure.place, format!("{}{came}", failure.message), None);
+                return Err(format!(
+                    "{shown} is written, and does not pass: a scenario's caller cannot do just this\n{problem}"
+                ));
+            }
+        }
         Ok(())
     }
 }

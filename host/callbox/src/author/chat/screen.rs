@@ -2,13 +2,11 @@
 
 use super::super::transcript::{Label, Paper};
 use super::input::Above;
-use callbox_dialogue::leg::TransferResult;
-use callbox_dialogue::record::EndedBy;
-use callbox_dialogue::script::{LogLevel, TransferMode};
-use callbox_dialogue::{HostCall, ScriptEnd, Time};
-use callbox_script::tape::MASK;
+use callbox_dialogue::script::LogLevel;
+use callbox_dialogue::{HostCall, Time};
+use callbox_sim::Sight;
+use callbox_sim::scenario::{Line, Speaker};
 use callbox_sim::trace::{Renderer, span};
-use callbox_sim::{Act, Saying, Sight};
 use std::collections::VecDeque;
 use std::io::Write;
 
@@ -91,8 +89,8 @@ impl Screen {
                 if let Some((asked, call)) = self.pending.take() {
                     // Always written, so that it knows the secrets.
                     let line = self.renderer.line(asked, at, &call, reply, *sensitive);
-                    // The log stands there already.
-                    if self.trace && !self.muted && !matches!(call, HostCall::Log { .. }) {
+                    // These stand there already.
+                    if self.trace && !self.muted && !matches!(call, HostCall::Log { .. } | HostCall::EnterNode { .. }) {
                         let line = self.paper.trace(&line);
                         self.say(&line);
                     }
@@ -106,14 +104,22 @@ impl Screen {
             }
             Sight::PromptStarted { text, .. } => self.prompt_started(at, text, words_a_minute),
             Sight::PromptEnded { heard_text, complete, played, .. } => {
-                self.prompt_ended(at, heard_text, *played, *complete)
+                self.prompt_ended(at, heard_text, *played, *complete);
             }
-            Sight::Did { act } => self.did(at, act),
-            Sight::ScriptEnded { end: ScriptEnd::Returned } => {}
-            Sight::ScriptEnded { end } => self.show(at, Label::Trouble, "script", &script_end(end)),
+            // What was typed stands there already.
+            Sight::Did { .. } if !self.echo => {}
+            Sight::Heard { .. } | Sight::Fetch { .. } | Sight::Fetched { .. } => {}
             _ => {
-                if let Some((label, word, text)) = told(sight) {
-                    self.show(at, label, word, &text);
+                if let Some(line) = Line::of(at, sight, self.secret) {
+                    let label = match (line.speaker, sight) {
+                        (_, Sight::Hint { .. } | Sight::ScriptEnded { .. }) => Label::Trouble,
+                        (_, Sight::Logged(log)) if log.level >= LogLevel::Warn => Label::Trouble,
+                        (Speaker::Robot, _) => Label::Robot,
+                        (Speaker::Caller, _) => Label::Caller,
+                        (Speaker::Script | Speaker::Log, _) => Label::Script,
+                        (Speaker::Call, _) => Label::Call,
+                    };
+                    self.show(at, label, line.speaker.word(), &line.text);
                 }
             }
         }
@@ -162,78 +168,5 @@ impl Screen {
         let after = span(u64::from(played));
         let heard = if heard.is_empty() { "nothing".into() } else { format!("\"{heard}\"") };
         self.show(at, Label::Robot, "", &format!("(cut off after {after}, heard {heard})"));
-    }
-
-    fn did(&mut self, at: Time, act: &Act) {
-        let text = match act {
-            Act::Press { .. } | Act::Say(_) if self.secret => MASK.to_owned(),
-            Act::Press { digit } => digit.to_string(),
-            Act::Say(Saying { text, .. }) => text.clone(),
-            Act::HangUp => "(hangs up)".into(),
-            Act::Message { json } => return self.show(at, Label::Call, "message", json),
-            _ => return,
-        };
-        if self.echo {
-            self.show(at, Label::Caller, "you", &text);
-        }
-    }
-}
-
-/// The line of a sight that is one; none for what is only seen in a trace.
-fn told(sight: &Sight) -> Option<(Label, &'static str, String)> {
-    Some(match sight {
-        Sight::Ringing => (Label::Call, "ringing", String::new()),
-        Sight::EarlyMedia => (Label::Call, "early", "(audio before the answer)".into()),
-        Sight::Answered => (Label::Call, "answered", String::new()),
-        Sight::Digits { digits } => (Label::Robot, "presses", digits.clone()),
-        Sight::Transfer { target, mode, .. } => {
-            let how = match mode {
-                TransferMode::Refer => "by REFER",
-                TransferMode::Bridge => "bridged",
-            };
-            (Label::Call, "transfer", format!("to {target}, {how}"))
-        }
-        Sight::Joined { .. } => (Label::Call, "joined", "the target has answered, the two talk".into()),
-        Sight::TransferEnded { result, .. } => {
-            let how = match result {
-                TransferResult::Connected => "the target has the call".into(),
-                TransferResult::Returned => "the target hung up; the caller is back".into(),
-                TransferResult::Failed { status, reason } => format!("failed: {status} {reason}"),
-            };
-            (Label::Call, "transfer", how)
-        }
-        Sight::Pushed(push) => (Label::Script, "pushed", format!("to {}: {}", push.destination, push.body)),
-        Sight::Logged(line) => {
-            let (label, level) = match line.level {
-                LogLevel::Debug => (Label::Script, "debug"),
-                LogLevel::Info => (Label::Script, "info"),
-                LogLevel::Warn => (Label::Trouble, "warn"),
-                LogLevel::Error => (Label::Trouble, "error"),
-            };
-            (label, "log", format!("{level}: {}", line.message))
-        }
-        Sight::Node { name } => (Label::Script, "node", name.clone()),
-        Sight::Hint { text } => (Label::Trouble, "hint", text.clone()),
-        Sight::Ended { by, reason } => {
-            let by = match by {
-                Some(EndedBy::Caller) => "by the caller: ",
-                Some(EndedBy::Script) => "by the script: ",
-                Some(EndedBy::Platform) => "by the platform: ",
-                None => "",
-            };
-            (Label::Call, "ended", format!("{by}{}", reason.as_str()))
-        }
-        _ => return None,
-    })
-}
-
-/// How a script ended, in words.
-pub(super) fn script_end(end: &ScriptEnd) -> String {
-    match end {
-        ScriptEnd::Returned => "returned".into(),
-        ScriptEnd::Failed { message } => format!("returned an error: {message}"),
-        ScriptEnd::Trapped { message } => format!("trapped: {message}"),
-        ScriptEnd::Budget { message } => format!("spent its budget: {message}"),
-        ScriptEnd::NotStarted { message } => format!("did not start: {message}"),
     }
 }
