@@ -89,6 +89,8 @@ struct Maker<'a> {
     sound: Option<Sound>,
     /// When the robot has, or will have, finished.
     quiet: Time,
+    /// When the caller did the last thing.
+    acted: Time,
     /// Keys that became a step before the script was told of them.
     ahead: VecDeque<char>,
     /// Keys that the script collected and may see as events yet.
@@ -131,6 +133,7 @@ impl<'a> Maker<'a> {
             listenings: BTreeMap::new(),
             sound: None,
             quiet: Time::ZERO,
+            acted: Time::ZERO,
             ahead: VecDeque::new(),
             collected: VecDeque::new(),
             world: world::World::default(),
@@ -156,6 +159,12 @@ impl<'a> Maker<'a> {
     fn entry(&mut self, entry: &Entry) {
         let (call, reply, now) = (&entry.call, &entry.reply, entry.at);
         match (call, reply) {
+            // It was not said: the call was over already.
+            (HostCall::Say { .. } | HostCall::Ask { .. }, Err(HostError::Ended(cause)))
+                if now.since(self.at) < SOUNDS =>
+            {
+                self.over(cause, self.at);
+            }
             (HostCall::Say { prompt }, reply) => {
                 let begun = self.says(&prompt_text(&prompt.segments));
                 match reply {
@@ -299,9 +308,15 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// Since when nobody speaks and the caller does nothing.
+    fn calm(&self) -> Time {
+        self.quiet.max(self.acted)
+    }
+
     /// Lets as much time go by as did.
     fn pause(&mut self, now: Time) {
-        let gone = round(now.since(self.at.max(self.quiet)));
+        let gone = round(now.since(self.calm()));
+        self.acted = now;
         if gone.0 > 0 {
             self.step(Step::Wait(gone));
         }
@@ -317,13 +332,13 @@ impl<'a> Maker<'a> {
             Some(HostCall::Say { .. } | HostCall::Ask { .. }) => true,
             _ => now < self.quiet && self.sound.is_some_and(|sound| sound.cut.is_none()),
         };
-        let gone = |since: Time| round(now.since(since));
+        let gone = round(now.since(self.calm().max(self.at)));
         self.ended = match cause {
             EndCause::RemoteHangup | EndCause::NetworkFailure => {
                 if *cause == EndCause::NetworkFailure {
                     self.note("the line broke; in the scenario the caller hangs up there".into());
                 }
-                let after = if speaking { Span(0) } else { gone(self.quiet.max(self.at)) };
+                let after = if speaking { Span(0) } else { gone };
                 self.step(Step::HangUp(HangUp { after: Some(after) }));
                 Some(ended(EndedBy::Caller, EndReason::CallerHangup))
             }
@@ -331,8 +346,7 @@ impl<'a> Maker<'a> {
             EndCause::Transferred => Some(Ended { reason: Some(EndReason::TransferCompleted), ..Ended::default() }),
             EndCause::Operator(why) => {
                 self.note(format!("the platform ended the call ({why}); in the scenario the operator does"));
-                let after = Some(gone(self.quiet.max(self.at)));
-                self.step(Step::OperatorHangUp(Moves { after }));
+                self.step(Step::OperatorHangUp(Moves { after: Some(gone) }));
                 Some(Ended::default())
             }
             EndCause::Other(why) => {
@@ -379,6 +393,8 @@ impl<'a> Maker<'a> {
     }
 }
 
+/// A prompt that fails sooner than this was not heard at all.
+const SOUNDS: u64 = 50;
 /// Words a minute of the simulator.
 const STANDARD: u16 = 160;
 

@@ -37,6 +37,7 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
     ("$playback_drop", "voice", "[resource-drop]playback", "(param i32)"),
     ("$sleep", "wait", "sleep", "(param i32)"),
     ("$next_event", "events", "next", "(param i32 i32 i32)"),
+    ("$info", "call", "get-info", "(param i32)"),
     ("$answer", "call", "answer", "(param i32)"),
     ("$early_media", "call", "early-media", "(param i32)"),
     ("$reject", "call", "reject", "(param i32 i32 i32 i32 i32)"),

@@ -45,12 +45,13 @@ impl Maker<'_> {
                 Some(Silence::UntilRobot)
             }
             HostCall::Listen { .. } | HostCall::StartListen { .. } | HostCall::NextEvent { .. } => {
-                Some(Silence::For(round(now.since(self.quiet))))
+                Some(Silence::For(round(now.since(self.calm()))))
             }
             _ => None,
         });
         if let Some(silence) = next {
             self.step(Step::Silence(silence));
+            self.acted = now;
         }
     }
 
@@ -82,7 +83,7 @@ impl Maker<'_> {
         // How the collection ended: it was full, or the caller said so with a key, or a pause did.
         let full = digits.is_some_and(|digits| keys.chars().count() >= usize::from(digits.max));
         let pause = digits.map_or(0, |digits| u64::from(digits.digit_timeout));
-        let waited = now.since(self.quiet);
+        let waited = now.since(self.calm());
         let mut spent = PACE * (fresh.chars().count() as u64 - 1);
         match digits.and_then(|digits| digits.terminator) {
             _ if full => {}
@@ -94,6 +95,7 @@ impl Maker<'_> {
         }
         let after = round(waited.saturating_sub(spent));
         self.press(fresh, after);
+        self.acted = now;
     }
 
     /// A key that the script saw as an event.
@@ -109,8 +111,9 @@ impl Maker<'_> {
                 return;
             }
         }
-        let after = round(now.since(self.quiet));
+        let after = round(now.since(self.calm()));
         self.press(key.to_string(), after);
+        self.acted = now;
         if self.ahead.len() < KEYS {
             self.ahead.push_back(key);
         }
@@ -142,7 +145,8 @@ impl Maker<'_> {
             self.was_cut();
             return;
         }
-        let after = unusual(round(began.min(now).since(self.quiet)));
+        let after = unusual(round(began.min(now).since(self.calm())));
+        self.acted = now;
         let say = Say { text: text.to_owned(), after, understood_as, confidence, ..Say::default() };
         self.step(Step::Say(say));
     }

@@ -8,7 +8,7 @@ use crate::scenario::{
 use callbox_dialogue::call::{CallInfo, Party};
 use callbox_dialogue::script::{Handle, LocalTime, TransferOptions, TransferOutcome};
 use callbox_dialogue::time::Millis;
-use callbox_dialogue::{Direction, HostCall, HostError, HostReply, Reply, Time, Transport};
+use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, Time, Transport};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -77,10 +77,7 @@ impl Maker<'_> {
             }
             (HostCall::Transfer { target, options }, reply) => {
                 let step = self.gives_away(target, options);
-                self.transferred(step, options, now.since(self.at), reply);
-                if let Err(error @ HostError::Ended(_)) = reply {
-                    self.failed(&Err(error.clone()), now);
-                }
+                self.transferred(step, options, now.since(self.at), now, reply);
             }
             (HostCall::StartTransfer { target, options }, Ok(HostReply::Handle(handle))) => {
                 let step = self.gives_away(target, options);
@@ -89,10 +86,7 @@ impl Maker<'_> {
             (HostCall::AwaitTransfer { handle }, reply) => {
                 if let Some((step, asked, options)) = self.world.transfers.remove(handle) {
                     let took = self.world.took(*handle, asked, now);
-                    self.transferred(step, &options, took, reply);
-                }
-                if reply.is_err() {
-                    self.failed(reply, now);
+                    self.transferred(step, &options, took, now, reply);
                 }
             }
             (HostCall::Push { destination, body }, Ok(_)) => {
@@ -206,14 +200,19 @@ impl Maker<'_> {
         self.steps.len() - 1
     }
 
-    fn transferred(&mut self, step: usize, options: &TransferOptions, took: u64, reply: &Reply) {
+    fn transferred(&mut self, step: usize, options: &TransferOptions, took: u64, now: Time, reply: &Reply) {
+        let gone = self.caller_is_gone();
         let Some(Step::Transfer(expected)) = self.steps.get_mut(step) else { return };
         let outcome = match reply {
-            Ok(HostReply::Transfer(outcome)) => outcome,
-            // It was not over when the call was.
-            Err(HostError::Ended(_)) => {
+            // It was not over when the caller was gone.
+            Ok(HostReply::Transfer(TransferOutcome::Failed(487, _))) if gone => {
                 expected.answers = Some(TransferAnswer::NoAnswer);
-                return;
+                return self.over(&EndCause::RemoteHangup, now);
+            }
+            Ok(HostReply::Transfer(outcome)) => outcome,
+            Err(HostError::Ended(cause)) => {
+                expected.answers = Some(TransferAnswer::NoAnswer);
+                return self.over(cause, now);
             }
             _ => return,
         };
@@ -232,6 +231,15 @@ impl Maker<'_> {
                 TransferAnswer::Status { status: *status, reason }
             }
         });
+    }
+}
+
+impl Maker<'_> {
+    /// Whether the next thing that the script is told of the line is that the caller hung up.
+    fn caller_is_gone(&self) -> bool {
+        let mut later = self.entries.iter().skip(self.index + 1).map(|entry| &entry.reply);
+        let told = later.find(|reply| matches!(reply, Err(HostError::Ended(_)) | Ok(HostReply::Playout(_))));
+        matches!(told, Some(Err(HostError::Ended(EndCause::RemoteHangup))))
     }
 }
 
