@@ -40,6 +40,13 @@ pub struct Manifest {
     /// Names of secrets that its sources and destinations need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Its breadcrumbs (`results.enter-node`), so that a test run can tell which of them no scenario has reached. Nothing
+    /// else depends on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Its dispositions (`results.set-disposition`), likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dispositions: Vec<String>,
 }
 
 /// A data source, as the script sees it.
@@ -149,6 +156,16 @@ impl Manifest {
         for (i, secret) in self.secrets.iter().enumerate() {
             name(&format!("secrets[{i}]"), secret)?;
         }
+        for (section, words) in [("nodes", &self.nodes), ("dispositions", &self.dispositions)] {
+            count(section, words.len(), 256)?;
+            for (i, word) in words.iter().enumerate() {
+                let path = format!("{section}[{i}]");
+                text(&path, Some(word), 128)?;
+                if word.is_empty() || words[..i].contains(word) {
+                    return Err(fail(&path, "is empty, or there twice"));
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -215,7 +232,7 @@ mod tests {
     fn reads_a_full_manifest_and_writes_it_back() {
         let json = br#"{"name":"appointment","version":"1.2","languages":["en","zh-CN"],"headers":["X-Customer-Id","User-to-User"],
             "sources":{"appointment":{"prefetch":true,"description":"the visit"}},"destinations":{"outcome":{}},
-            "settings":{"language":{"default":"en"}},"secrets":["crm"]}"#;
+            "settings":{"language":{"default":"en"}},"secrets":["crm"],"nodes":["hello","menu"],"dispositions":["done"]}"#;
         let manifest = Manifest::parse(json).unwrap();
         assert_eq!(manifest.headers, ["x-customer-id", "user-to-user"]);
         assert!(manifest.sources["appointment"].prefetch);
@@ -234,6 +251,8 @@ mod tests {
             (r#"{"name":"a","headers":["X-A\r\nVia: x"]}"#, "headers[0]"),
             (r#"{"name":"a","settings":{"../x":{}}}"#, "settings.../x"),
             (r#"{"name":"a","description":"a\u0007"}"#, "description"),
+            (r#"{"name":"a","nodes":["a","b","a"]}"#, "nodes[2]"),
+            (r#"{"name":"a","dispositions":[""]}"#, "dispositions[0]"),
             (r#"{"name":"a"} x"#, "."),
             ("", "."),
         ];

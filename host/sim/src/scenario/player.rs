@@ -4,7 +4,7 @@
 
 use super::matching::{Wanted, contains, text_diff, value_diff};
 use super::problem::Place;
-use super::seen::Seen;
+use super::seen::{Fetch, Seen};
 use super::setting::{hearing, source_plan, transfer_plan};
 use super::span::Span;
 use super::step::{Expect, Heard, Interrupt, Pushed, ResultExpected, Say, Silence, Step, TransferExpected};
@@ -401,7 +401,7 @@ impl<'a> Player<'a> {
                 at
             }
             Step::Fetched(fetched) => {
-                let is = |(source, parameters): &(String, Vec<(String, String)>)| {
+                let is = |(source, parameters): &Fetch| {
                     let has =
                         |(name, value): (&String, &String)| parameters.iter().any(|(n, v)| n == name && v == value);
                     *source == fetched.source && fetched.parameters.iter().all(has)
@@ -489,7 +489,7 @@ impl<'a> Player<'a> {
             Step::Expect(expect) => {
                 let wanted = Wanted::prompt(expect);
                 let rest = seen.prompts.iter().skip(seen.prompts_taken).map(|prompt| prompt.text.as_str());
-                let came = match rest.clone().last() {
+                let came = match rest.clone().next_back() {
                     Some(last) if rest.clone().count() == 1 => format!("it said \"{last}\", and the call was over"),
                     Some(last) => format!("it said {} other things, last \"{last}\"", rest.clone().count()),
                     None => "it said nothing more before the call was over".to_owned(),
@@ -509,11 +509,11 @@ impl<'a> Player<'a> {
             Step::Transfer(transfer) => new(format!("expected a transfer to {}", transfer.to)).came("there was none"),
             Step::Fetched(fetched) => {
                 let wanted = format!("expected that the source `{}` is asked", fetched.source);
-                let asked = seen.fetches.iter().filter(|fetch| fetch.what.0 == fetched.source);
+                let mut asked = seen.fetches.iter().filter(|fetch| fetch.what.0 == fetched.source);
                 let object = |parameters: &[(String, String)]| -> Value {
                     parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>().into()
                 };
-                match asked.last() {
+                match asked.next_back() {
                     Some(fetch) => new(wanted)
                         .came("it was asked for something else")
                         .diff(value_diff(&json!(fetched.parameters), &object(&fetch.what.1))),
@@ -533,8 +533,8 @@ impl<'a> Player<'a> {
     }
 
     fn push_missed(&self, pushed: &Pushed, failure: Failure) -> Failure {
-        let to_it = self.seen.pushes.iter().filter(|push| push.what.0 == pushed.to && !push.taken);
-        match (to_it.last(), &pushed.body) {
+        let mut to_it = self.seen.pushes.iter().filter(|push| push.what.0 == pushed.to && !push.taken);
+        match (to_it.next_back(), &pushed.body) {
             (Some(push), Some(wanted)) => {
                 failure.came("its body is not what was expected").diff(value_diff(wanted, &push.what.1))
             }

@@ -28,13 +28,16 @@ pub(super) struct Seen {
     pub(super) nodes: Queue<String>,
     pub(super) transfers: Queue<(String, TransferMode)>,
     pub(super) digits: Queue<String>,
-    pub(super) fetches: Vec<Once<(String, Vec<(String, String)>)>>,
+    pub(super) fetches: Vec<Once<Fetch>>,
     pub(super) pushes: Vec<Once<(String, Value)>>,
     pub(super) logs: Vec<Once<(LogLevel, String)>>,
     /// When the call was over.
     pub(super) ended: Option<Time>,
     pub(super) script_end: Option<ScriptEnd>,
 }
+
+/// A source and the parameters of the request.
+pub(super) type Fetch = (String, Vec<(String, String)>);
 
 /// Something the robot says.
 #[derive(Debug)]

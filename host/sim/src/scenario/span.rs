@@ -49,7 +49,7 @@ impl FromStr for Span {
         for digit in part.bytes() {
             let digit = u64::from(digit - b'0');
             // A digit that is worth less than a millisecond has to be 0.
-            if worth % 10 != 0 && digit != 0 && (digit * worth) % 10 != 0 {
+            if digit != 0 && (worth == 0 || !(digit * worth).is_multiple_of(10)) {
                 return Err(SpanError(format!("`{}` has parts of a millisecond", shown(text))));
             }
             ms += digit * worth / 10;
@@ -226,6 +226,7 @@ mod tests {
         }
         assert!("1200h".parse::<Span>().unwrap_err().to_string().contains("49 days"));
         assert!("0.5ms".parse::<Span>().unwrap_err().to_string().contains("parts of a millisecond"));
+        assert!("0.00005s".parse::<Span>().unwrap_err().to_string().contains("parts of a millisecond"));
         assert!("0.0005s".parse::<Span>().unwrap_err().to_string().contains("parts of a millisecond"));
     }
 

@@ -574,8 +574,7 @@ macro_rules! short_text {
             }
 
             fn to_short(&self) -> Option<Scalar<'_>> {
-                let text: &Option<String> = &$read(&self.$field);
-                let text = text.clone()?;
+                let text: String = $read(&self.$field)?;
                 let plain = Self { $field: $wrap(text.clone()), ..Self::default() };
                 (*self == plain).then(|| Scalar::Text(text.into()))
             }
@@ -591,8 +590,8 @@ fn plain(text: String) -> String {
     text
 }
 
-fn plainly(text: &String) -> Option<String> {
-    Some(text.clone())
+fn plainly(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }
 
 fn optionally(text: &Option<String>) -> Option<String> {
