@@ -13,6 +13,7 @@ mod new;
 mod project;
 mod remote;
 mod subject;
+mod test;
 mod toolchain;
 mod transcript;
 
@@ -21,6 +22,7 @@ pub(crate) use chat::ChatArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use remote::{PublishArgs, PushArgs};
+pub(crate) use test::TestArgs;
 
 use miette::IntoDiagnostic;
 use std::io::{self, Write};
@@ -33,6 +35,7 @@ pub(crate) enum ScriptCommand {
     New(NewArgs),
     /// Compile a project into one component with its manifest and audio.
     Build(BuildArgs),
+    Test(TestArgs),
     /// Look at a component as the server will when it is pushed.
     Check(CheckArgs),
     Chat(ChatArgs),
@@ -50,6 +53,7 @@ pub(crate) async fn run(command: ScriptCommand) -> miette::Result<ExitCode> {
     match command {
         ScriptCommand::New(args) => new::run(&args)?,
         ScriptCommand::Build(args) => build::run(&args).await?,
+        ScriptCommand::Test(args) => return test::run(&args).await,
         ScriptCommand::Check(args) => check::run(&args).await?,
         ScriptCommand::Chat(args) => return chat::run(&args).await,
         ScriptCommand::Push(args) => remote::push(&args).await?,

@@ -159,7 +159,10 @@ impl Coverage {
             let names = without(reached, declared);
             (kind, names)
         });
-        found.filter(|(_, names)| !names.is_empty()).map(|(kind, names)| format!("{kind}: {}", names.join(", "))).collect()
+        found
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| format!("{kind}: {}", names.join(", ")))
+            .collect()
     }
 }
 
@@ -186,6 +189,6 @@ fn place(node: &str) -> &str {
     if node.is_empty() { "before the first node" } else { node }
 }
 
-fn without<'a>(all: &'a Names, some: &Names) -> Vec<&'a str> {
+fn without<'a>(all: &'a Names, some: &'a Names) -> Vec<&'a str> {
     all.difference(some).map(String::as_str).collect()
 }

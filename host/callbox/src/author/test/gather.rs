@@ -203,11 +203,8 @@ impl<'a> Subjects<'a> {
         if let Some(stage) = self.stages.get(&key) {
             return Ok(stage.clone());
         }
-        let wasm: Bytes = if path.is_dir() {
-            build(path, self.how, true).await?.wasm.into()
-        } else {
-            read_component(path)?.into()
-        };
+        let wasm: Bytes =
+            if path.is_dir() { build(path, self.how, true).await?.wasm.into() } else { read_component(path)?.into() };
         let stage = self.theatre.stage(wasm).await.map_err(|error| {
             let help = "a script exports `run` of callbox:dialogue/script@0.1.0, as `callbox script build` makes it";
             wrong(format!("{} cannot be tested: {error}", path.display()), Some(help.into()))

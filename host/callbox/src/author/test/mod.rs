@@ -132,7 +132,8 @@ async fn once(args: &TestArgs, theatre: &Theatre) -> miette::Result<bool> {
         }
         let stage = subjects.stage(&kits[index]).await?;
         coverage.declared(stage.manifest());
-        strangers.extend(suite.check_against(stage.manifest()).into_iter().map(|problem| gather::mistake(&problem, text)));
+        strangers
+            .extend(suite.check_against(stage.manifest()).into_iter().map(|problem| gather::mistake(&problem, text)));
         jobs.extend(wanted.into_iter().map(|run| Job { suite: index, run: run.clone(), stage: stage.clone() }));
     }
     gather::refuse(strangers)?;
@@ -219,7 +220,9 @@ impl Playing {
             }
             match self.tasks.join_next().await {
                 Some(Ok((index, played))) => self.done[index] = Some(played),
-                Some(Err(error)) => return Err(miette!(code = "callbox::test::broken", "a scenario broke off: {error}")),
+                Some(Err(error)) => {
+                    return Err(miette!(code = "callbox::test::broken", "a scenario broke off: {error}"));
+                }
                 None => return Ok(None),
             }
         }

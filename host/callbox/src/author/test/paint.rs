@@ -13,7 +13,9 @@ impl Paint {
     /// For a terminal whose owner has nothing against colours (<https://no-color.org>).
     pub(super) fn of_standard_output() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { on: std::io::stdout().is_terminal() && !unwanted && std::env::var_os("TERM").is_none_or(|t| t != "dumb") }
+        Self {
+            on: std::io::stdout().is_terminal() && !unwanted && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        }
     }
 
     /// For a file.

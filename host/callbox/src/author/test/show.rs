@@ -137,7 +137,10 @@ mod tests {
 
     #[test]
     fn times_are_short() {
-        assert_eq!([0, 8_240, 61_000, 3_725_900].map(|ms| clock(Time(ms))), ["0:00.0", "0:08.2", "1:01.0", "1:02:05.9"]);
+        assert_eq!(
+            [0, 8_240, 61_000, 3_725_900].map(|ms| clock(Time(ms))),
+            ["0:00.0", "0:08.2", "1:01.0", "1:02:05.9"]
+        );
         let real_times = [900, 12_345, 1_234_567].map(|us| real(Duration::from_micros(us)));
         assert_eq!(real_times, ["0.9 ms", "12 ms", "1.23 s"]);
     }

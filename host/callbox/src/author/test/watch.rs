@@ -22,16 +22,18 @@ const QUIET: Duration = Duration::from_millis(150);
 pub(super) async fn run(args: &TestArgs, theatre: &Theatre) -> miette::Result<ExitCode> {
     // One place: what comes while a run is under way is one change.
     let (send, mut changes) = mpsc::channel(1);
+    let folders = folders(args)?;
+    let watched = folders.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| matters(&event)) {
+        if event.is_ok_and(|event| matters(&event, &watched)) {
             let _ = send.try_send(());
         }
     })
     .into_diagnostic()
     .wrap_err("the system does not tell of changes")?;
-    for folder in folders(args)? {
-        let watched = watcher.watch(&folder, RecursiveMode::Recursive);
-        watched.into_diagnostic().wrap_err_with(|| folder.display().to_string())?;
+    for folder in &folders {
+        let watching = watcher.watch(folder, RecursiveMode::Recursive);
+        watching.into_diagnostic().wrap_err_with(|| folder.display().to_string())?;
     }
     loop {
         if let Err(report) = once(args, theatre).await {
@@ -60,14 +62,38 @@ fn folders(args: &TestArgs) -> miette::Result<BTreeSet<PathBuf>> {
     Ok(folders)
 }
 
-/// Whether a change can change what comes of a test: not what a build writes.
-fn matters(event: &Event) -> bool {
+/// Whether a change can change what comes of a test: not what a build writes, and nothing hidden.
+fn matters(event: &Event, folders: &BTreeSet<PathBuf>) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let passed_over = |path: &Path| {
-        path.components().any(|part| {
+        let inside = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
+        inside.components().any(|part| {
             let name = part.as_os_str().to_string_lossy();
-            name == "target" || name.starts_with('.') && name.len() > 1 || name.ends_with('~')
+            name == "target" || name.starts_with('.') || name.ends_with('~')
         })
     };
     changed && event.paths.iter().any(|path| !passed_over(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{AccessKind, CreateKind};
+
+    #[test]
+    fn what_a_build_writes_is_no_change() {
+        let folders = BTreeSet::from([PathBuf::from("/home/a/.work/target/p")]);
+        let event = |path: &str| Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from(path));
+        for (path, counts) in [
+            ("/home/a/.work/target/p/src/lib.rs", true),
+            ("/home/a/.work/target/p/scenarios/a.yaml", true),
+            ("/home/a/.work/target/p/target/p.wasm", false),
+            ("/home/a/.work/target/p/src/.lib.rs.swp", false),
+            ("/home/a/.work/target/p/src/lib.rs~", false),
+        ] {
+            assert_eq!(matters(&event(path), &folders), counts, "{path}");
+        }
+        let read = Event::new(EventKind::Access(AccessKind::Read)).add_path(PathBuf::from("/home/a/.work/target/p/x"));
+        assert!(!matters(&read, &folders));
+    }
 }
