@@ -164,7 +164,7 @@ impl Maker<'_> {
         // One that was asked before the call has been under way since then.
         let early = self.manifest.sources.get(source).is_some_and(|declared| declared.prefetch);
         let first = !self.world.sources.contains_key(source);
-        let took = if early && first && took > 0 { took + asked.0 } else { took };
+        let took = if early && first && took > 0 { took.saturating_add(asked.0) } else { took };
         let took = Millis::try_from(took).unwrap_or(Millis::MAX);
         answer.after = (took > 0).then_some(Span(took));
         if took >= SOURCE_TIMEOUT {
