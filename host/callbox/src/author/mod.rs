@@ -8,6 +8,7 @@ mod build;
 mod cargo;
 mod chat;
 mod check;
+mod explore;
 mod given;
 mod new;
 mod project;
@@ -20,6 +21,7 @@ mod transcript;
 pub(crate) use build::BuildArgs;
 pub(crate) use chat::ChatArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use explore::ExploreArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use remote::{PublishArgs, PushArgs};
 pub(crate) use test::TestArgs;
@@ -39,6 +41,7 @@ pub(crate) enum ScriptCommand {
     /// Look at a component as the server will when it is pushed.
     Check(CheckArgs),
     Chat(ChatArgs),
+    Explore(ExploreArgs),
     /// Upload a component as a new version of its script.
     Push(PushArgs),
     /// Let a version answer from now on.
@@ -56,6 +59,7 @@ pub(crate) async fn run(command: ScriptCommand) -> miette::Result<ExitCode> {
         ScriptCommand::Test(args) => return test::run(&args).await,
         ScriptCommand::Check(args) => check::run(&args).await?,
         ScriptCommand::Chat(args) => return chat::run(&args).await,
+        ScriptCommand::Explore(args) => return explore::run(&args).await,
         ScriptCommand::Push(args) => remote::push(&args).await?,
         ScriptCommand::Publish(args) => remote::publish(&args).await?,
     }

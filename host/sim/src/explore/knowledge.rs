@@ -32,10 +32,8 @@ impl Knowledge {
                 interrupt.press.iter().for_each(|keys| keep(&mut self.keys, keys));
                 interrupt.say.iter().for_each(|text| keep(&mut self.phrases, text));
             }
-            Step::Message(message) => {
-                if self.messages.len() < KEPT && !self.messages.contains(&message.0) {
-                    self.messages.push(message.0.clone());
-                }
+            Step::Message(message) if self.messages.len() < KEPT && !self.messages.contains(&message.0) => {
+                self.messages.push(message.0.clone());
             }
             Step::Node(name) => {
                 self.nodes.insert(name.clone());
