@@ -118,6 +118,7 @@ pub(crate) fn agree(offer: &Offer, policy: &Policy) -> Result<Agreement, OfferEr
         _ => None,
     };
     let opus = codec == Codec::Opus;
+    let wishes = audio.opus(payload_type);
     let comfort_noise = find(Format::Noise).filter(|_| !opus);
     let ptime = audio.ptime_ms.unwrap_or(20).min(audio.max_ptime_ms.unwrap_or(120));
     Ok(Agreement {
@@ -126,8 +127,8 @@ pub(crate) fn agree(offer: &Offer, policy: &Policy) -> Result<Agreement, OfferEr
         dtmf,
         events: audio.formats.iter().filter_map(other_events).collect(),
         comfort_noise,
-        dtx: policy.dtx && if opus { audio.opus.dtx } else { comfort_noise.is_some() },
-        fec: opus && audio.opus.fec,
+        dtx: policy.dtx && if opus { wishes.dtx } else { comfort_noise.is_some() },
+        fec: opus && wishes.fec,
         ptime_ms: ptime.clamp(10, 60),
         send: policy.send && audio.direction.receives,
         receive: audio.direction.sends,

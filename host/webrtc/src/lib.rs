@@ -21,6 +21,8 @@ pub mod caller;
 mod channel;
 pub mod codec;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod ice;
 mod keys;
 mod offer;

@@ -143,7 +143,8 @@ pub(crate) struct Section {
     pub(crate) rtcp_rsize: bool,
     /// In the order of the offer, by their numbers.
     pub(crate) formats: Vec<(u8, Format)>,
-    pub(crate) opus: OpusWishes,
+    /// What is said of each number, whose meaning may be said only behind it (Firefox).
+    wishes: Vec<(u8, OpusWishes)>,
     pub(crate) ptime_ms: Option<u8>,
     pub(crate) max_ptime_ms: Option<u8>,
     pub(crate) sctp_port: Option<u16>,
@@ -381,7 +382,7 @@ fn section_of(line: &str, direction: Direction) -> Result<Section, Wrong> {
         rtcp_rsize: false,
         // Those without a meaning so far are kept in their places as events of no clock.
         formats: formats.into_iter().map(|(number, format)| (number, format.unwrap_or(Format::Events(0)))).collect(),
-        opus: OpusWishes::default(),
+        wishes: Vec::new(),
         ptime_ms: None,
         max_ptime_ms: None,
         sctp_port: None,
@@ -438,18 +439,19 @@ impl Section {
 
     fn fmtp(&mut self, value: &str) {
         let Some((number, parameters)) = value.split_once(char::is_whitespace) else { return };
-        let opus = |(other, format): &(u8, Format)| {
-            Some(*other) == number.parse().ok() && *format == Format::Audio(Codec::Opus)
-        };
-        if self.formats.iter().any(opus) {
+        let Ok(number) = number.parse::<u8>() else { return };
+        if self.wishes.len() < MOST_FORMATS && self.formats.iter().any(|(other, _)| *other == number) {
             let has = |wanted: &str| {
                 let mut all = parameters.split(';').map(str::trim);
-                all.any(|parameter| {
-                    parameter.split_once('=').is_some_and(|(name, value)| name == wanted && value == "1")
-                })
+                all.any(|parameter| parameter.split_once('=') == Some((wanted, "1")))
             };
-            self.opus = OpusWishes { fec: has("useinbandfec"), dtx: has("usedtx") };
+            self.wishes.push((number, OpusWishes { fec: has("useinbandfec"), dtx: has("usedtx") }));
         }
+    }
+
+    /// What it says of Opus under that number.
+    pub(crate) fn opus(&self, number: u8) -> OpusWishes {
+        self.wishes.iter().find(|(other, _)| *other == number).map(|(_, wishes)| *wishes).unwrap_or_default()
     }
 }
 
@@ -519,3 +521,6 @@ impl IceFragment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
