@@ -57,9 +57,9 @@ bench: ## Measure, about nine minutes after the build (BENCH="latency media" for
 	cargo build --release -p callbox -p callbox-load
 	cargo bench -p callbox --bench script --no-run
 	cargo bench -p callbox-sip --bench wire --bench calls --no-run
-	cargo bench -p callbox-sim --bench replay --no-run
+	cargo bench -p callbox-sim --bench replay --bench scenarios --no-run
 	cargo bench -p callbox-media --features g729 --bench calls --no-run
-	@CALLBOX=target/release/callbox tools/guests bench
+	@CALLBOX=target/release/callbox tools/guests bench appointment
 	@python3 tools/bench.py $(BENCH)
 
 .PHONY: clean

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [results] [keys] [scripts] [replay]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [results] [keys] [scripts] [replay] [scenarios]
                    [--free] [--calls 500,1500,2000] [--phones 10000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host
@@ -46,7 +46,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["wire", "latency", "rate", "registrations", "media", "codecs", "results", "keys", "scripts", "replay"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "codecs", "results", "keys", "scripts", "replay", "scenarios"]
 PASSWORD = "as good as any other"
 
 
@@ -927,6 +927,22 @@ def replay(pinned: Pinned, _) -> dict:
     return found
 
 
+def scenarios(pinned: Pinned, _) -> dict:
+    """Scenarios on one core, of a small menu and of an example in Rust, and random callers."""
+    found = {"menu": ()}
+    example = GUEST.with_name("appointment.wasm")
+    files = sorted((ROOT / "examples/appointment/scenarios").glob("*.yaml"))
+    if example.exists() and files:
+        found["appointment"] = (str(example), *map(str, files))
+    for name, words in found.items():
+        row = json.loads(cargo_bench(pinned, "-p", "callbox-sim", "--bench", "scenarios", "--", *words)[-1])
+        say(f"   {name}, {row['scenarios']} scenarios of {row['virtual_s']:.0f} s and {row['host_calls']:.0f} host calls: {row['us']:.0f} µs each "
+            f"({row['cpu_us']:.0f} µs of CPU), {row['per_second']:.0f} a second; random callers {row['random_per_second']:.0f} a second")
+        say(f"   {row['size']} bytes compiled in {row['compile_ms']:.0f} ms, from the cache in {row['cached_ms']:.1f} ms")
+        found[name] = row
+    return found
+
+
 # ---- the table
 
 
@@ -980,6 +996,9 @@ def table(found: dict) -> list:
         add("instantiate a Rust script", "< 20 µs CPU", f"p50 {row['instantiate_us']['p50']:.1f} µs, p99 {row['instantiate_us']['p99']:.1f} µs")
         add("host call", "", f"{row['host_call_ns']['now']:.0f} ns; through the call's task {row['host_call_ns']['now_through_a_task']:.0f} ns")
         add("suspended Rust script", "< 100 KiB", f"{row['suspended']['private_dirty_kib']:.0f} KiB private dirty")
+    for name, row in found.get("scenarios", {}).items():
+        add(f"scenarios a second on one core, {name}: {row['virtual_s']:.0f} s, {row['host_calls']:.0f} host calls", "1,000 after compile",
+            f"{row['per_second']:.0f} ({row['us']:.0f} µs each); loaded from the cache in {row['cached_ms']:.0f} ms")
     if "replay" in found:
         row = found["replay"]
         add(f"replay of a ten-minute call, {row['host_calls']} host calls", "< 50 ms after compile",
