@@ -101,6 +101,36 @@ async fn a_live_call_is_proven_and_another_version_is_shown_where_it_departs() {
 }
 
 #[tokio::test]
+async fn a_live_call_becomes_a_test_that_passes() {
+    let (host, id) = confirmed_call().await;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("appointment.wasm"), guest("appointment")).unwrap();
+    let flags =
+        ["--to-scenario", &at("confirmed.yaml"), "--name", "key 1 confirms", "--component", &at("appointment.wasm")];
+    let (code, text, errors) = replay(&host, &id, &flags).await;
+    assert_eq!(code, 0, "{text}{errors}");
+    let made = std::fs::read_to_string(at("confirmed.yaml")).unwrap();
+    for part in ["component: appointment.wasm", "name: key 1 confirms", "name: Ada Lovelace", "disposition: confirmed"]
+    {
+        assert!(made.contains(part), "{part}: {made}");
+    }
+    let cache = at("cache");
+    let test = async |file: &str| {
+        outcome(&peer::callbox(&["script", "test", file], &[("XDG_CACHE_HOME", &cache), ("NO_COLOR", "1")]).await)
+    };
+    let (code, text, errors) = test(&at("confirmed.yaml")).await;
+    assert_eq!(code, 0, "{text}{errors}\n{made}");
+    // And it is one: of another version it says that something else is said.
+    std::fs::rename(reworded(folder.path()), at("appointment.wasm")).unwrap();
+    let (code, text, errors) = test(&at("confirmed.yaml")).await;
+    assert!(code != 0 && format!("{text}{errors}").contains("Thank you"), "{code} {text}{errors}");
+    // Nothing is overwritten.
+    let (code, _, errors) = replay(&host, &id, &flags[..2]).await;
+    assert!(code == 1 && errors.contains("overwrites nothing"), "{code} {errors}");
+}
+
+#[tokio::test]
 async fn a_call_with_a_secret_says_what_cannot_be_proven() {
     let host = Host::start().await;
     host.publish_probe(None).await;
