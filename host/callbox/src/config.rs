@@ -272,6 +272,9 @@ pub(crate) struct Trunks {
     /// `open`: any number can be called from anywhere. `known`: by trunks and by telephones that signed in; a stranger
     /// gets 403.
     pub(crate) inbound: InboundPolicy,
+    /// The number that answers calls to numbers that nobody has; none refuses them with 404.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) catch_all: Option<String>,
     /// Host names that are ours besides the realm: a call whose `From` names one of them has to be a telephone's that
     /// signs in.
     pub(crate) domains: Vec<String>,
@@ -451,8 +454,8 @@ impl Default for Script {
 
 impl Default for Trunks {
     fn default() -> Self {
-        let TrunkPolicy { realm, inbound, .. } = TrunkPolicy::default();
-        Self { realm, inbound, domains: Vec::new() }
+        let TrunkPolicy { realm, inbound, catch_all, .. } = TrunkPolicy::default();
+        Self { realm, inbound, catch_all, domains: Vec::new() }
     }
 }
 

@@ -233,6 +233,7 @@ pub(crate) async fn policy(
         trunks: TrunkPolicy {
             realm: config.trunks.realm.clone(),
             inbound: config.trunks.inbound,
+            catch_all: config.trunks.catch_all.clone(),
             sources: sources(config)?,
         },
     })

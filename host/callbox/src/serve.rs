@@ -128,22 +128,30 @@ pub(crate) async fn run(args: ServeArgs) -> miette::Result<()> {
     // Before anybody is told that it is ready.
     let stops = Stops::listen()?;
     let host = Host::start(&config).await?;
-    host.until_told_to_stop(stops).await
+    if let Some(key) = host.store.bootstrap_key().await.into_diagnostic()? {
+        let secret = key.secret.expose();
+        announce(&json!({"event": "first_key", "key": secret}), &format!("First API key, shown once: {secret}"));
+    }
+    let (event, text) = &host.ready;
+    announce(event, text);
+    let stopped = host.until_told_to_stop(stops).await?;
+    announce(&stopped, "Stopped.");
+    Ok(())
 }
 
 /// SIGTERM and SIGINT.
-struct Stops {
+pub(crate) struct Stops {
     term: Signal,
     interrupt: Signal,
 }
 
 impl Stops {
-    fn listen() -> miette::Result<Self> {
+    pub(crate) fn listen() -> miette::Result<Self> {
         let signal = |kind| signal(kind).into_diagnostic().wrap_err("signals cannot be received");
         Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -151,19 +159,23 @@ impl Stops {
     }
 }
 
-struct Host {
-    platform: Platform,
-    store: Store,
-    sip: SipStack,
+/// All rooms, put together.
+pub(crate) struct Host {
+    pub(crate) platform: Platform,
+    pub(crate) store: Store,
+    pub(crate) sip: SipStack,
     media: MediaPlane,
     outbox: OutboxWorker,
     http: tokio::task::JoinHandle<()>,
     stop_http: CancellationToken,
     drain: Duration,
+    /// What whoever started it is told: as JSON, and in words.
+    ready: (Value, String),
 }
 
 impl Host {
-    async fn start(config: &Config) -> miette::Result<Self> {
+    /// Starts everything; calls are answered from now on.
+    pub(crate) async fn start(config: &Config) -> miette::Result<Self> {
         let data = &config.data_dir;
         let recordings = data.join("recordings");
         let captures = data.join("captures");
@@ -176,10 +188,6 @@ impl Host {
         let recovered = store.start_host(HOST).await.into_diagnostic()?;
         if recovered.calls > 0 {
             tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");
-        }
-        if let Some(key) = store.bootstrap_key().await.into_diagnostic()? {
-            let secret = key.secret.expose();
-            announce(&json!({"event": "first_key", "key": secret}), &format!("First API key, shown once: {secret}"));
         }
         let speech = Speech::new(rooms::speech(config)).into_diagnostic()?;
         match speech.check().await {
@@ -233,12 +241,12 @@ impl Host {
         let addresses: Vec<String> =
             sip.local_addrs().iter().map(|(transport, address)| format!("{transport} {address}")).collect();
         tracing::info!(http = %address, sip = addresses.join(", "), webrtc = ?webrtc_udp, "ready");
-        announce(
-            &json!({
+        let ready = (
+            json!({
                 "event": "ready", "http": address, "sip": addresses, "metrics": metrics,
                 "webrtc": {"udp": webrtc_udp, "tcp": webrtc_tcp},
             }),
-            &format!(
+            format!(
                 "Ready. API http://{address}/v1, its documentation http://{address}/docs,{} SIP {}",
                 if config.http.try_page() {
                     format!(" calls from a browser http://{address}/try,")
@@ -249,16 +257,24 @@ impl Host {
             ),
         );
         let drain = Duration::from_millis(config.calls.drain_ms.into());
-        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain })
+        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain, ready })
     }
 
-    async fn until_told_to_stop(self, mut stops: Stops) -> miette::Result<()> {
-        let Self { platform, store, sip, media, outbox, mut http, stop_http, drain } = self;
+    /// Runs until it is told to stop, and takes everything down in order. What it counted, as JSON.
+    pub(crate) async fn until_told_to_stop(mut self, mut stops: Stops) -> miette::Result<Value> {
         // Calls have their time in any case.
         let failed = tokio::select! {
             () = stops.next() => None,
-            ended = &mut http => Some(miette!("the API ended by itself: {ended:?}")),
+            ended = &mut self.http => Some(miette!("the API ended by itself: {ended:?}")),
         };
+        let stopped = self.stop(stops, failed.is_some()).await;
+        failed.map_or(Ok(stopped), Err)
+    }
+
+    /// Takes everything down in order: calls first, which have their time unless `stops` say otherwise. What was counted,
+    /// as JSON.
+    pub(crate) async fn stop(self, mut stops: Stops, without_http: bool) -> Value {
+        let Self { platform, store, sip, media, outbox, http, stop_http, drain, ready: _ } = self;
         tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
         let drained = platform.drain(drain);
         tokio::pin!(drained);
@@ -274,7 +290,7 @@ impl Host {
             }
         }
         stop_http.cancel();
-        if failed.is_none() && tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
+        if !without_http && tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
             tracing::warn!("requests were still being answered");
         }
         outbox.stop().await;
@@ -283,8 +299,7 @@ impl Host {
         media.shutdown();
         store.close().await;
         tracing::info!("stopped");
-        announce(&json!({"event": "stopped", "sip": counted(&signalling), "media": audio}), "Stopped.");
-        failed.map_or(Ok(()), Err)
+        json!({"event": "stopped", "sip": counted(&signalling), "media": audio})
     }
 }
 

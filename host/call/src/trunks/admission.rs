@@ -149,7 +149,12 @@ impl Platform {
     /// What answers at a number; of the tenant's alone, where one is given.
     async fn route(&self, user: &str, tenant: Option<&TenantId>) -> Result<Option<Route>, Refusal> {
         let theirs = |owner: &TenantId| tenant.is_none_or(|tenant| tenant == owner);
-        match self.inner.rooms.store.route(user).await {
+        let store = &self.inner.rooms.store;
+        let found = match (store.route(user).await, &self.inner.policy.trunks.catch_all) {
+            (Ok(Routing::Unknown), Some(number)) => store.route(number).await,
+            (found, _) => found,
+        };
+        match found {
             Ok(Routing::Ready(route)) => Ok(theirs(&route.tenant_id).then_some(*route)),
             Ok(Routing::Closed { tenant_id, why, .. }) if theirs(&tenant_id) => {
                 Err(Refusal::new(480, "Temporarily Unavailable", why))

@@ -33,13 +33,20 @@ pub struct TrunkPolicy {
     pub realm: String,
     /// Who may call in.
     pub inbound: InboundPolicy,
+    /// The number that answers calls to numbers that nobody has. None refuses them with 404.
+    pub catch_all: Option<String>,
     /// Whom the stack serves and trusts besides the networks of trunks.
     pub sources: SourcePolicy,
 }
 
 impl Default for TrunkPolicy {
     fn default() -> Self {
-        Self { realm: "callbox".into(), inbound: InboundPolicy::default(), sources: SourcePolicy::default() }
+        Self {
+            realm: "callbox".into(),
+            inbound: InboundPolicy::default(),
+            catch_all: None,
+            sources: SourcePolicy::default(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod given;
 mod new;
 mod project;
 mod remote;
+mod run;
 mod subject;
 mod test;
 mod toolchain;
@@ -24,6 +25,7 @@ pub(crate) use check::CheckArgs;
 pub(crate) use explore::ExploreArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use remote::{PublishArgs, PushArgs};
+pub(crate) use run::RunArgs;
 pub(crate) use test::TestArgs;
 
 use miette::IntoDiagnostic;
@@ -42,6 +44,7 @@ pub(crate) enum ScriptCommand {
     Check(CheckArgs),
     Chat(ChatArgs),
     Explore(ExploreArgs),
+    Run(RunArgs),
     /// Upload a component as a new version of its script.
     Push(PushArgs),
     /// Let a version answer from now on.
@@ -60,6 +63,7 @@ pub(crate) async fn run(command: ScriptCommand) -> miette::Result<ExitCode> {
         ScriptCommand::Check(args) => check::run(&args).await?,
         ScriptCommand::Chat(args) => return chat::run(&args).await,
         ScriptCommand::Explore(args) => return explore::run(&args).await,
+        ScriptCommand::Run(args) => run::run(&args).await?,
         ScriptCommand::Push(args) => remote::push(&args).await?,
         ScriptCommand::Publish(args) => remote::publish(&args).await?,
     }
