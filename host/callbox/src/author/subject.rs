@@ -31,16 +31,6 @@ pub(super) struct Subject {
 }
 
 impl SubjectArgs {
-    /// Names a component or a project otherwise than on the command line.
-    pub(super) fn of(file: &Path, how: &HowToBuild) -> Self {
-        Self { file: Some(file.to_owned()), how: how.clone() }
-    }
-
-    /// What was named; none for the project in this folder.
-    pub(super) fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
-    }
-
     /// Reads the component, or builds the project.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ async fn source(State(sources): State<Sources>, Path(name): Path<String>) -> Res
 
 async fn destination(Path(name): Path<String>, body: Bytes) -> impl IntoResponse {
     let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let pushed = envelope.get("data").unwrap_or(&envelope);
+    let pushed = envelope.pointer("/data/body").unwrap_or(&envelope);
     // Nobody may be looking.
     let _ = data(printable(&format!("pushed to {name}: {pushed}"), SHOWN));
     axum::Json(json!({}))
