@@ -101,6 +101,8 @@ fn a_call_is_talked_through_taken_back_and_saved_as_a_scenario_that_passes() {
         "{verbs:?}"
     );
     assert!(!verbs.contains(&"transfer"), "what was taken back did not happen");
+    let tested = desk.callbox(&["script", "test", "it-confirms.yaml"], "");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
 }
 
 #[test]
