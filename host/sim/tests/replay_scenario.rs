@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod everything;
 mod guests;
 
 use callbox_dialogue::{Direction, HostError, Time};
@@ -9,7 +10,10 @@ use callbox_script::{Recording, Tape};
 use callbox_sim::replay::scenario::{FromTape, from_tape};
 use callbox_sim::scenario::{Step, Suite, Verdict, tell};
 use callbox_sim::{Act, Saying, Situation, SourcePlan, Stage, Timetable, TransferGoes, TransferPlan};
+use everything::{acts, everything, situation};
 use guests::{BOTH, Cut, KEY, Listen, SPEECH, Script, stage};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 /// Plays a call, and the scenario that its tape makes.
@@ -150,6 +154,22 @@ async fn a_source_that_changes_its_mind_does_so_again() {
 }
 
 #[tokio::test]
+async fn the_limits_that_ended_a_call_end_it_again() {
+    let patient = |script: &mut Script| {
+        script.on_call("answer").say("Hello?", Cut::Nothing).next_event(None).next_event(None);
+    };
+    let mut situation = Situation::default();
+    situation.limits.silence_timeout = 20_000;
+    made(&situation, Vec::new(), patient).await.holds("expect ended").says("silence_timeout: 20s");
+    situation.limits.silence_timeout = 0;
+    situation.limits.max_duration = 60_000;
+    let longest = made(&situation, vec![(9_000, press('1'))], patient).await;
+    longest.holds("expect press ended").says("max_duration: 1m").says("reason: max_duration").says("by: platform");
+    let ended = Act::OperatorHangUp { why: "enough".into() };
+    made(&situation, vec![(9_000, ended)], patient).await.holds("expect operator_hang_up ended");
+}
+
+#[tokio::test]
 async fn transfers_go_as_they_went() {
     let give = |script: &mut Script| {
         script.on_call("answer").say("One moment.", Cut::Nothing);
@@ -166,6 +186,9 @@ async fn transfers_go_as_they_went() {
         .says("busy");
     let returned = made(&with(TransferGoes::Returned, 1_000, 8_000), Vec::new(), give).await;
     returned.holds("expect transfer expect ended").says("answers: returned");
+    let connected = with(TransferGoes::Connected, 1_500, 28_500);
+    let talked = made(&connected, Vec::new(), give).await;
+    talked.holds("expect transfer ended").says("reason: transfer_completed").says("talk: 28s");
     let full = TransferGoes::Failed { status: 503, reason: "Full".into() };
     made(&with(full, 700, 0), Vec::new(), give)
         .await
@@ -230,4 +253,33 @@ async fn a_scenario_that_does_not_hold_says_where() {
     let made = again(&stage, &Tape::read(&text).unwrap()).await;
     let failure = made.verdict.failure.unwrap();
     assert!(failure.message.contains("Two."), "{failure:?}");
+}
+
+/// Whoever called, what comes of the tape is a scenario file; and whatever stands on a tape, something comes of it.
+#[test]
+fn every_tape_makes_a_scenario_that_can_be_read() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(stage(everything));
+    let situation = situation();
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let jumbled = proptest::collection::vec((any::<proptest::sample::Index>(), any::<u64>()), 1..60);
+    TestRunner::new(config)
+        .run(&(acts(), jumbled), |(acts, jumbled)| {
+            let told = runtime.block_on(stage.play(&situation, &mut Timetable::new(acts)));
+            let mut recording = Tape::read(&told.run.tape.to_json_lines()).unwrap();
+            // Reads it, and plays it; whether it holds is another matter.
+            runtime.block_on(again(&stage, &recording));
+            let of = |(index, at): (proptest::sample::Index, u64)| {
+                let mut entry = index.get(&recording.entries).clone();
+                entry.at = Time(at >> (at % 64));
+                entry
+            };
+            recording.entries = jumbled.into_iter().map(of).collect();
+            let made = from_tape(&recording, stage.manifest(), "jumbled");
+            // Perhaps not one that makes sense: that is told by its reader.
+            let _ = Suite::read("made.yaml", &made.file.to_yaml());
+            prop_assert_eq!(made.entries.len(), made.file.scenarios[0].steps.len());
+            Ok(())
+        })
+        .unwrap();
 }

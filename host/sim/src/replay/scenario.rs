@@ -19,7 +19,7 @@ use callbox_dialogue::script::{Event, Handle, ListenOptions, Playout, PlayoutEnd
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, ScriptEnd, Time};
 use callbox_script::tape::Entry;
-use callbox_script::{Manifest, Recording, RunReason};
+use callbox_script::{Manifest, Recording, RunReason, import_name};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -146,6 +146,10 @@ impl<'a> Maker<'a> {
     }
 
     fn step(&mut self, step: Step) {
+        // What the script reads of the caller once the call is over was done before, and nobody knows when.
+        if self.ended.is_some() && !matches!(step, Step::Node(_) | Step::Pushed(_) | Step::Result(_) | Step::Ended(_)) {
+            return;
+        }
         self.steps.push(step);
         self.origins.push(u32::try_from(self.index + 1).unwrap_or(u32::MAX));
     }
@@ -164,6 +168,12 @@ impl<'a> Maker<'a> {
                 if now.since(self.at) < SOUNDS =>
             {
                 self.over(cause, self.at);
+            }
+            // Nor was this: the caller had answered before it began.
+            (HostCall::Say { .. }, Ok(HostReply::Playout(playout))) if unheard(playout) => self.sound = None,
+            (HostCall::Ask { options, .. }, Ok(HostReply::Answer { heard, prompt: playout })) if unheard(playout) => {
+                self.sound = None;
+                self.heard(heard, options, self.at, now, entry.masked);
             }
             (HostCall::Say { prompt }, reply) => {
                 let begun = self.says(&prompt_text(&prompt.segments));
@@ -240,7 +250,7 @@ impl<'a> Maker<'a> {
         self.quiet = begun + u64::from(playout.played);
         self.sound = Some(Sound { played: playout.played, cut });
         let only_text = segments.iter().all(|segment| matches!(segment, Segment::Text(_)));
-        if playout.end == PlayoutEnd::Finished && only_text {
+        if playout.end == PlayoutEnd::Finished && only_text && !segments.is_empty() {
             let mut pace = crate::words::Pace::new(STANDARD);
             let here = crate::words::words(&prompt_text(segments)).into_iter().map(|word| pace.say(word)).last();
             self.spoken.0 += u64::from(playout.played);
@@ -344,16 +354,35 @@ impl<'a> Maker<'a> {
             }
             EndCause::LocalHangup => Some(ended(EndedBy::Script, EndReason::ScriptHangup)),
             EndCause::Transferred => Some(Ended { reason: Some(EndReason::TransferCompleted), ..Ended::default() }),
+            EndCause::Operator(why) if self.limit(why) => self.ended.take(),
             EndCause::Operator(why) => {
                 self.note(format!("the platform ended the call ({why}); in the scenario the operator does"));
                 self.step(Step::OperatorHangUp(Moves { after: Some(gone) }));
-                Some(Ended::default())
+                Some(ended(EndedBy::Platform, EndReason::OperatorHangup))
             }
             EndCause::Other(why) => {
                 self.note(format!("the call ended in a way that the scenario does not have: {why}"));
                 Some(Ended::default())
             }
         };
+    }
+
+    /// Whether a limit of the deployment ended the call; then it is given, and the end known.
+    fn limit(&mut self, why: &str) -> bool {
+        let ms = why.strip_suffix(" ms").and_then(|why| why.rsplit(' ').next()).and_then(|ms| ms.parse().ok());
+        let Some(span) = ms.map(Span) else { return false };
+        let limits = self.given.limits.get_or_insert_default();
+        let reason = if why.starts_with("a call may last") {
+            limits.max_duration = Some(span);
+            EndReason::MaxDuration
+        } else if why.starts_with("nothing was heard") {
+            limits.silence_timeout = Some(span);
+            EndReason::SilenceTimeout
+        } else {
+            return false;
+        };
+        self.ended = Some(ended(EndedBy::Platform, reason));
+        true
     }
 
     /// What is left to say at the end.
@@ -383,8 +412,14 @@ impl<'a> Maker<'a> {
             },
             None => None,
         };
-        let end = self.ended.take().or(own).unwrap_or_default();
-        self.step(Step::Ended(end));
+        match (self.ended.take().or(own), &recording.ending) {
+            (Some(end), _) => self.step(Step::Ended(end)),
+            (None, Some(ending)) if ending.reason == RunReason::Stopped => {
+                let place = ending.pending.as_ref().map_or("while it computed", import_name);
+                self.note(format!("the host stopped the script ({place}); why is not on the tape"));
+            }
+            (None, _) => self.step(Step::Ended(Ended::default())),
+        }
     }
 
     /// The last prompt was cut off.
@@ -400,6 +435,11 @@ const STANDARD: u16 = 160;
 
 const fn ended(by: EndedBy, reason: EndReason) -> Ended {
     Ended { by: Some(by), reason: Some(reason), outcome: None, status: None, within: None }
+}
+
+/// Whether a prompt was cut before it began.
+fn unheard(playout: &Playout) -> bool {
+    playout.played == 0 && playout.end != PlayoutEnd::Finished
 }
 
 /// A prompt as the transcript has it.

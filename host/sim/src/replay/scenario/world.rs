@@ -6,7 +6,7 @@ use crate::scenario::{
     TransferExpected,
 };
 use callbox_dialogue::call::{CallInfo, Party};
-use callbox_dialogue::script::{Handle, LocalTime, TransferOptions, TransferOutcome};
+use callbox_dialogue::script::{Handle, LocalTime, TransferMode, TransferOptions, TransferOutcome};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, Time, Transport};
 use serde_json::Value;
@@ -196,8 +196,9 @@ impl Maker<'_> {
     fn gives_away(&mut self, target: &str, options: &TransferOptions) -> usize {
         let expected =
             TransferExpected { to: target.to_owned(), mode: Some(options.mode), ..TransferExpected::default() };
+        let step = self.steps.len();
         self.step(Step::Transfer(expected));
-        self.steps.len() - 1
+        step
     }
 
     fn transferred(&mut self, step: usize, options: &TransferOptions, took: u64, now: Time, reply: &Reply) {
@@ -217,13 +218,15 @@ impl Maker<'_> {
             _ => return,
         };
         expected.after = Some(round(took));
+        let talked = matches!(outcome, TransferOutcome::Connected | TransferOutcome::Returned);
+        if talked && options.mode == TransferMode::Bridge {
+            // How long it rang of that is not on the tape.
+            expected.after = Some(round(took.min(RINGS)));
+            expected.talk = Some(round(took.saturating_sub(RINGS)));
+        }
         expected.answers = Some(match outcome {
             TransferOutcome::Connected => TransferAnswer::Connected,
-            TransferOutcome::Returned => {
-                expected.after = Some(round(took.min(RINGS)));
-                expected.talk = Some(round(took.saturating_sub(RINGS)));
-                TransferAnswer::Returned
-            }
+            TransferOutcome::Returned => TransferAnswer::Returned,
             TransferOutcome::Failed(486, _) => TransferAnswer::Busy,
             TransferOutcome::Failed(408, _) if took >= u64::from(options.ring_timeout) => TransferAnswer::NoAnswer,
             TransferOutcome::Failed(status, reason) => {
