@@ -175,11 +175,8 @@ async fn transfers_go_as_they_went() {
         script.on_call("answer").say("One moment.", Cut::Nothing);
         script.transfer("sip:desk@pbx.example", true, 9_000).say("There you are.", Cut::Nothing);
     };
-    let with = |goes, after, talk| {
-        let mut situation = Situation::default();
-        situation.other_transfers = TransferPlan { goes, after, talk };
-        situation
-    };
+    let with =
+        |goes, after, talk| Situation { other_transfers: TransferPlan { goes, after, talk }, ..Situation::default() };
     made(&with(TransferGoes::busy(), 1_500, 0), Vec::new(), give)
         .await
         .holds("expect transfer expect ended")
