@@ -71,8 +71,8 @@ pub(crate) async fn events(
 
 /// The tape of a call
 ///
-/// Every question of its script to the host and every answer, one JSON object per line; secrets masked. Once the call is
-/// over.
+/// Every question of its script to the host and every answer, one JSON object per line, and in the last one how the script
+/// ended; secrets masked. Once the call is over. `callbox replay` runs the script again from it.
 #[utoipa::path(get, path = "/v1/calls/{call}/tape", tag = "calls", security(("api_key" = ["calls:read"])),
     params(("call" = String, Path, description = "`call_…`")),
     responses(
