@@ -7,6 +7,7 @@ use crate::signalling::Signalling;
 use crate::takeover::Places;
 use crate::trunks::{OUTSIDE, TrunkBook, uri_of};
 use callbox_dialogue::CallId;
+pub(crate) use callbox_dialogue::leg::is_caller_id;
 use callbox_dialogue::script::TransferMode;
 use callbox_media::MediaPlane;
 use callbox_sip::wire::{Scheme, Uri};
@@ -232,12 +233,6 @@ fn dialled(target: &str) -> Option<String> {
     let digits = number.strip_prefix('+').unwrap_or(&number);
     let is_number = (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then_some(number)
-}
-
-/// Whether this can be shown as a caller: a number, or a plain user name.
-pub(crate) fn is_caller_id(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'_' | b'.');
-    (1..=64).contains(&text.len()) && text.bytes().all(plain)
 }
 
 /// The host of a SIP URI, an IPv6 address without brackets.

@@ -272,3 +272,11 @@ pub enum LegEvent {
         result: TransferResult,
     },
 }
+
+/// Whether a leg may show this as the caller of a transfer: a number or a plain name, which cannot be mistaken for
+/// anything else in a SIP message. What it may not show fails with 403.
+#[must_use]
+pub fn is_caller_id(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'_' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}

@@ -121,7 +121,7 @@ fn cpu_ns() -> u64 {
 
 /// Calls of the fuzz caller in a second.
 async fn random(stage: &Stage, runs: &[Run]) -> f64 {
-    let bases = runs.iter().map(|run| Base { given: run.given.clone(), situation: run.situation() }).collect();
+    let bases = runs.iter().filter_map(Base::of).collect();
     let mut knows = Knowledge::default();
     runs.iter().flat_map(|run| &run.steps).for_each(|placed| knows.learn(&placed.step));
     let began = Instant::now();

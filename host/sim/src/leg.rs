@@ -8,7 +8,7 @@ use crate::situation::{CalleeThen, Situation, TransferGoes, TransferPlan};
 use crate::speech::{Assets, Audio};
 use callbox_dialogue::Time;
 use callbox_dialogue::call::{Direction, EndCause, Evidence};
-use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult};
+use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId, TransferId, TransferResult, is_caller_id};
 use callbox_dialogue::script::{HostError, Segment, TransferMode};
 use callbox_dialogue::time::Millis;
 use std::collections::{BTreeMap, VecDeque};
@@ -220,7 +220,11 @@ impl<'a> SimLeg<'a> {
             LegCommand::StopRecognising { recognition } => self.ear.stop(recognition),
             LegCommand::Mask { on } => self.sights.push_back(Sight::Masked { on }),
             LegCommand::Transfer { transfer, target, mode, ring_timeout, caller_id, headers } => {
-                self.begin_transfer(now, transfer, mode, &target, ring_timeout);
+                if caller_id.as_deref().is_none_or(is_caller_id) {
+                    self.begin_transfer(now, transfer, mode, &target, ring_timeout);
+                } else {
+                    self.refuse_transfer(transfer, 403, "the caller id is neither a number nor a plain name");
+                }
                 self.sights.push_back(Sight::Transfer { transfer, target, mode, caller_id, headers });
             }
             LegCommand::CancelTransfer { transfer } => self.cancel_transfer(transfer),
@@ -353,13 +357,17 @@ impl<'a> SimLeg<'a> {
 
     fn begin_transfer(&mut self, now: Time, id: TransferId, mode: TransferMode, target: &str, ring_timeout: Millis) {
         if self.transfer.is_some() {
-            let result = TransferResult::Failed { status: 491, reason: "another transfer is under way".into() };
-            return self.reports.push_back(LegEvent::TransferEnded { transfer: id, result });
+            return self.refuse_transfer(id, 491, "another transfer is under way");
         }
         self.transfer = Some(Transfer { id, mode, joined: false, ring_timeout });
         let planned = self.next_transfer.take().or_else(|| self.situation.transfers.get(target).cloned());
         let plan = planned.unwrap_or_else(|| self.situation.other_transfers.clone());
         self.plan(now, &plan);
+    }
+
+    fn refuse_transfer(&mut self, transfer: TransferId, status: u16, reason: &str) {
+        let result = TransferResult::Failed { status, reason: reason.to_owned() };
+        self.reports.push_back(LegEvent::TransferEnded { transfer, result });
     }
 
     fn plan_transfer(&mut self, now: Time, plan: &TransferPlan) {

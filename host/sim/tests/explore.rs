@@ -44,7 +44,7 @@ async fn a_trap_deep_in_a_menu_is_found_and_shrunk_to_the_keys_that_lead_there()
         });
     })
     .await;
-    let report = explored(&stage, 600).await;
+    let report = explored(&stage, 400).await;
     let found = only(&report);
     assert_eq!(found.finding.kind, Kind::Trap);
     assert!(found.proven && found.times > 1, "{found:#?}");
@@ -66,7 +66,7 @@ async fn dead_ends_and_endless_loops_are_found_where_they_are() {
         });
     })
     .await;
-    let report = explored(&silent, 600).await;
+    let report = explored(&silent, 400).await;
     let found = only(&report);
     assert_eq!(found.finding.kind, Kind::DeadEnd);
     assert!(found.proven && found.finding.what.contains("One moment."), "{found:#?}");
@@ -136,7 +136,7 @@ scenarios:
 ";
     let suite = Suite::read("known.yaml", text).unwrap();
     let mut knows = Knowledge::default();
-    let bases = suite.runs.iter().map(|run| Base { given: run.given.clone(), situation: run.situation() }).collect();
+    let bases = suite.runs.iter().filter_map(Base::of).collect();
     suite.runs.iter().flat_map(|run| &run.steps).for_each(|placed| knows.learn(&placed.step));
     let options = Options { calls: 300, ..Options::default() };
     let report = explore(&stage, bases, knows, &options, |_| true).await;

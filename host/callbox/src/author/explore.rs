@@ -72,7 +72,7 @@ pub(super) async fn run(args: &ExploreArgs) -> miette::Result<ExitCode> {
     for file in &files {
         let suite = read(file, &stage)?;
         suite.runs.iter().flat_map(|run| &run.steps).for_each(|placed| knows.learn(&placed.step));
-        bases.extend(suite.runs.iter().map(|run| Base { given: run.given.clone(), situation: run.situation() }));
+        bases.extend(suite.runs.iter().filter_map(Base::of));
     }
 
     talk(format_args!("exploring {} with seed {}", subject.name, args.seed));

@@ -2,10 +2,10 @@
 
 use super::choice::Dice;
 use super::knowledge::Knowledge;
-use crate::scenario::{Given, Moment, SourceAnswer as SourceGiven, SourceFailure, Span};
+use crate::scenario::{Given, Moment, Run, SourceAnswer as SourceGiven, SourceFailure, Span, Step};
 use crate::situation::{CalleePlan, CalleeThen, Situation, SourceAnswer, SourcePlan};
 use callbox_dialogue::time::Millis;
-use callbox_dialogue::{Direction, HostError};
+use callbox_dialogue::{Direction, EndReason, HostError};
 use callbox_script::Manifest;
 use rand_chacha::rand_core::Rng;
 use serde_json::Value;
@@ -18,6 +18,20 @@ pub struct Base {
     pub given: Given,
     /// What it means.
     pub situation: Situation,
+}
+
+impl Base {
+    /// What a scenario starts from; none of one that shows how the script fails.
+    #[must_use]
+    pub fn of(run: &Run) -> Option<Self> {
+        let fails = run.steps.iter().any(|placed| match &placed.step {
+            Step::Ended(ended) => {
+                matches!(ended.reason, Some(EndReason::ScriptTrap | EndReason::ScriptBudget | EndReason::PlatformError))
+            }
+            _ => false,
+        });
+        (!fails).then(|| Self { given: run.given.clone(), situation: run.situation() })
+    }
 }
 
 /// What is different from the base.

@@ -80,8 +80,8 @@ impl Finding {
         let what = format!("{}{}", message.trim(), place(node, None));
         // The same trap has the same trace; the same budget is spent in many places.
         let key = match kind {
-            Kind::Budget => format!("{}|{}", node.unwrap_or_default(), form(Some(message))),
-            _ => form(Some(message)),
+            Kind::Budget => format!("{}|{}", node.unwrap_or_default(), gist(message)),
+            _ => gist(message),
         };
         Some(Self { kind, what, at: told.ended, key, behind: None })
     }
@@ -98,7 +98,7 @@ fn place(node: Option<&str>, said: Option<&str>) -> String {
     format!("{node}{said}")
 }
 
-/// A text without its numbers, so that two amounts do not make two findings.
+/// A text without its numbers, so that two amounts do not make two prompts.
 pub(super) fn form(text: Option<&str>) -> String {
     let mut form = String::new();
     for c in text.unwrap_or_default().chars() {
@@ -109,4 +109,30 @@ pub(super) fn form(text: Option<&str>) -> String {
         }
     }
     form
+}
+
+/// A message without its numbers and what it quotes, so that two names do not make two findings.
+fn gist(message: &str) -> String {
+    let mut quoted = false;
+    let unquoted: String = message
+        .chars()
+        .filter(|c| {
+            quoted ^= *c == '"';
+            !quoted || *c == '"'
+        })
+        .collect();
+    form(Some(&unquoted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gist;
+
+    #[test]
+    fn what_differs_in_numbers_and_quotes_is_the_same() {
+        let error = |zone: &str| gist(&format!("zone \"{zone}\" in line 12 is not known"));
+        assert_eq!(error("Mars"), error(""));
+        assert_eq!(error("Mars"), "zone \"\" in line # is not known");
+        assert_ne!(gist("a trap"), gist("another"));
+    }
 }
