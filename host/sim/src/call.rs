@@ -259,7 +259,9 @@ where
         let mut sights: Vec<Sight> =
             heard.map(|turn| Sight::Heard { text: turn.text.clone(), digits: turn.digits.clone() }).collect();
         self.seen.turns = record.transcript.len();
-        if let Some(reason) = record.end_reason.filter(|_| !self.seen.ended) {
+        // Where the script has failed the reason is there at once, but the fallback speaks before anybody ends the call.
+        let over = record.ended_by.is_some() || record.ended.is_some();
+        if let Some(reason) = record.end_reason.filter(|_| over && !self.seen.ended) {
             self.seen.ended = true;
             sights.push(Sight::Ended { by: record.ended_by, reason });
         }

@@ -392,7 +392,7 @@ impl<'a> SimLeg<'a> {
             _ if transfer.joined => (after, Leads::Joined { talk, returned }),
             TransferGoes::Never if !bridge => return,
             _ if bridge && (after > rings_until || plan.goes == TransferGoes::Never) => {
-                let reason = "Request Timeout".to_owned();
+                let reason = "nobody answered".to_owned();
                 (rings_until, Leads::Ends(TransferResult::Failed { status: 408, reason }))
             }
             TransferGoes::Failed { status, reason } => {

@@ -27,7 +27,7 @@ pub struct Situation {
     pub caller: Party,
     /// Who is called.
     pub callee: Party,
-    /// SIP headers; the script sees those that its manifest lists.
+    /// SIP headers of an inbound call; the script sees those that its manifest lists.
     pub headers: Vec<(String, String)>,
     /// What whoever placed the call through the API gave with it.
     pub parameters: Option<Value>,
@@ -248,7 +248,9 @@ impl Situation {
     pub fn setup(&self, manifest: &Manifest, assets: Vec<String>) -> Setup {
         let language =
             self.language.clone().or_else(|| manifest.languages.first().cloned()).unwrap_or_else(|| "en".to_owned());
-        let listed = |name: &str| manifest.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+        // Nobody has sent any to a call that we place.
+        let inbound = self.direction == Direction::Inbound;
+        let listed = |name: &str| inbound && manifest.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
         let headers = self.headers.iter().filter(|(name, _)| listed(name));
         let settings = manifest.settings.iter().filter_map(|(name, declared)| {
             let value = self.settings.get(name).or(declared.default.as_ref())?;

@@ -313,7 +313,7 @@ async fn transfers_go_every_way() {
     // Rings for longer than the script lets it.
     for goes in [TransferGoes::Never, TransferGoes::Connected] {
         let told = play_in(&bridge, &plan(goes, 60_000), []).await;
-        assert_eq!(transferred(&told), &TransferOutcome::Failed(408, "Request Timeout".into()));
+        assert_eq!(transferred(&told), &TransferOutcome::Failed(408, "nobody answered".into()));
     }
     let told = play_in(&refer, &plan(TransferGoes::Never, 0), []).await;
     assert!(matches!(transferred(&told), TransferOutcome::Failed(..)), "the host takes the caller back");
