@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 ///
 /// # Errors
 /// [`Error::Denied`](crate::Error::Denied) when the manifest does not declare the
-/// source, `TimedOut` or `Unavailable` when it is late or broken,
+/// source, `TimedOut` or `Unavailable` when it is late or broken, `NotFound` when it
+/// answers that it does not know what it is asked for (404, 410),
 /// [`Error::Data`](crate::Error::Data) when its answer has another shape.
 pub fn fetch<T: DeserializeOwned>(source: &str) -> Result<T> {
     fetch_with(source, &[])

@@ -83,6 +83,8 @@ impl ContextFetcher {
             tracing::warn!(call = start.id, source, %error, "a context source failed");
             match error {
                 FetchError::TimedOut => HostError::TimedOut,
+                // The customer's system knows no such customer: nothing is broken, and trying again is of no use.
+                FetchError::Status(404 | 410) => HostError::NotFound(format!("source {source}: {error}")),
                 other => HostError::Unavailable(format!("source {source}: {other}")),
             }
         })
