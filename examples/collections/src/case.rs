@@ -7,8 +7,6 @@ use sha2::{Digest, Sha256};
 /// Whom to call about what.
 #[derive(Deserialize)]
 pub struct Case {
-    /// The business system's own name of it.
-    pub id: String,
     /// Whom to ask for.
     pub name: String,
     /// The time zone they live in.

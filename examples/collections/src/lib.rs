@@ -15,9 +15,19 @@ mod talk;
 use callbox_guest::hours::{Day, Hours};
 use callbox_guest::{Result, call, clock, context, error, info, results, settings};
 use case::Case;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 callbox_guest::script!(run);
+
+/// What whoever places the call gives with it (`parameters` of the API). The
+/// source gets it with its request.
+#[derive(Default, Deserialize, Serialize)]
+struct Order {
+    /// The case that the call is about.
+    case: Option<String>,
+    /// Comes back in the results.
+    relation_id: Option<String>,
+}
 
 /// What came of the call so far.
 #[derive(Default, Serialize)]
@@ -32,34 +42,29 @@ struct Findings {
 #[derive(Serialize)]
 struct Report<'a> {
     outcome: &'a str,
-    relation_id: Option<&'a str>,
-    case: Option<&'a str>,
+    #[serde(flatten)]
+    order: &'a Order,
     #[serde(flatten)]
     findings: &'a Findings,
 }
 
 fn run() -> Result<()> {
-    let call = call::info();
-    let relation_id = call.header("X-call-relation-id");
-    if let Some(id) = relation_id {
+    let order: Order = call::info().parameters_as()?.unwrap_or_default();
+    if let Some(id) = &order.relation_id {
         results::set("relation_id", id)?;
     }
 
     // The request has been under way since the call was placed.
-    let case: Option<Case> = context::fetch("case").inspect_err(|error| error!("no case: {error}")).ok();
+    let case: Result<Case> = context::fetch("case").inspect_err(|error| error!("no case: {error}"));
     let mut findings = Findings::default();
     let outcome = match &case {
-        Some(case) => {
-            results::set("case", &case.id)?;
-            serve(case, &mut findings)?
-        }
-        None => give_up("no_case")?,
+        Ok(case) => serve(case, &mut findings)?,
+        Err(_) => give_up("no_case")?,
     };
 
     // The customer may be gone by now; results are still taken.
     results::disposition(outcome)?;
-    let case = case.as_ref().map(|case| case.id.as_str());
-    results::push("outcome", &Report { outcome, relation_id, case, findings: &findings })?;
+    results::push("outcome", &Report { outcome, order: &order, findings: &findings })?;
     Ok(())
 }
 

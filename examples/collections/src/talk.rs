@@ -75,7 +75,8 @@ fn check_identity(case: &Case) -> Result<Option<&'static str>> {
         "This is a private matter, so please show that it is you. Enter {}, and then press the hash key.",
         case.check.asks_for
     ))
-    .digits(case.check.keys..=case.check.keys)
+    // A few more than there are: the hash key ends it, and does not run into what is said next.
+    .digits(case.check.keys..=case.check.keys.saturating_add(4))
     .terminator('#')
     .sensitive()
     .start_timeout(secs(10))

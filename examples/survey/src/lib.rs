@@ -57,11 +57,13 @@ fn run() -> Result<()> {
     }
 
     let mut answers = Answers::default();
-    let outcome = match call::answer().and_then(|()| converse(&company, &mut answers)) {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_ended() && answers.recommend.is_some() => "partial",
-        Err(error) if error.is_ended() => "hung_up",
-        Err(error) => return Err(error),
+    let talked = call::answer().map(|()| converse(&company, &mut answers));
+    let outcome = match talked {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) if error.is_ended() && answers.recommend.is_some() => "partial",
+        Ok(Err(error)) if error.is_ended() => "hung_up",
+        Err(error) if error.is_ended() => "not_reached",
+        Ok(Err(error)) | Err(error) => return Err(error),
     };
     results::disposition(outcome)?;
     results::push("answers", &Report { outcome, relation_id, answers: &answers })?;

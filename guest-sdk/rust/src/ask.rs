@@ -314,8 +314,8 @@ impl Ask {
         self.choice(&[('1', true), ('2', false)])
     }
 
-    /// Asks for a number of that range, by keys. The hash key ends it, and so does
-    /// a pause; a number as long as the longest is complete at once.
+    /// Asks for a number of that range, by keys. A number of one key is complete at
+    /// once; where there are longer ones the hash key ends it, or a pause.
     ///
     /// ```no_run
     /// use callbox_guest::ask;
@@ -329,8 +329,15 @@ impl Ask {
     /// # Errors
     /// As [`once`](Self::once).
     pub fn number(mut self, range: RangeInclusive<u32>) -> Result<Outcome<u32>> {
-        self.digits = Some(1..=length(*range.end()));
-        self.terminator = self.terminator.or(Some('#'));
+        let longest = length(*range.end());
+        if longest == 1 {
+            self.digits = Some(1..=1);
+        } else {
+            // One more than it needs: else the longest would be complete without its hash key, which would then run
+            // into what is asked next.
+            self.digits = Some(1..=longest + 1);
+            self.terminator = self.terminator.or(Some('#'));
+        }
         self.accept(|keys| keys.parse().ok().filter(|number| range.contains(number)))
     }
 
