@@ -8,6 +8,7 @@
 //! * [`peer`] – SIPp, baresip and our own caller as far ends
 //! * [`Bystander`] – a good call next to which something bad happens
 //! * [`Phone`] – a telephone that says and hears tones
+//! * [`Play`] – a scenario on a live host
 //! * [`kamailio`] – a proxy in front, and a media relay beside it
 //! * [`browser`] – Chromium, driven over the DevTools protocol
 //! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
@@ -20,6 +21,7 @@ mod bystander;
 mod carrier;
 mod host;
 pub mod kamailio;
+mod live;
 mod net;
 pub mod peer;
 mod phone;
@@ -29,6 +31,7 @@ pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;
 pub use carrier::{Carrier, Manners, header};
 pub use host::{Host, Options, probe_bindings};
+pub use live::{Play, Played, why_not};
 pub use net::{Bad, BehindNat, Net};
 pub use phone::{Line, Over, Phone, compress, expand};
 

@@ -107,6 +107,32 @@ impl Phone {
         self.up(call, rtp).await
     }
 
+    /// Calls an address as somebody; up as soon as there is something to hear, be it before the answer, or refused.
+    pub async fn dial_from(&self, from: &str, target: &str, headers: &[(String, String)]) -> Result<Line, Over> {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let call = OutgoingCall {
+            target: target.to_owned(),
+            from: from.to_owned(),
+            headers: headers.to_vec(),
+            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            ..OutgoingCall::default()
+        };
+        let (dialog, mut events) = self.stack.call(call).await.unwrap();
+        let heard = async {
+            loop {
+                match events.recv().await.expect("the call's end is told") {
+                    DialogEvent::Progress { sdp: Some(sdp), .. } | DialogEvent::Answered { sdp: Some(sdp) } => {
+                        return Ok(sdp);
+                    }
+                    DialogEvent::Ended { by_remote, status, .. } => return Err(Over { by_host: by_remote, status }),
+                    _ => {}
+                }
+            }
+        };
+        let answer = timeout(SOON, heard).await.expect("the host answers in time")?;
+        Ok(Line::new(dialog, events, rtp, &answer))
+    }
+
     async fn up(&self, call: OutgoingCall, rtp: UdpSocket) -> Result<Line, Over> {
         let (dialog, mut events) = self.stack.call(call).await.unwrap();
         let up = async {
@@ -183,6 +209,11 @@ impl Phone {
     pub async fn incoming(&self) -> IncomingCall {
         let mut incoming = self.incoming.lock().await;
         timeout(SOON, incoming.recv()).await.expect("a call comes in time").expect("the stack runs")
+    }
+
+    /// The next call that comes in, whenever that is.
+    pub async fn next_call(&self) -> IncomingCall {
+        self.incoming.lock().await.recv().await.expect("the stack runs")
     }
 
     /// Answers a call.
@@ -306,6 +337,12 @@ impl Line {
         self.over().await;
     }
 
+    /// Whether there are keys that have not been pressed yet.
+    #[must_use]
+    pub fn is_pressing(&self) -> bool {
+        !self.shared.lock().unwrap().keys.is_empty()
+    }
+
     /// Waits for the end of the call.
     pub async fn over(&mut self) -> Over {
         over(&mut self.events).await
@@ -386,9 +423,9 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
             }
             received = rtp.recv_from(&mut packet) => {
                 let Ok((length, source)) = received else { continue };
-                assert_eq!(source, host, "audio comes from where it was announced");
-                // An empty datagram keeps a NAT open (RFC 6263 §4.1).
-                if length == 0 {
+                // Only what comes from where it was announced is heard: this port may have been another call's a moment
+                // ago. An empty datagram keeps a NAT open (RFC 6263 §4.1).
+                if source != host || length == 0 {
                     continue;
                 }
                 take(&mut shared.lock().unwrap(), &packet[..length]);
