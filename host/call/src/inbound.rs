@@ -14,6 +14,7 @@ use crate::policy::LegPolicy;
 use crate::signalling::Signalling;
 use crate::takeover;
 use crate::trunks::Admitted;
+use crate::webrtc::{self, Spending, TOKEN_HEADER};
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
@@ -142,6 +143,15 @@ impl Platform {
         if negotiation.is_browser() {
             start.transport = Transport::Webrtc;
         }
+        let mut headers = headers(&invite, route);
+        let spending = match &admitted.token {
+            Some(token) => {
+                webrtc::complete(&mut start, token);
+                headers.extend(webrtc::headers(token, route));
+                Some(Spending::begin(&inner.rooms.store, token).await?)
+            }
+            None => None,
+        };
         tracing::info!(
             call = %id,
             sip_call = dialog.id(),
@@ -158,7 +168,7 @@ impl Platform {
         if let Err(error) = &script {
             tracing::error!(call = %id, digest = route.digest, %error, "the script cannot be loaded");
         }
-        let setup = self.setup(route, &start, headers(&invite, route), script.as_deref().ok());
+        let setup = self.setup(route, &start, headers, script.as_deref().ok());
         let dial = Dial {
             // Not what it calls itself in `From`, which anybody can write.
             peer: Some(source.to_canonical().to_string()),
@@ -190,6 +200,9 @@ impl Platform {
         let begins = Some(begins);
         let leg = Leg::Sip(Box::new(leg));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
+        if let Some(spending) = spending {
+            spending.done();
+        }
         Ok((actor::start(parts, &inner.policy.public_url), seat))
     }
 
@@ -324,7 +337,8 @@ pub(crate) fn script_used(route: &Route) -> ScriptUsed {
 /// The headers that the manifest lists, in the order of the message.
 fn headers(invite: &InviteInfo, route: &Route) -> Vec<(String, String)> {
     let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
-    invite.headers.iter().filter(|(name, _)| listed(name)).cloned().collect()
+    // A script is told what a token says, and never the token.
+    invite.headers.iter().filter(|(name, _)| name != TOKEN_HEADER && listed(name)).cloned().collect()
 }
 
 /// Who calls: what its trunk makes of the number, or what we know of the telephone that signed in.

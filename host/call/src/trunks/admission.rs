@@ -9,10 +9,12 @@ use super::{InboundPolicy, LiveTrunk, Permit};
 use crate::inbound::Refusal;
 use crate::platform::Platform;
 use crate::policy::LegPolicy;
+use crate::webrtc;
 use callbox_sip::InviteInfo;
 use callbox_store::TenantId;
 use callbox_store::routing::{Route, Routing};
 use callbox_store::sip_accounts::SipAccount;
+use callbox_store::webrtc_tokens::WebToken;
 use callbox_trunk::gate::{Closed, Direction};
 use callbox_trunk::inbound::{Proof, SignedIn};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub(crate) struct Admitted {
     pub(crate) account: Option<SipAccount>,
     /// Who calls, as we write numbers, where the trunk says how its far end writes them.
     pub(crate) caller: Option<String>,
+    /// The token of a page, which is to be spent.
+    pub(crate) token: Option<Box<WebToken>>,
 }
 
 impl Admitted {
@@ -94,6 +98,9 @@ impl Platform {
 
     /// Finds what answers an INVITE, or why nothing does.
     pub(crate) async fn admit(&self, invite: &InviteInfo) -> Result<Admitted, Refusal> {
+        if let Some(token) = webrtc::token_of(invite) {
+            return self.by_token(token).await;
+        }
         let sender = self.sender(invite).await?;
         let (proved, stranger) = (sender.proved(), sender.is_stranger());
         let Sender { account, trunks } = sender;
@@ -105,7 +112,13 @@ impl Platform {
         let user = invite.request_user.as_deref().unwrap_or_default();
         if let Some((tenant, account)) = account {
             let route = self.route(user, Some(&tenant)).await?.ok_or_else(|| no_number(user))?;
-            return Ok(Admitted { route, trunk: None, caller: account.caller_id.clone(), account: Some(account) });
+            return Ok(Admitted {
+                route,
+                trunk: None,
+                caller: account.caller_id.clone(),
+                account: Some(account),
+                token: None,
+            });
         }
         match self.inner.policy.trunks.inbound {
             InboundPolicy::Known if stranger => {
@@ -115,7 +128,7 @@ impl Platform {
             InboundPolicy::Open | InboundPolicy::Known => return Err(no_number(user)),
         }
         let route = self.route(user, None).await?.ok_or_else(|| no_number(user))?;
-        Ok(Admitted { route, trunk: None, account: None, caller: None })
+        Ok(Admitted { route, trunk: None, account: None, caller: None, token: None })
     }
 
     /// The call by this trunk, where the number is one of its tenant.
@@ -143,7 +156,7 @@ impl Platform {
             }
         })?;
         let caller = invite.from.user.as_deref().map(|user| trunk.normaliser.inbound(user));
-        Ok(Some(Admitted { route, trunk: Some((trunk.clone(), permit)), account: None, caller }))
+        Ok(Some(Admitted { route, trunk: Some((trunk.clone(), permit)), account: None, caller, token: None }))
     }
 
     /// What answers at a number; of the tenant's alone, where one is given.

@@ -2,17 +2,21 @@
 //!
 //! * [`Visit`], [`Platform::answer_webrtc`] – a page or an app calls
 //! * [`Renewal`], [`Platform::renew_webrtc`] – its network has changed
-//! * `leg` – the leg of such a call
+//! * `leg` – the leg of such a call; `spending` – what it takes of its token; `by_sip` – a token on an INVITE
 //! * `channel` – what is said on its data channel
 //! * [`Exchange`] – how it was set up, for the books
 
+mod by_sip;
 mod channel;
 mod exchange;
 mod leg;
+mod spending;
 
+pub(crate) use self::by_sip::{TOKEN_HEADER, complete, token_of};
 pub(crate) use self::channel::{Channel, Wish, read};
 pub use self::exchange::{Exchange, Step, What};
 pub(crate) use self::leg::{WebCommand, WebHappening, WebLeg};
+pub(crate) use self::spending::Spending;
 
 use self::leg::WebLegParts;
 use crate::actor::{self, CallParts};
@@ -239,9 +243,9 @@ impl Platform {
             Ok(Routing::Unknown) | Err(StoreError::NotFound { .. }) => return Err(VisitError::NumberGone),
             Err(error) => return Err(error.into()),
         };
-        inner.rooms.store.spend_webrtc_token(&visit.token).await?;
-        let welcomed = Box::pin(self.welcome(&visit, &offer, &route, began)).await;
-        let (welcome, begun) = welcomed.inspect_err(|_| inner.rooms.store.give_back_webrtc_token(&visit.token))?;
+        let spending = Spending::begin(&inner.rooms.store, &visit.token).await?;
+        let (welcome, begun) = Box::pin(self.welcome(&visit, &offer, &route, began)).await?;
+        spending.done();
         tokio::spawn(async move {
             let _ = timeout(PATIENCE, begun).await;
             drop(place);
@@ -363,10 +367,7 @@ impl Platform {
 
 fn start(id: &CallId, host: &str, token: &WebToken, route: &Route, created_at: UnixMs) -> CallStart {
     let (settings, caller) = (&token.settings, &token.settings.caller);
-    let variables = settings.variables.as_ref().and_then(Value::as_object);
-    let relation = variables.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case(RELATION));
-    let relation =
-        relation.and_then(|(_, value)| value.as_str()).filter(|text| (1..=RELATION_BYTES).contains(&text.len()));
+    let relation_id = relation_of(token);
     let address = route.address.clone().unwrap_or_default();
     CallStart {
         id: id.0.clone(),
@@ -384,7 +385,7 @@ fn start(id: &CallId, host: &str, token: &WebToken, route: &Route, created_at: U
         trunk_id: None,
         trunk_address: None,
         script: Some(script_used(route)),
-        relation_id: settings.relation_id.clone().or_else(|| relation.map(ToOwned::to_owned)),
+        relation_id,
         external_id: settings.external_id.clone(),
         sip_call_id: None,
         parameters: settings.variables.clone(),
@@ -392,9 +393,18 @@ fn start(id: &CallId, host: &str, token: &WebToken, route: &Route, created_at: U
     }
 }
 
+/// What ties a call to others: as the token says, or its variable of the name that is a header's elsewhere.
+fn relation_of(token: &WebToken) -> Option<String> {
+    let variables = token.settings.variables.as_ref().and_then(Value::as_object);
+    let named = variables.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case(RELATION));
+    let variable = named.and_then(|(_, value)| value.as_str());
+    let variable = variable.filter(|text| (1..=RELATION_BYTES).contains(&text.len()));
+    token.settings.relation_id.clone().or_else(|| variable.map(ToOwned::to_owned))
+}
+
 /// The headers that the manifest lists, from the variables of these names: so a script that was written for a telephone
 /// system which sends them finds them where a page calls, too.
-fn headers(token: &WebToken, route: &Route) -> Vec<(String, String)> {
+pub(crate) fn headers(token: &WebToken, route: &Route) -> Vec<(String, String)> {
     let variables = token.settings.variables.as_ref().and_then(Value::as_object);
     let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     let text = |(name, value): (&String, &Value)| Some((name.to_ascii_lowercase(), value.as_str()?.to_owned()));
