@@ -13,6 +13,7 @@
 //! * [`browser`] – Chromium, driven over the DevTools protocol
 //! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
 //! * [`raw`] – SIP by hand
+//! * [`web_caller`] – a browser without a window
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
 pub mod browser;
@@ -26,6 +27,7 @@ mod net;
 pub mod peer;
 mod phone;
 pub mod raw;
+pub mod web_caller;
 
 pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
+use callbox_call::webrtc::VisitError;
 use callbox_store::webrtc_tokens::{NewWebToken, TokenCaller, TokenSettings, WebToken};
 use callbox_store::{Page, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -150,12 +151,17 @@ pub(crate) struct TokenMade {
 /// a visitor asks for a call, and give it to the page.
 #[utoipa::path(post, path = "/v1/webrtc/tokens", tag = "webrtc", security(("api_key" = ["webrtc_tokens:write"])),
     request_body = MakeToken,
-    responses((status = 201, description = "Made", body = TokenMade)))]
+    responses(
+        (status = 201, description = "Made", body = TokenMade),
+        (status = 409, description = "`webrtc_off`: the host takes no calls by WebRTC; or the first request with this Idempotency-Key still runs")))]
 pub(crate) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Json(new): Json<MakeToken>,
 ) -> Result<impl IntoResponse, Problem> {
+    if !api.platform().takes_webrtc() {
+        return Err(VisitError::Off.into());
+    }
     let config = &api.inner.config.webrtc;
     let new = new.checked(config.longest_token_s)?;
     let issued = api.store().create_webrtc_token(&caller.tenant, new, &caller.actor).await?;

@@ -111,6 +111,7 @@ impl Channel {
         let mut message = json!({ "type": "state", "state": name });
         if state == State::Ended {
             message["reason"] = json!(record.end_reason.map(|reason| reason.as_str()));
+            message["by"] = json!(record.ended_by);
         }
         news.push(message.to_string());
     }
@@ -171,7 +172,7 @@ fn caption(turn: &Turn, finished: bool) -> String {
 mod tests {
     use super::*;
     use callbox_dialogue::call::EndReason;
-    use callbox_dialogue::record::TransferRecord;
+    use callbox_dialogue::record::{EndedBy, TransferRecord};
     use callbox_dialogue::script::TransferMode;
     use serde_json::Value;
 
@@ -224,9 +225,10 @@ mod tests {
         assert_eq!(news(&mut channel, &record)[0]["final"], false);
         record.ended = Some(Time(9));
         record.end_reason = Some(EndReason::CallerHangup);
+        record.ended_by = Some(EndedBy::Caller);
         let end = news(&mut channel, &record);
         assert_eq!(end[0]["final"], true);
-        assert_eq!(end[1], json!({ "type": "state", "state": "ended", "reason": "caller_hangup" }));
+        assert_eq!(end[1], json!({ "type": "state", "state": "ended", "reason": "caller_hangup", "by": "caller" }));
         assert!(news(&mut channel, &record).is_empty());
     }
 
