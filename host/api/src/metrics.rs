@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use callbox_call::webrtc::WebCounts;
 use callbox_call::{ChannelStatus, Platform, TrunkStatus};
 use callbox_media::Percentiles;
 use callbox_sip::SipStats;
@@ -46,6 +47,7 @@ struct Figures {
     ready: bool,
     sip: SipStats,
     media: callbox_media::PlaneStats,
+    visits: WebCounts,
     trunks: Vec<TrunkStatus>,
 }
 
@@ -57,6 +59,7 @@ impl Figures {
             ready: platform.is_ready(),
             sip: rooms.sip.stats(),
             media: rooms.media.stats(),
+            visits: platform.webrtc_counts(),
             trunks: platform.trunks().all(),
         }
     }
@@ -72,6 +75,7 @@ impl Collector for Figures {
         page.gauge("callbox_ready", "1 while new calls are taken", usize::from(self.ready))?;
         self.of_trunks(&mut page)?;
         self.signalling(&mut page)?;
+        self.visits(&mut page)?;
         self.media(&mut page)
     }
 }
@@ -186,6 +190,27 @@ impl Figures {
             &[
                 (&[("side", "client")], to_f64(stack.client_transactions)),
                 (&[("side", "server")], to_f64(stack.server_transactions)),
+            ],
+        )
+    }
+
+    /// Calls from web pages by HTTP; those by SIP over WebSocket are among those of SIP.
+    fn visits(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let visits = &self.visits;
+        page.counters("callbox_webrtc_calls", "Offers of pages that were answered", &[(&[], visits.begun)])?;
+        page.counters(
+            "callbox_webrtc_connections",
+            "Calls of pages whose media came within its time, or did not",
+            &[(&[("came", "yes")], visits.connected), (&[("came", "no")], visits.failed)],
+        )?;
+        page.counters(
+            "callbox_webrtc_refused",
+            "Calls of pages that were refused",
+            &[
+                (&[("why", "token")], visits.refused_tokens),
+                (&[("why", "limit")], visits.refused_limits),
+                (&[("why", "number")], visits.refused_numbers),
+                (&[("why", "offer")], visits.refused_offers),
             ],
         )
     }

@@ -105,7 +105,12 @@ pub(crate) async fn guard(api: Api, mut request: Request, next: Next) -> Respons
             }
             response
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            if matches!(problem.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                api.platform().count_refused_token();
+            }
+            problem.into_response()
+        }
     }
 }
 

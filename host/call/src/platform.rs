@@ -8,6 +8,7 @@ use crate::packets;
 use crate::signalling::SignallingRecord;
 use crate::takeover::Places;
 use crate::trunks::{TrunkBook, TrunkPolicy};
+use crate::webrtc::Tally;
 use bytes::Bytes;
 use callbox_delivery::Egress;
 use callbox_dialogue::CallId;
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) draining: AtomicBool,
     /// Places of calls by WebRTC whose scripts have not asked for anything yet.
     pub(crate) beginning: Arc<Semaphore>,
+    /// What is counted of them.
+    pub(crate) visits: Arc<Tally>,
 }
 
 impl std::fmt::Debug for Platform {
@@ -114,6 +117,7 @@ impl Platform {
             health,
             draining: AtomicBool::new(false),
             beginning: Arc::new(Semaphore::new(BEGINNING)),
+            visits: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }

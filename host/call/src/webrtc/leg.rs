@@ -6,7 +6,7 @@
 //! packets are protected, whichever comes last.
 
 use super::channel::{self, Wish};
-use super::{CONNECT, IfMatch, Renewal, RenewalError, Renewed, What};
+use super::{CONNECT, IfMatch, Renewal, RenewalError, Renewed, Tally, What};
 use crate::bridge::BridgeRequest;
 use crate::leg::{Audio, Closing, Giving, LegSignal};
 use crate::outbound::Dial;
@@ -66,6 +66,8 @@ pub(crate) struct WebLegParts {
     pub(crate) capture: bool,
     /// The moment of `dial.created`.
     pub(crate) began: Instant,
+    /// For the operator's figures.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// One WebRTC leg.
@@ -86,6 +88,7 @@ pub(crate) struct WebLeg {
     answered: bool,
     ended: bool,
     began: Instant,
+    tally: Arc<Tally>,
 }
 
 impl WebLeg {
@@ -110,6 +113,7 @@ impl WebLeg {
             answered: false,
             ended: false,
             began: parts.began,
+            tally: parts.tally,
         }
     }
 
@@ -231,7 +235,9 @@ impl WebLeg {
         match event {
             MediaEvent::SecurityEstablished { suite } => {
                 self.step(What::Connected, &suite.to_string());
-                self.connected = true;
+                if !std::mem::replace(&mut self.connected, true) {
+                    self.tally.connected();
+                }
                 self.opened();
             }
             MediaEvent::SecurityFailed { why } => self.never_came(why),
@@ -253,6 +259,7 @@ impl WebLeg {
     fn never_came(&mut self, why: String) {
         tracing::info!(call = %self.dial.call, why, "a browser did not get through to its media");
         self.step(What::Failed, &why);
+        self.tally.failed();
         let evidence = Evidence { sip_reason: Some(why), ..Evidence::default() };
         self.over(EndCause::NetworkFailure, evidence, Some(EndReason::MediaTimeout));
     }

@@ -11,12 +11,15 @@ mod channel;
 mod exchange;
 mod leg;
 mod spending;
+mod tally;
 
 pub(crate) use self::by_sip::{TOKEN_HEADER, complete, token_of};
 pub(crate) use self::channel::{Channel, Wish, read};
 pub use self::exchange::{Exchange, Step, What};
 pub(crate) use self::leg::{WebCommand, WebHappening, WebLeg};
 pub(crate) use self::spending::Spending;
+pub(crate) use self::tally::Tally;
+pub use self::tally::WebCounts;
 
 use self::leg::WebLegParts;
 use crate::actor::{self, CallParts};
@@ -226,6 +229,22 @@ impl Platform {
     /// # Errors
     /// See [`VisitError`]; there is no call then, and the token has the use that it had.
     pub async fn answer_webrtc(&self, visit: Visit) -> Result<Welcome, VisitError> {
+        let tally = &self.inner.visits;
+        self.answer(visit).await.inspect(|_| tally.begun()).inspect_err(|error| tally.refused(error))
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn webrtc_counts(&self) -> WebCounts {
+        self.inner.visits.counts()
+    }
+
+    /// Somebody was refused before their offer was read: for the token, or the page.
+    pub fn count_refused_token(&self) {
+        self.inner.visits.refused_token();
+    }
+
+    async fn answer(&self, visit: Visit) -> Result<Welcome, VisitError> {
         let began = Instant::now();
         let inner = &self.inner;
         if !self.takes_webrtc() {
@@ -319,6 +338,7 @@ impl Platform {
             recording: self.recording(&id, route),
             capture: route.capture,
             began,
+            tally: inner.visits.clone(),
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), route, &start, &setup);
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
