@@ -123,7 +123,7 @@ fn what_cannot_be_tested_says_where_and_how_to_mend_it() {
         ("a.yaml", &["a.yaml:3:32", "unknown step `expects`", "did you mean `expect`?", "a.yaml:4:", "quotes"][..]),
         ("b.yaml", &["b.yaml:1:12", "nowhere.wasm is not there", "callbox script build"]),
         ("c.yaml", &["c.yaml:1:12", "other.wasm cannot be tested", "callbox:dialogue/script"]),
-        ("d.yaml", &["d.yaml is in no project", "--component"]),
+        ("d.yaml", &["d.yaml is in no project", "PROJECT/scenarios/", "--component"]),
         ("e.yaml", &["e.yaml:2:", "declares no setting `a`", "callbox.toml"]),
         ("f.yaml", &["f.yaml is not there"]),
     ] {
