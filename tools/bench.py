@@ -46,7 +46,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["wire", "latency", "rate", "registrations", "media", "codecs", "results", "keys", "scripts", "replay", "scenarios"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "results", "keys", "scripts", "replay", "scenarios"]
 PASSWORD = "as good as any other"
 
 
@@ -786,6 +786,81 @@ def media(pinned: Pinned, options) -> dict:
     return found
 
 
+class Browsers(Program):
+    """Browsers that call by HTTP, ICE and DTLS."""
+
+    def __init__(self, stage, codec: str, calls: int):
+        # The mode is a header to the script, which a token's variable of that name is, too.
+        body = {"number": NUMBER, "uses": calls, "expires_in_s": 3600, "variables": {"X-Bench-Mode": "talk"}}
+        token = stage.host.api("POST", "/v1/webrtc/tokens", body)["token"]
+        http = stage.host.base.removeprefix("http://")
+        command = [LOAD, "webrtc", http, token, codec, "127.0.0.1"]
+        super().__init__(stage.pinned, stage.pinned.load, command, stdin=subprocess.PIPE)
+        self.next()
+
+    def order(self, word: str, timeout: float = 0):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return self.next(timeout) if timeout else None
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+WEBRTC = {"WEBRTC__PORT": 0, "WEBRTC__REQUESTS_PER_SECOND_PER_ADDRESS": 0, "WEBRTC__REQUESTS_PER_SECOND_PER_TOKEN": 0,
+          "HTTP__REQUESTS_PER_SECOND": 100_000}
+
+
+def webrtc(pinned: Pinned, _) -> dict:
+    """Calls by browsers: how soon they are answered and hear, what they cost."""
+    found = {}
+    for codec, most, rate in (("opus", 500, 50), ("pcmu", 1500, 100)):
+        rows = []
+        for calls in (100, most):
+            seconds = 12
+            with Stage(pinned, **WEBRTC) as stage:
+                time.sleep(1)
+                before = memory_kib(stage.host.pid)
+                browsers = Browsers(stage, codec, calls)
+                stage.others.append(browsers)
+                browsers.order(f"call {calls} {rate}")
+                setup = browsers.order("settle", calls / rate + 60)
+                time.sleep(2)
+                browsers.order("reset")
+                window = Window(stage.host, [stage.audio.pid, browsers.pid])
+                time.sleep(seconds)
+                cost = window.close()
+                audio = browsers.order("report", 20)
+                after = memory_kib(stage.host.pid)
+                browsers.order("hang-up", 60)
+                figures = stage.stop()
+            row = {
+                "calls": calls, "rate": rate, "setup": setup, "audio": audio, **cost,
+                "percent_of_core_per_call": cost["host_cores"] / calls * 100,
+                "media_percent_of_core_per_call": cost["threads"].get("media", 0.0) / calls * 100,
+                "packets_per_call_and_second": audio["packets"] / calls / cost["window_s"],
+                "kib_per_call": {name: (after[name] - before[name]) / calls for name in before},
+                "host_media": figures["media"],
+            }
+            rows.append(row)
+            answer, first, gaps = setup["answer"], setup["first_audio"], figures["media"]["gaps"]
+            say(f"   {codec}: {setup['talking']} of {calls} calls up at {rate} a second, {setup['refused']} refused {setup['reasons']}; "
+                f"offer → answer p50 {answer['p50_ms']:.1f}, p99 {answer['p99_ms']:.1f} ms; answer → first audio "
+                f"p50 {first['p50_ms']:.0f}, p99 {first['p99_ms']:.0f}, max {first['max_ms']:.0f} ms")
+            say(f"      {cost['host_cores']:.3f} cores = {row['percent_of_core_per_call']:.4f} % a call, media threads "
+                f"{row['media_percent_of_core_per_call']:.4f} % {cost['threads']}; {row['kib_per_call']['Private_Dirty']:.0f} KiB a call; "
+                f"load {cost['load_cores']:.2f}, others {cost['other_cores']:.2f} cores")
+            say(f"      {row['packets_per_call_and_second']:.1f} packets a call and second, {audio['lost']} lost, "
+                f"{audio['unauthentic'] + audio['early']} that should not be; gaps by the host's histogram p99 {gaps['p99_ms']:.1f}, "
+                f"max {gaps['max_ms']:.1f} ms")
+        found[codec] = rows
+    return found
+
+
 def results(pinned: Pinned, _) -> dict:
     rate, seconds = 300, 15
     receiver = Receiver()
@@ -985,6 +1060,15 @@ def table(found: dict) -> list:
             f"{row['kib_per_call']['Private_Dirty']:.0f} KiB a call")
         add(f"   gaps in the outgoing RTP at {calls} calls", "max ≤ 40 ms",
             f"p50 {gaps['p50_ms']:.1f}, p99 {gaps['p99_ms']:.1f}, max {gaps['max_ms']:.1f} ms, {gaps['above_40_ms']} above 40 ms")
+    for codec, rows_ in found.get("webrtc", {}).items():
+        for row in rows_:
+            aim = {("opus", 500): "500 on one core", ("pcmu", 1500): "1500 on one core"}.get((codec, row["calls"]), "")
+            add(f"{row['calls']} browsers with {codec}, prompt playing, RTP both ways", aim,
+                f"{row['host_cores']:.2f} cores, {row['percent_of_core_per_call']:.3f} % of a core and "
+                f"{row['kib_per_call']['Private_Dirty']:.0f} KiB a call")
+            answer, first = row["setup"]["answer"], row["setup"]["first_audio"]
+            add(f"   offer → answer at {row['rate']} a second", "", f"p50 {answer['p50_ms']:.1f} ms, p99 {answer['p99_ms']:.1f} ms")
+            add("   answer → first audio", "< 300 ms", f"p50 {first['p50_ms']:.0f} ms, p99 {first['p99_ms']:.0f} ms")
     for what, cost in found.get("codecs", {}).items():
         add(f"one call, {what}", "", f"{cost['percent_of_core']:.4f} % of a core, {cost['us_per_20_ms']:.1f} µs per 20 ms")
     if "keys" in found:

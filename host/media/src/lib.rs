@@ -17,6 +17,7 @@
 //! * [`security`], [`srtp`], `dtls`, `shield` – what protects packets, and the guard between the sockets and a stream
 //! * `capture` – what passes, as pcap files, on a thread of its own
 //! * `recorder` – two-channel WAV files, on a thread of its own
+//! * [`webrtc`] – calls by browsers: one port for all of them, whose each datagram is, TCP for whom UDP does not reach
 //! * [`wheel`], `ports`, `worker`, [`plane`] – threads, sockets and the clock
 //!
 //! What this room never does: play anything it was not told to, send to an address that signalling or the locked

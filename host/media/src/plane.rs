@@ -118,6 +118,8 @@ pub struct PlaneStats {
     pub rejected: u64,
     /// Packets left out because a thread was too late for them.
     pub skipped: u64,
+    /// Datagrams of browsers that came to another thread than the one that has the session, and were handed on.
+    pub handed_on: u64,
     /// How late packets left against their schedule.
     pub lateness: Percentiles,
     /// The time between two packets of a call. 20 ms at the usual packet time.
@@ -401,6 +403,7 @@ impl MediaPlane {
             send_errors: sum(|gauges| &gauges.send_errors),
             rejected: sum(|gauges| &gauges.rejected),
             skipped: sum(|gauges| &gauges.skipped),
+            handed_on: sum(|gauges| &gauges.handed_on),
             lateness: percentiles(|gauges| &gauges.lateness),
             gaps: percentiles(|gauges| &gauges.gaps),
         }
@@ -491,7 +494,8 @@ fn check_room(config: &MediaConfig, pairs: usize) {
     let mut limit = getrlimit(Resource::Nofile);
     // Two a session and family, as many at rest after calls, and some for everything else.
     let sockets = if config.other.is_some() { 4 } else { 2 };
-    let wanted = config.max_sessions as u64 * sockets * 2 + 512;
+    let connections = config.webrtc.as_ref().map_or(0, |webrtc| webrtc.max_tcp as u64);
+    let wanted = config.max_sessions as u64 * sockets * 2 + connections + 512;
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
         if let Err(error) = setrlimit(Resource::Nofile, limit) {

@@ -121,6 +121,7 @@ pub(crate) struct Gauges {
     pub(crate) send_errors: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) skipped: AtomicU64,
+    pub(crate) handed_on: AtomicU64,
     pub(crate) lateness: Histogram,
     pub(crate) gaps: Histogram,
 }

@@ -11,7 +11,7 @@ use callbox_media::{
     Clip, Codec, MediaCommand, MediaError, MediaEvent, MediaPlan, MediaPlane, MediaStats, Session, Tap,
 };
 use callbox_webrtc::caller::Wishes;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -185,9 +185,24 @@ fn whom_udp_does_not_reach_comes_by_tcp() {
 }
 
 #[test]
+fn both_families_of_addresses_are_served() {
+    let v6 = Ipv6Addr::LOCALHOST;
+    let plane = plane(2, |_, webrtc| webrtc.udp.push((v6, 0).into()));
+    assert_eq!(plane.webrtc_ports().0.iter().filter(|port| port.is_ipv6()).count(), 1);
+    for host in [IpAddr::from(v6), Ipv4Addr::LOCALHOST.into()] {
+        let (browser, offer) = Browser::new_at(host, &Wishes::default(), None);
+        let (mut browser, opened) = browser.offered(&plane, Codec::Pcmu, &offer);
+        assert!(opened.answer.sdp.contains(" ::1 ") && opened.answer.sdp.contains(" 127.0.0.1 "));
+        browser.voice = vec![0x20; 160];
+        browser.until(|browser| browser.seen.packets.len() > 20);
+        assert_eq!(stats(opened.session, opened.events).remote.map(|remote| remote.ip()), Some(host));
+    }
+}
+
+#[test]
 fn many_share_one_port_and_none_hears_another() {
     let plane = plane(2, |_, _| {});
-    let mut calls: Vec<_> = (0..8)
+    let mut calls: Vec<_> = (0..20)
         .map(|n| {
             let (browser, opened) = Browser::call(&plane, Codec::Pcmu, &Wishes { data: false, ..Wishes::default() });
             play(&opened.session, 1, vec![1_000 * (n + 1); 8_000]);
@@ -206,6 +221,8 @@ fn many_share_one_port_and_none_hears_another() {
             break;
         }
     }
+    // Of so many, some come to the worker that has not their session.
+    assert!(plane.stats().handed_on > 0);
     for (n, (browser, _)) in calls.iter().enumerate() {
         let mut expected = [0];
         callbox_media::Law::Mu.encode(&[1_000 * (n as i16 + 1)], &mut expected);
@@ -326,6 +343,12 @@ fn who_never_comes_and_who_leaves_is_told() {
     let event = wait(opened.events.recv());
     let Some(MediaEvent::SecurityFailed { why }) = event else { panic!("{event:?}") };
     assert!(why.contains("nobody came"), "{why}");
+    let plane = self::plane(1, |config, _| config.media_timeout = Duration::from_millis(700));
+    let (mut browser, mut opened) = Browser::call(&plane, Codec::Pcmu, &Wishes::default());
+    browser.voice = vec![0x20; 160];
+    browser.until(|browser| browser.seen.packets.len() > 10);
+    drop(browser);
+    wait(async { while opened.events.recv().await.unwrap() != MediaEvent::MediaTimeout {} });
     let plane = self::plane(1, |_, _| {});
     let (mut browser, mut opened) = Browser::call(&plane, Codec::Pcmu, &Wishes::default());
     browser.until(|browser| browser.seen.channel);

@@ -26,8 +26,6 @@ mod call;
 pub mod draft;
 pub mod explore;
 pub mod far_end;
-#[doc(hidden)]
-pub mod fuzz;
 mod hearing;
 mod leg;
 pub mod replay;

@@ -11,6 +11,7 @@ use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Rtc};
 
 use crate::codec::Codec;
+use crate::keys::{self, Keys, Tap};
 
 /// What a caller offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub enum Heard<'a> {
 /// A caller.
 pub struct Caller {
     rtc: Rtc,
+    tap: Tap,
     candidates: Vec<Candidate>,
     start: Instant,
     next: Duration,
@@ -117,7 +119,8 @@ impl Caller {
         if wishes.video {
             config.enable_vp8(true);
         }
-        let mut rtc = builder.build(start);
+        let builder = builder.set_crypto_provider(keys::provider().clone());
+        let (mut rtc, tap) = keys::tapped(|| builder.build(start));
         let candidates = local.iter().map(|(address, tcp)| add_candidate(&mut rtc, *address, *tcp));
         let candidates = candidates.collect::<Result<_, _>>()?;
         let mut changes = rtc.sdp_api();
@@ -131,6 +134,7 @@ impl Caller {
         let (offer, pending) = changes.apply().ok_or_else(|| CallerError("no offer".into()))?;
         let caller = Self {
             rtc,
+            tap,
             candidates,
             start,
             next: Duration::ZERO,
@@ -196,6 +200,12 @@ impl Caller {
     #[must_use]
     pub const fn agreed(&self) -> Option<Agreed> {
         self.agreed
+    }
+
+    /// The keys that it has, once: for who carries its audio without it, as a load of many callers does.
+    #[must_use]
+    pub fn keys(&mut self) -> Option<Keys> {
+        self.tap.take()
     }
 
     /// When it wants to know the time.

@@ -8,12 +8,15 @@
 //! counted since, the end of input ends it. With PRESS_MS each far end presses a
 //! key between so many and twice as many milliseconds after it begins.
 //!
-//! `callbox-load phones …` is something else: [telephones that register](phones).
+//! `callbox-load phones …` is something else: [telephones that register](phones); and so is
+//! `callbox-load webrtc …`: [browsers that call](callbox_load::webrtc).
 
+mod browsers;
 mod phones;
 mod socket;
 mod streams;
-mod times;
+
+use callbox_load::times;
 
 use socket::Socket;
 use std::io::{self, BufRead, Write};
@@ -26,6 +29,9 @@ fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if(|word| word == "phones").is_some() {
         return phones::run(arguments);
+    }
+    if arguments.next_if(|word| word == "webrtc").is_some() {
+        return browsers::run(arguments);
     }
     let usage = || io::Error::other("usage: callbox-load ADDRESS:PORT [PRESS_MS]");
     let address: SocketAddrV4 = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?;
@@ -57,7 +63,7 @@ fn main() -> io::Result<()> {
 }
 
 /// The lines of standard input.
-fn orders() -> mpsc::Receiver<String> {
+pub(crate) fn orders() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
@@ -69,7 +75,7 @@ fn orders() -> mpsc::Receiver<String> {
     receiver
 }
 
-fn tell(value: &serde_json::Value) -> io::Result<()> {
+pub(crate) fn tell(value: &serde_json::Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{value}")?;
     out.flush()

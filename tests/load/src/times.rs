@@ -6,7 +6,8 @@ const BUCKETS: usize = 20_000;
 const WIDTH: u64 = 50_000;
 
 /// Some times, in nanoseconds.
-pub(crate) struct Times {
+#[derive(Clone, Debug)]
+pub struct Times {
     buckets: Vec<u32>,
     count: u64,
     max: u64,
@@ -14,16 +15,26 @@ pub(crate) struct Times {
     above_40_ms: u64,
 }
 
+impl Default for Times {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Times {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self { buckets: vec![0; BUCKETS], count: 0, max: 0, above_40_ms: 0 }
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all.
+    pub fn clear(&mut self) {
         *self = Self::new();
     }
 
-    pub(crate) fn add(&mut self, ns: u64) {
+    /// One more.
+    pub fn add(&mut self, ns: u64) {
         let bucket = usize::try_from(ns / WIDTH).unwrap_or(BUCKETS).min(BUCKETS - 1);
         self.buckets[bucket] += 1;
         self.count += 1;
@@ -42,7 +53,9 @@ impl Times {
         upper.min(self.max) as f64 / 1e6
     }
 
-    pub(crate) fn told(&self) -> Value {
+    /// The figures, in milliseconds. What is longer than a second counts as one, but for `max_ms`.
+    #[must_use]
+    pub fn told(&self) -> Value {
         json!({
             "count": self.count, "p50_ms": self.at(500), "p99_ms": self.at(990), "p999_ms": self.at(999),
             "max_ms": self.max as f64 / 1e6, "above_40_ms": self.above_40_ms,

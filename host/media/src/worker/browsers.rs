@@ -124,7 +124,11 @@ impl Worker {
                 Some(Owner::Session(key)) => {
                     self.guarded(token(key, 0), |worker| worker.hear_browser(key, arrived, datagram)).is_some()
                 }
-                Some(Owner::Worker(worker)) => gate.forward(worker, arrived.path, now, datagram),
+                Some(Owner::Worker(worker)) => {
+                    let passed = gate.forward(worker, arrived.path, now, datagram);
+                    self.gauges.handed_on.fetch_add(u64::from(passed), Ordering::Relaxed);
+                    passed
+                }
                 None => false,
             };
             if !known {

@@ -9,7 +9,7 @@ use callbox_media::{Codec, MediaConfig, MediaPlane};
 use callbox_webrtc::caller::{Caller, Heard, Wishes};
 use callbox_webrtc::frame;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// As long as anything may take on a machine that has much to do.
@@ -57,9 +57,14 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// A browser, and its offer.
-    #[allow(clippy::disallowed_methods, reason = "a test has a clock of its own")]
     pub(crate) fn new(wishes: &Wishes, tcp_to: Option<SocketAddr>) -> (Self, String) {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::new_at(Ipv4Addr::LOCALHOST.into(), wishes, tcp_to)
+    }
+
+    /// The same at this address.
+    #[allow(clippy::disallowed_methods, reason = "a test has a clock of its own")]
+    pub(crate) fn new_at(host: IpAddr, wishes: &Wishes, tcp_to: Option<SocketAddr>) -> (Self, String) {
+        let udp = UdpSocket::bind((host, 0)).unwrap();
         udp.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let start = Instant::now();
         let tcp = tcp_to.map(|to| {
@@ -97,12 +102,17 @@ impl Browser {
     /// The same by TCP alone.
     pub(crate) fn call_by(plane: &MediaPlane, codec: Codec, wishes: &Wishes, tcp: bool) -> (Self, Opened) {
         let (_, ports) = plane.webrtc_ports();
-        let (mut browser, offer) = Self::new(wishes, ports.first().copied().filter(|_| tcp));
+        let new = Self::new(wishes, ports.first().copied().filter(|_| tcp));
+        new.0.offered(plane, codec, &new.1)
+    }
+
+    /// Sends its offer and takes the answer.
+    pub(crate) fn offered(mut self, plane: &MediaPlane, codec: Codec, offer: &str) -> (Self, Opened) {
         let policy = WebRtcPolicy { codecs: vec![codec], ..WebRtcPolicy::default() };
-        let offer = Offer::parse(&offer).unwrap();
+        let offer = Offer::parse(offer).unwrap();
         let opened = plane.open_webrtc(&CallId("call".into()), &offer, &policy).unwrap();
-        browser.caller.accept(&opened.answer.sdp).unwrap();
-        (browser, opened)
+        self.caller.accept(&opened.answer.sdp).unwrap();
+        (self, opened)
     }
 
     pub(crate) fn now(&self) -> Duration {
