@@ -26,6 +26,8 @@ mod call;
 pub mod draft;
 pub mod explore;
 pub mod far_end;
+#[doc(hidden)]
+pub mod fuzz;
 mod hearing;
 mod leg;
 pub mod replay;

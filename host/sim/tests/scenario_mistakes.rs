@@ -65,7 +65,7 @@ fn a_step_is_one_verb_with_its_value() {
     only(&with_steps("- say: {text: a, words_a_minute: 5}"), 4, 40, "80 to 400", "");
     only(&with_steps("- source: {name: a}"), 4, 17, "one of `answers`, `fails` and `never`", "fails: unavailable");
     only(&with_steps("- result: {}"), 4, 17, "nothing to look for", "disposition");
-    only(&with_steps("- transfer: {to: a, answers: {status: 200}}"), 4, 37, "300 to 699", "");
+    only(&with_steps("- transfer: {to: a, answers: {status: 200}}"), 4, 36, "300 to 699", "");
 }
 
 #[test]

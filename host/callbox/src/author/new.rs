@@ -62,10 +62,11 @@ static COPIED: [(&str, &str); 21] = embedded![
 static LOCK: &str = include_str!("../../../../guest-sdk/rust/Cargo.lock");
 
 /// The project's own files; `{{name}}` and `{{sdk}}` are filled in.
-static TEMPLATE: [(&str, &str); 5] = [
+static TEMPLATE: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
     ("callbox.toml", include_str!("template/callbox.toml.txt")),
     ("src/lib.rs", include_str!("template/lib.rs.txt")),
+    ("scenarios/first.yaml", include_str!("template/first.yaml.txt")),
     ("README.md", include_str!("template/README.md.txt")),
     (".gitignore", include_str!("template/gitignore.txt")),
 ];
@@ -101,7 +102,7 @@ pub(super) fn run(args: &NewArgs) -> miette::Result<()> {
         }
     }
     talk(format_args!(
-        "made {}; src/lib.rs is where it begins. Next: callbox script build {}",
+        "made {}; src/lib.rs is where it begins. Next: callbox script test {}",
         args.name,
         folder.display()
     ));

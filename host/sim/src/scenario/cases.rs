@@ -49,9 +49,7 @@ fn in_words(value: &Tree) -> Option<String> {
 /// The tree with a case's values in their places; without a case, `$${` becomes `${` and nothing may stand for
 /// anything. What is left over of `budget` nodes is for the next.
 pub(super) fn fill(tree: &Tree, case: Option<Case<'_>>, budget: &mut usize) -> Result<Tree, Fault> {
-    *budget = budget.checked_sub(1).ok_or_else(|| {
-        Fault::new("the cases of this file make more than a million values").help("split the file").at(tree.at)
-    })?;
+    spend(budget, 1).map_err(|fault| fault.at(tree.at))?;
     let kind = match &tree.kind {
         Kind::Text(text) => filled(text, case, budget).map_err(|fault| fault.at(tree.at))?,
         Kind::List(list) => Kind::List(list.iter().map(|tree| fill(tree, case, budget)).collect::<Result<_, _>>()?),
@@ -82,7 +80,7 @@ fn filled(text: &str, case: Option<Case<'_>>, budget: &mut usize) -> Result<Kind
     }
     if let Some(key) = whole(text) {
         let value = look_up(key, case)?;
-        *budget = budget.saturating_sub(value.size());
+        spend(budget, value.size())?;
         return Ok(value.kind.clone());
     }
     let mut out = String::with_capacity(text.len());
@@ -104,9 +102,8 @@ fn filled(text: &str, case: Option<Case<'_>>, budget: &mut usize) -> Result<Kind
             Fault::new(format!("`${{{}}}` has parts and cannot stand inside a text", shown(key)))
                 .help("let it stand alone: a text that is nothing else keeps the value as it is")
         })?;
+        spend(budget, weight(&words))?;
         out.push_str(&words);
-        // Long values in many places count too.
-        *budget = budget.saturating_sub(words.len() / 64);
         rest = after;
     }
     out.push_str(rest);
@@ -130,10 +127,22 @@ fn look_up<'a>(key: &str, case: Option<Case<'a>>) -> Result<&'a Tree, Fault> {
     })
 }
 
+fn spend(budget: &mut usize, size: usize) -> Result<(), Fault> {
+    let too_much = || Fault::new("the cases of this file make too much of it").help("split the file");
+    *budget = budget.checked_sub(size).ok_or_else(too_much)?;
+    Ok(())
+}
+
+/// Long texts count as many values.
+const fn weight(text: &str) -> usize {
+    1 + text.len() / 64
+}
+
 impl Tree {
     /// How many values it consists of.
     fn size(&self) -> usize {
         match &self.kind {
+            Kind::Text(text) => weight(text),
             Kind::List(list) => 1 + list.iter().map(Self::size).sum::<usize>(),
             Kind::Map(entries) => 1 + entries.iter().map(|(_, value)| value.size()).sum::<usize>(),
             _ => 1,
@@ -174,6 +183,8 @@ mod tests {
         assert!(fill_text("${kex}", case).unwrap_err().contains("not given by the case in line 1"));
         assert!(fill_text("a ${list}", case).unwrap_err().contains("has parts"));
         assert!(fill_text("a ${list", case).unwrap_err().contains("without its `}`"));
+        let long = format!("{{x: \"{}\"}}", "x".repeat(10_000));
+        assert!(fill_text(&"${x} ".repeat(10), &long).unwrap_err().contains("too much"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::step::Step;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A scenario file: what is given for all of them, and the scenarios.
@@ -57,7 +57,60 @@ impl ScenarioFile {
 /// The JSON Schema of a scenario file (draft 2020-12), as published in `docs/scenario.schema.json`.
 #[must_use]
 pub fn schema() -> Value {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<ScenarioFile>().to_value()
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<ScenarioFile>().to_value();
+    allow_case_values(&mut schema);
+    if let Some(defs) = schema.get_mut("$defs").and_then(Value::as_object_mut) {
+        let case_value = json!({
+            "description": "The value of a case, by its key: `${key}`.",
+            "type": "string",
+            "pattern": r"^\$\{[^{}]+\}$",
+        });
+        defs.insert(CASE_VALUE.into(), case_value);
+    }
+    schema
+}
+
+/// The name of the schema of `${key}`.
+const CASE_VALUE: &str = "CaseValue";
+
+/// Lets `${key}` stand wherever a word, a number or a truth value is wanted that is no free text.
+fn allow_case_values(schema: &mut Value) {
+    if is_narrow(schema) {
+        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        let narrow = std::mem::take(schema);
+        *schema = json!({ "anyOf": [narrow, { "$ref": format!("#/$defs/{CASE_VALUE}") }] });
+        if let (Some(schema), Some(description)) = (schema.as_object_mut(), description) {
+            schema.insert("description".into(), description);
+        }
+        return;
+    }
+    match schema {
+        Value::Object(parts) => {
+            for (key, part) in parts {
+                // What is below the others is no schema.
+                if !matches!(key.as_str(), "required" | "examples" | "default" | "enum" | "const") {
+                    allow_case_values(part);
+                }
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(allow_case_values),
+        _ => {}
+    }
+}
+
+/// Whether a schema is one of a few words, of a number or of a truth value.
+fn is_narrow(schema: &Value) -> bool {
+    let scalar = |kind: &Value| ["boolean", "integer", "number"].iter().any(|scalar| kind == scalar);
+    let words = |all: &Value| {
+        all.as_array().is_some_and(|all| {
+            !all.is_empty() && all.iter().all(|one| one["const"].is_string() || one["enum"].is_array())
+        })
+    };
+    let is_type = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().any(scalar),
+        kind => scalar(kind),
+    };
+    is_type || schema["enum"].is_array() || !schema["const"].is_null() || words(&schema["oneOf"])
 }
 
 #[cfg(test)]

@@ -231,6 +231,7 @@ const fn needs_the_caller(step: &Step) -> bool {
         step,
         Step::Wait(_)
             | Step::Source(_)
+            | Step::Heard(_)
             | Step::Node(_)
             | Step::Fetched(_)
             | Step::Pushed(_)

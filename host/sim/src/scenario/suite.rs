@@ -58,7 +58,6 @@ enum Kinship {
     Source,
     Setting,
     Destination,
-    Node,
     Header,
 }
 
@@ -105,8 +104,8 @@ impl Suite {
         Err(problems)
     }
 
-    /// What does not go together with the script's manifest: sources, settings, destinations, headers and nodes that it
-    /// does not declare.
+    /// What does not go together with the script's manifest: sources, settings, destinations and headers that it does
+    /// not declare.
     #[must_use]
     pub fn check_against(&self, manifest: &Manifest) -> Vec<Problem> {
         let unknown = self.mentions.iter().filter_map(|Mention { place, kind, name }| {
@@ -115,7 +114,6 @@ impl Suite {
                 Kinship::Setting => ("setting", "settings", keys(&manifest.settings)),
                 Kinship::Destination => ("destination", "destinations", keys(&manifest.destinations)),
                 Kinship::Header => ("header", "headers", manifest.headers.iter().map(String::as_str).collect()),
-                Kinship::Node => return None,
             };
             let there = known.iter().any(|known| match kind {
                 Kinship::Header => known.eq_ignore_ascii_case(name),
@@ -314,7 +312,6 @@ impl Reader {
             Step::Source(change) => (Kinship::Source, &change.name, tree.place(&["source", "name"])),
             Step::Fetched(fetched) => (Kinship::Source, &fetched.source, tree.place(&["fetched", "source"])),
             Step::Pushed(pushed) => (Kinship::Destination, &pushed.to, tree.place(&["pushed", "to"])),
-            Step::Node(name) => (Kinship::Node, name, tree.place(&["node"])),
             _ => return,
         };
         self.mentions.push(Mention { place, kind, name: name.clone() });

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use std::fmt;
 
 /// Bytes of a scenario file.
-const MAX_BYTES: usize = 4 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl Tree {
             underscored_numbers_as_strings: true,
             reject_unsupported_tags: true,
             with_snippet: false,
-            budget: serde_saphyr::budget! { max_documents: 2, max_nodes: 250_000, max_depth: 48 },
+            budget: serde_saphyr::budget! { max_documents: 2, max_nodes: 250_000, max_depth: 48, max_aliases: 1_000 },
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
         };
         let tree: Spanned<Kind> = serde_saphyr::from_str_with_options(text, options).map_err(fault)?;

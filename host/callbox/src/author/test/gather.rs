@@ -72,7 +72,7 @@ fn files(paths: &[PathBuf]) -> miette::Result<Vec<PathBuf>> {
         if found.is_empty() {
             return Err(miette!(
                 code = "callbox::test::none",
-                help = "put YAML files into PROJECT/{FOLDER}/; docs/scenarios.md has a first one",
+                help = format!("put YAML files into PROJECT/{FOLDER}/; docs/scenarios.md has a first one"),
                 "{} has no scenarios",
                 path.display()
             ));
@@ -178,7 +178,8 @@ impl<'a> Subjects<'a> {
             Some(folder) => self.of(&folder, None).await,
             None => Err(miette!(
                 code = "callbox::test::no_script",
-                help = "put it into PROJECT/{FOLDER}/, write `component: FILE` into it, or give --component FILE",
+                help =
+                    format!("put it into PROJECT/{FOLDER}/, write `component: FILE` into it, or give --component FILE"),
                 "{} is in no project and names no component",
                 kit.path.display()
             )),

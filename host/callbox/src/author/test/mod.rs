@@ -56,7 +56,7 @@ pub(crate) struct TestArgs {
     #[arg(long)]
     trace: bool,
     /// Print the JSON Schema of scenario files, for editors
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     schema: bool,
     #[command(flatten)]
     how: HowToBuild,
@@ -145,6 +145,7 @@ async fn once(args: &TestArgs, theatre: &Theatre) -> miette::Result<bool> {
     }
 
     let paint = Paint::of_standard_output();
+    let width = show::width(jobs.iter().map(|job| job.run.name.as_str()));
     let began = Instant::now();
     let mut all = Vec::with_capacity(jobs.len());
     let mut playing = play(jobs);
@@ -155,7 +156,7 @@ async fn once(args: &TestArgs, theatre: &Theatre) -> miette::Result<bool> {
             file = Some(played.suite);
             data(paint.bold(&suite.file))?;
         }
-        data(show::line(&played, paint))?;
+        data(show::line(&played, width, paint))?;
         if args.trace {
             data(show::trace(&played.verdict.told))?;
         }

@@ -11,15 +11,20 @@ use std::time::Duration;
 
 /// Lines of a conversation that are shown of a failure.
 const LINES: usize = 24;
-/// Where the times stand.
-const NAMES: usize = 48;
+/// Characters of the longest name for which the times stand in a column.
+const NAMES: usize = 80;
+
+/// How wide the column of the names is.
+pub(super) fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| name.chars().count()).filter(|count| *count <= NAMES).max().unwrap_or(0)
+}
 
 /// One scenario: what came of it, its name, its virtual and its real time.
-pub(super) fn line(played: &Played, paint: Paint) -> String {
+pub(super) fn line(played: &Played, width: usize, paint: Paint) -> String {
     let name = &played.run.name;
     let verdict = if played.verdict.failure.is_none() { paint.good("ok  ") } else { paint.bad("FAIL") };
     let times = format!("{:>8}  {:>7}", clock(played.verdict.told.ended), real(played.took));
-    let gap = " ".repeat(NAMES.saturating_sub(name.chars().count()));
+    let gap = " ".repeat(width.saturating_sub(name.chars().count()));
     format!("  {verdict}  {name}{gap} {}", paint.dim(times))
 }
 
@@ -150,5 +155,11 @@ mod tests {
         let line = |side| DiffLine { side, pieces: vec![("same ".into(), false), ("other".into(), true)] };
         let shown = [Side::Expected, Side::Came, Side::Both].map(|side| diff_line(&line(side), Paint::plain()));
         assert_eq!(shown, ["- same other", "+ same other", "  same other"]);
+    }
+
+    #[test]
+    fn one_long_name_does_not_move_all_times() {
+        let long = "x".repeat(200);
+        assert_eq!(width(["one", "three", &long].into_iter()), 5);
     }
 }
