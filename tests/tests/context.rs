@@ -38,6 +38,14 @@ async fn context_that_fails_is_a_typed_error_and_the_call_goes_on() {
 }
 
 #[tokio::test]
+async fn context_that_is_not_known_is_another_error_than_a_system_that_fails() {
+    let fields = ask(Answer { status: 404, ..Answer::json(json!({})) }).await;
+    let error = fields["early"]["error"].to_string();
+    assert!(error.contains("not found") || error.contains("not-found"), "{fields}");
+    assert!(error.contains("404"), "{fields}");
+}
+
+#[tokio::test]
 async fn the_context_request_says_who_calls_whom() {
     let host = Host::start().await;
     let business = Business::start().await;
