@@ -16,8 +16,8 @@ pub(crate) struct BuildArgs {
     /// Write the component here; PROJECT/target/NAME.wasm by default, NAME-debug.wasm with --debug.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Keep the lines of the project's sources, so that a trap says in which one it was. The component is about twice as
-    /// large; functions' names are kept in any case.
+    /// Keep the lines of the project's sources, so that a trap says in which one it was. The component is larger by a
+    /// quarter to a half; functions' names are kept in any case.
     #[arg(long)]
     debug: bool,
     #[command(flatten)]

@@ -6,9 +6,6 @@ use callbox_sim::scenario::{Given, ScenarioFile, Span, Suite, tell};
 use callbox_sim::{Sight, Situation, SourcePlan, Stage};
 use std::path::{Component, Path, PathBuf};
 
-/// The first line of a file, by which editors know what it is.
-const SCHEMA: &str = "# yaml-language-server: $schema=https://callbox.dev/schema/scenario.schema.json\n";
-
 /// How long a caller thinks where nothing else is given, in ms: as in a scenario.
 const REACTION: u64 = 300;
 
@@ -58,7 +55,7 @@ impl Saver {
             given: Given::default(),
             scenarios: vec![scenario],
         };
-        let text = format!("{SCHEMA}{}", written.to_yaml());
+        let text = written.to_yaml();
         let shown = file.display();
         let new = std::fs::File::options().write(true).create_new(true).open(file);
         let mut new = new.map_err(|error| match error.kind() {
