@@ -89,8 +89,10 @@ fn a_call_is_talked_through_taken_back_and_saved_as_a_scenario_that_passes() {
         "over by script: script_returned",
         "played again, it passes",
     ];
-    let found: Vec<_> = order.iter().map(|part| position(&lines, part)).collect();
-    assert!(found.is_sorted(), "{found:?} {lines:#?}");
+    let mut rest = lines.as_slice();
+    for part in order {
+        rest = &rest[position(rest, part) + 1..];
+    }
 
     let saved = std::fs::read_to_string(desk.folder.path().join("it-confirms.yaml")).unwrap();
     let file = callbox_sim::scenario::ScenarioFile::read("it-confirms.yaml", &saved).unwrap();

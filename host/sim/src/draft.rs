@@ -58,6 +58,8 @@ struct Writer {
     unheard: bool,
     asked: Option<HostCall>,
     transfers: Vec<(TransferId, Time, usize)>,
+    /// The caller is on its way to somebody else: what it says and presses is for them.
+    given_away: bool,
     result: ResultExpected,
 }
 
@@ -103,6 +105,7 @@ impl Writer {
             Sight::Transfer { transfer, target, mode, .. } => {
                 self.pressed();
                 self.transfers.push((*transfer, at, self.steps.len()));
+                self.given_away = true;
                 let mode = (*mode == TransferMode::Bridge).then_some(TransferMode::Bridge);
                 let expected = TransferExpected { to: literal(target), mode, ..TransferExpected::default() };
                 self.steps.push(Step::Transfer(expected));
@@ -134,6 +137,9 @@ impl Writer {
 
     fn did(&mut self, at: Time, act: &Act) {
         self.unheard = false;
+        if self.given_away && matches!(act, Act::Press { .. } | Act::Say(_) | Act::Noise { .. }) {
+            return;
+        }
         if let Act::Press { digit } = act {
             let follows = self.keys.last().is_none_or(|(last, _)| at.since(*last) == BETWEEN_KEYS);
             if !follows {
@@ -257,6 +263,7 @@ impl Writer {
     }
 
     fn transferred(&mut self, at: Time, id: TransferId, result: &TransferResult) {
+        self.given_away = false;
         let Some((began, expected)) = self.transfer(id) else { return };
         let answers = match result {
             TransferResult::Connected => TransferAnswer::Connected,
