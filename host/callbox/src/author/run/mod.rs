@@ -70,9 +70,7 @@ pub(super) async fn run(args: &RunArgs) -> miette::Result<()> {
     desk.publish(&subject).await?;
 
     let telling = tokio::spawn(calls::tell(host.platform.clone(), host.store.clone(), desk.tenant.clone()));
-    for line in how_to_call(&host) {
-        data(line)?;
-    }
+    data(how_to_call(&host))?;
     let ended = loop {
         tokio::select! {
             () = stops.next() => break Ok(()),
@@ -95,8 +93,7 @@ pub(super) async fn run(args: &RunArgs) -> miette::Result<()> {
 
 /// A host of its own: nothing of another one's configuration, everything below one folder.
 fn config(args: &RunArgs, folder: &std::path::Path, given: &Given) -> Config {
-    let mut config = Config::default();
-    config.data_dir = folder.to_owned();
+    let mut config = Config { data_dir: folder.to_owned(), ..Config::default() };
     config.http.bind = ([127, 0, 0, 1], 0).into();
     (config.sip.udp, config.sip.tcp) = (vec![args.sip], vec![args.sip]);
     config.sip.advertise = args.advertise.map(|address| address.to_string());
@@ -115,19 +112,14 @@ fn config(args: &RunArgs, folder: &std::path::Path, given: &Given) -> Config {
     config
 }
 
-fn how_to_call(host: &Host) -> Vec<String> {
+/// What whoever has a telephone needs to know.
+fn how_to_call(host: &Host) -> String {
     let addresses = host.sip.local_addrs();
-    let shown = addresses.iter().find(|(transport, _)| transport.to_string().eq_ignore_ascii_case("udp"));
-    let mut lines: Vec<String> = shown
-        .map(|(_, address)| {
-            format!("ready: call sip:{NUMBER}@{address} – any number does – or: callbox call sip:{NUMBER}@{address}")
-        })
-        .into_iter()
-        .collect();
-    if lines.is_empty() {
-        lines.push("ready".into());
-    }
-    lines
+    let udp = addresses.iter().find(|(transport, _)| transport.to_string().eq_ignore_ascii_case("udp"));
+    udp.map_or_else(
+        || "ready".into(),
+        |(_, at)| format!("ready: call sip:{NUMBER}@{at} – any number does – or: callbox call sip:{NUMBER}@{at}"),
+    )
 }
 
 /// The one script of the host, and where it is published.
