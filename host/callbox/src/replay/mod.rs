@@ -26,7 +26,6 @@ const OPEN: u8 = 4;
 /// which is shown, or when a scenario does not hold; with 4 when there is none as far as can be proven (an answer is masked, or the tape does not have
 /// the end); with 1 when nothing could be replayed.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct ReplayArgs {
     /// The call (call_…), for its tape from the server; or a file with a tape
     #[arg(value_name = "CALL|FILE")]
