@@ -135,7 +135,7 @@ impl Screen {
         let word = 60_000 / u64::from(words_a_minute.max(1));
         let mut begins = at;
         let mut pieces = VecDeque::new();
-        for piece in text.split_inclusive(['.', '!', '?', ';', ':', '。', '！', '？']) {
+        for piece in text.split_inclusive(['.', '!', '?', '。', '！', '？']) {
             pieces.push_back((begins, piece.trim().to_owned()));
             begins = begins + word * piece.split_whitespace().count() as u64;
         }
