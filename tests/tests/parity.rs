@@ -23,8 +23,8 @@ const AT_ONCE: usize = 48;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scenarios_go_over_sip_as_they_go_in_the_simulator() {
-    // Every case of every scenario: CALLBOX_PARITY=all. Else one of each.
-    let all = std::env::var_os("CALLBOX_PARITY").is_some();
+    // Every case of every scenario: PARITY=all. Else one of each.
+    let all = std::env::var_os("PARITY").is_some();
     let env = vec![("CALLBOX_OUTBOUND__ALLOWED_HOSTS", "[\"127.0.0.1\"]".into())];
     let host = Host::start_with(Options { env, ..Options::default() }).await;
     let cache = tempfile::tempdir().unwrap();
