@@ -153,7 +153,10 @@ impl Play<'_> {
                 // It was taken back before it rang.
                 () = &mut ended => return,
             };
-            ringing.dialog.ring().await.unwrap();
+            if ringing.dialog.ring().await.is_err() {
+                // It was taken back meanwhile.
+                return ended.await;
+            }
             let after = match steps().find(|step| matches!(step, Step::PickUp(_) | Step::Refuse(_))) {
                 Some(Step::Refuse(refuse)) => {
                     ringing.dialog.reject(refuse.status, refuse.reason.clone(), Vec::new()).await.unwrap();
