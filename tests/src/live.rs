@@ -265,7 +265,7 @@ impl Play<'_> {
     async fn targets(&self, joined: &Notify) {
         for placed in &self.run.steps {
             let Step::Transfer(transfer) = &placed.step else { continue };
-            let TransferPlan { answers, .. } = transfer.plan(self.run.given.transfers.get(&transfer.to));
+            let TransferPlan { answers, after, .. } = transfer.plan(self.run.given.transfers.get(&transfer.to));
             let mut call = self.target.next_call().await;
             call.dialog.ring().await.unwrap();
             sleep(RINGS).await;
@@ -283,11 +283,13 @@ impl Play<'_> {
                     line.hang_up().await;
                     continue;
                 }
-                TransferAnswer::NoAnswer => {
+                TransferAnswer::NoAnswer if after.is_none() => {
                     // Until the host gives up.
                     while call.events.recv().await.is_some() {}
                     continue;
                 }
+                // Nobody is there for so long, and the far end says so.
+                TransferAnswer::NoAnswer => (480, None),
                 TransferAnswer::Busy => (486, None),
                 TransferAnswer::Status { status, reason } => (status, reason),
             };
