@@ -297,6 +297,39 @@ fn what_happened_is_in_the_files_and_secrets_are_not() {
 }
 
 #[test]
+fn a_capture_shows_no_media_before_the_handshake_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = plane(1, |_, _| {});
+    let (mut browser, mut opened) = Browser::call(&plane, Codec::Pcmu, &Wishes { data: false, ..Wishes::default() });
+    let path = folder.path().join("call.pcap");
+    opened.session.send(MediaCommand::Capture { path: path.clone(), decrypted: false }).unwrap();
+    play(&opened.session, 1, tone(8_000));
+    browser.voice = vec![0x20; 160];
+    browser.until(|browser| browser.seen.packets.len() > 20);
+    opened.session.send(MediaCommand::StopCapture).unwrap();
+    event(&mut browser, &mut opened.events, |event| matches!(event, MediaEvent::CaptureDone { .. }));
+    let file = std::fs::read(path).unwrap();
+    let (mut rest, mut kinds) = (&file[24..], Vec::new());
+    while let Some((header, behind)) = rest.split_at_checked(16) {
+        let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
+        // Behind the headers of IPv4 and UDP.
+        kinds.push(match behind[28] {
+            0..4 => "check",
+            20..64 => "handshake",
+            _ => "media",
+        });
+        rest = &behind[length..];
+    }
+    let first = kinds.iter().position(|kind| *kind == "media").unwrap();
+    assert_eq!(kinds[0], "check");
+    let before = kinds[..first].iter().filter(|kind| **kind == "handshake").count();
+    // Two flights of each side; what comes later is a message sent again at most.
+    assert!(before >= 4, "{:?}", &kinds[..=first]);
+    assert!(kinds[first..].iter().filter(|kind| **kind == "media").count() > 30);
+    assert!(kinds[first..].iter().filter(|kind| **kind == "handshake").count() <= 2);
+}
+
+#[test]
 fn reports_tell_how_well_both_sides_hear() {
     let plane = plane(1, |_, _| {});
     let (mut browser, opened) = Browser::call(&plane, Codec::Opus, &Wishes { data: false, ..Wishes::default() });

@@ -109,6 +109,8 @@ pub struct Browsers {
     asked: Sender<()>,
     done: Receiver<Done>,
     calls: Vec<Call>,
+    /// Calls that have been asked for and have come to nothing yet.
+    under_way: usize,
     /// Calls still to be begun, and how often.
     waiting: usize,
     every: Duration,
@@ -154,6 +156,7 @@ impl Browsers {
             asked,
             done,
             calls: Vec::new(),
+            under_way: 0,
             waiting: 0,
             every: Duration::ZERO,
             next: Duration::ZERO,
@@ -168,14 +171,10 @@ impl Browsers {
         self.next = self.now();
     }
 
-    /// All calls that were asked for have come to something.
+    /// All calls that were asked for have audio, are refused or have ended.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let Counted { answered, refused, talking, closed, .. } = &self.counted;
-        self.waiting == 0
-            && self.calls.iter().all(|call| call.heard)
-            && *talking + *closed >= *answered
-            && *answered + *refused > 0
+        self.waiting == 0 && self.under_way == 0 && self.calls.iter().all(|call| call.heard)
     }
 
     /// Calls that are up.
@@ -193,9 +192,11 @@ impl Browsers {
         let now = self.now();
         while self.waiting > 0 && self.next <= now && self.asked.send(()).is_ok() {
             self.waiting -= 1;
+            self.under_way += 1;
             self.next += self.every;
         }
         while let Ok(done) = self.done.try_recv() {
+            self.under_way -= 1;
             match done {
                 Done::Answered(answered) => {
                     let Answered { caller, socket, location, took, at } = *answered;
