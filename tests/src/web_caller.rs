@@ -1,7 +1,7 @@
 //! A browser without a window: it calls by HTTP as a page does, with the caller of `callbox-webrtc` (str0m) for a body.
 //! A task carries its packets; what it heard and was told is looked at from outside.
 
-use crate::{Host, eventually, expand};
+use crate::{Host, SOON, expand};
 use callbox_webrtc::Codec;
 use callbox_webrtc::caller::{Caller, Heard, Wishes};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 /// A frame of 20 ms in which something sounds.
 const LOUD: i16 = 500;
@@ -204,11 +204,15 @@ impl WebCaller {
 
     /// Waits until it has seen something.
     pub async fn sees(&self, what: &str, mut is: impl FnMut(&Seen) -> bool) -> Seen {
-        eventually(what, || {
+        let begun = Instant::now();
+        loop {
             let seen = self.seen();
-            std::future::ready(is(&seen).then_some(seen))
-        })
-        .await
+            if is(&seen) {
+                return seen;
+            }
+            assert!(begun.elapsed() < SOON, "{what} did not happen within {SOON:?}: {seen:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until audio and messages pass.

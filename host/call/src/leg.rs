@@ -235,6 +235,7 @@ impl SipLeg {
     pub(crate) async fn handle(&mut self, happening: Happening) {
         match happening {
             Happening::Media(MediaEvent::MediaTimeout) => self.media_timeout().await,
+            Happening::Media(MediaEvent::SecurityFailed { why }) if self.page.connected => self.page_left(&why).await,
             Happening::Media(MediaEvent::SecurityFailed { why }) => self.incompatible(why).await,
             Happening::Media(event) => self.media_event(event).await,
             Happening::Dialog(event) => self.dialog_event(event).await,

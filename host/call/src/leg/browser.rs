@@ -88,7 +88,7 @@ impl SipLeg {
     }
 
     /// The page has gone, perhaps without its BYE.
-    async fn page_left(&mut self, why: &str) {
+    pub(super) async fn page_left(&mut self, why: &str) {
         if !self.ended {
             tracing::debug!(sip_call = self.dialog.id(), why, "a page has left its call");
             self.hang_up(None).await;

@@ -24,10 +24,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Reports of the tasks of one leg on their way.
 const SIGNALS: usize = 64;
+/// How long a page that is told of the end may take to go.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Messages of the page that wait for the script's engine, which takes them at once.
 const MESSAGES: usize = 32;
 
@@ -87,6 +89,8 @@ pub(crate) struct WebLeg {
     taken: bool,
     answered: bool,
     ended: bool,
+    /// Nobody is there any more who could be told.
+    gone: bool,
     began: Instant,
     tally: Arc<Tally>,
 }
@@ -112,6 +116,7 @@ impl WebLeg {
             taken: false,
             answered: false,
             ended: false,
+            gone: false,
             began: parts.began,
             tally: parts.tally,
         }
@@ -240,12 +245,21 @@ impl WebLeg {
                 }
                 self.opened();
             }
+            // Protected once, DTLS ends by the far end's will, whatever it was that noticed.
+            MediaEvent::SecurityFailed { why } if self.connected => {
+                self.gone = true;
+                self.caller_hangs_up(&why);
+            }
             MediaEvent::SecurityFailed { why } => self.never_came(why),
             MediaEvent::MediaTimeout => {
+                self.gone = true;
                 self.step(What::Lost, "");
                 self.over(EndCause::NetworkFailure, Evidence::default(), Some(EndReason::MediaTimeout));
             }
-            MediaEvent::Left => self.caller_hangs_up("by the end of DTLS"),
+            MediaEvent::Left => {
+                self.gone = true;
+                self.caller_hangs_up("by the end of DTLS");
+            }
             MediaEvent::Digit { digit } => self.audio.reports.push_back(LegEvent::Digit { digit }),
             MediaEvent::Channel { open } => {
                 self.audio.channel.opened(open);
@@ -360,8 +374,19 @@ impl WebLeg {
 
     /// Ends what is left and waits for the recording and the statistics.
     pub(crate) async fn close(self) -> Closing {
-        let Self { audio, giving, answered, .. } = self;
+        let Self { mut audio, giving, answered, gone, .. } = self;
         drop(giving);
+        if audio.channel.is_open() && !gone {
+            // A page that is told of the end goes by itself. Closing at once could take the word back on its way.
+            let leaves = async {
+                while let Some(event) = audio.next().await {
+                    if matches!(audio.event(event), Some(MediaEvent::Left | MediaEvent::SecurityFailed { .. })) {
+                        break;
+                    }
+                }
+            };
+            let _ = timeout(LAST_WORDS, leaves).await;
+        }
         audio.close(answered).await
     }
 }
