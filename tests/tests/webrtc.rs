@@ -32,7 +32,8 @@ async fn a_page_calls_hears_presses_keys_and_the_result_is_pushed() {
     caller.sees("the keys said back", |seen| seen.said("robot").iter().any(|text| text == "You pressed 4.")).await;
     caller.say(&json!({ "type": "digits", "digits": "29#" })).await;
     let seen = caller.sees("the end", |seen| seen.states().contains(&"ended")).await;
-    assert_eq!(seen.states(), ["answered", "ended"], "{:?}", seen.messages);
+    // On a slow machine it has rung before.
+    assert!(seen.states().ends_with(&["answered", "ended"]), "{:?}", seen.messages);
     let said = seen.said("robot");
     assert!(said.contains(&"You pressed 2, 9.".to_owned()) && said.contains(&"Goodbye.".to_owned()), "{said:?}");
     let end = seen.messages.last().unwrap();
