@@ -3,7 +3,6 @@
 //! Whatever a test waits for is awaited by a promise in the page; nothing sleeps. Everything a page writes to its console is
 //! kept, and told when a test fails.
 
-use base64::Engine as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -143,13 +142,14 @@ impl Wire {
             let (out, last) = &mut *self.out.lock().await;
             *last += 1;
             self.shared.lock().unwrap().asked.insert(*last, sender);
-            let mut message = json!({ "id": *last, "method": method, "params": params });
+            let mut message = json!({ "id": *last, "method": method, "params": &params });
             if let Some(session) = session {
                 message["sessionId"] = session.into();
             }
             out.send(Message::text(message.to_string())).await.expect("the browser runs");
         }
-        let mut answer = timeout(LONG, answer).await.unwrap_or_else(|_| panic!("{method} is not answered")).unwrap();
+        let mut answer =
+            timeout(LONG, answer).await.unwrap_or_else(|_| panic!("{method} is not answered: {params}")).unwrap();
         assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
         answer["result"].take()
     }
@@ -239,12 +239,6 @@ impl Page {
         let shown = tree["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] != true);
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
         shown.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
-    }
-
-    /// A picture of the page (PNG), to look at.
-    pub async fn picture(&self) -> Vec<u8> {
-        let shot = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;
-        base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 }
 

@@ -141,6 +141,11 @@ impl Host {
         std::fs::read_to_string(self.data.join("host.log")).unwrap_or_default()
     }
 
+    /// From now on the API is asked by new connections: the way to it is another.
+    pub fn reconnect(&mut self) {
+        self.client = Client::new();
+    }
+
     /// A request to the API: status and JSON.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("http://{}{path}", self.http)).bearer_auth(&self.key);

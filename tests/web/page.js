@@ -6,6 +6,8 @@ const told = [];
 const waiting = new Set();
 
 function tell(name, detail) {
+  // Of sound only the last is of interest.
+  if (name === "block" && told.at(-1)?.[0] === name) told.pop();
   told.push([name, detail]);
   for (const look of [...waiting]) look();
 }
@@ -45,6 +47,8 @@ for (const name of ["state", "caption", "event", "ended", "error"]) {
 async function capture(call) {
   const context = new AudioContext({ sampleRate: 8_000 });
   await context.audioWorklet.addModule("/capture.js");
+  // A machine that does too much at once is no bad line: what comes late is waited for.
+  for (const receiver of call.connection.getReceivers()) receiver.jitterBufferTarget = 400;
   const stream = call.audio.srcObject ?? (await new Promise((resolve) => {
     const timer = setInterval(() => {
       if (!call.audio.srcObject) return;
@@ -54,18 +58,28 @@ async function capture(call) {
   }));
   const source = context.createMediaStreamSource(stream);
   const ear = new AudioWorkletNode(context, "ear");
-  const blocks = [];
-  ear.port.onmessage = ({ data }) => blocks.push(data);
+  let blocks = [];
+  ear.port.onmessage = ({ data }) => {
+    blocks.push(data);
+    tell("block", blocks.length);
+  };
   source.connect(ear).connect(context.destination);
-  window.heard = () => {
+  /** All that was kept, as base64; from here on anew where that is asked for. */
+  window.heard = (anew = false) => {
     const all = new Int16Array(blocks.reduce((length, block) => length + block.length, 0));
     let at = 0;
     for (const block of blocks) {
       all.set(block, at);
       at += block.length;
     }
+    if (anew) blocks = [];
     let text = "";
     for (const byte of new Uint8Array(all.buffer)) text += String.fromCharCode(byte);
     return btoa(text);
+  };
+  /** Resolves when so many milliseconds more were kept. */
+  window.talked = (ms) => {
+    const wanted = blocks.length + (ms * 8) / 128;
+    return seen((name, count) => name === "block" && count >= wanted, Math.max(0, told.length - 1)).then(() => true);
   };
 }

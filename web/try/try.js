@@ -20,6 +20,8 @@ const variables = /** @type {HTMLTextAreaElement} */ (the("variables"));
 
 /** The call that is shown; what belongs to an earlier one is dropped. */
 let shown = 0;
+/** @type {Call | undefined} */
+let followed;
 
 /** @param {string} id @param {string} text */
 function notice(id, text) {
@@ -101,7 +103,8 @@ phone.tokenProvider = async () => {
 phone.addEventListener("callbox-state", (event) => {
   const call = phone.call;
   const { state } = /** @type {CustomEvent<{ state: string }>} */ (event).detail;
-  if (state !== "connecting" || !call) return;
+  if (state !== "connecting" || !call || call === followed) return;
+  followed = call;
   shown += 1;
   const mine = shown;
   follow(call, mine).catch(failed);

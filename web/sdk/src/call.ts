@@ -24,11 +24,12 @@ export type CallState =
 export interface Ended {
   /**
    * Why: `caller_hangup`, `script_returned`, `script_hangup`, `max_duration` … as in the record of the call; and of this
-   * side `connection_lost` (the network went and did not come back) and `connect_failed` (no sound ever passed).
+   * side `connection_lost` (the network went and did not come back), `connect_failed` (no sound ever passed), and `ended`
+   * where the host's reason did not arrive.
    */
   reason: string;
-  /** Who: this page, the host's side, or nobody. */
-  by: "caller" | "host" | "network";
+  /** Who: the `caller` (this page), the `script`, the `platform`; the `host` where it did not say; the `network`. */
+  by: string;
   /** Whether it had been answered. */
   answered: boolean;
 }
@@ -83,6 +84,8 @@ export interface CallOptions {
 const CONNECT_MS = 20_000;
 /** A connection that is silent for so long is not coming back by itself. */
 const SILENT_MS = 1_500;
+/** The same, where the browser has given it up. */
+const FAILED_MS = 300;
 /** One try to reconnect. */
 const TRY_MS = 5_000;
 /** All tries. */
@@ -302,7 +305,7 @@ export class Call extends Emitter<CallEvents> {
     };
     this.#channel.onmessage = ({ data }: MessageEvent<unknown>) => this.#hear(data);
     this.#channel.onclose = () => {
-      const timer = this.#env.setTimeout(() => this.#lost(), LAST_WORDS_MS);
+      const timer = this.#env.setTimeout(() => void this.#closed(), LAST_WORDS_MS);
       this.#offs.push(() => this.#env.clearTimeout(timer));
     };
     this.#offs.push(
@@ -333,8 +336,9 @@ export class Call extends Emitter<CallEvents> {
         this.#silence = this.#env.setTimeout(() => void this.#restart(), SILENT_MS);
         break;
       case "failed":
-        if (this.#connected) void this.#restart();
-        else this.#unconnected();
+        if (!this.#connected) this.#unconnected();
+        // A host that hangs up ends DTLS, too: its last words may come a little later.
+        else this.#silence = this.#env.setTimeout(() => void this.#restart(), FAILED_MS);
         break;
       default:
     }
@@ -372,7 +376,7 @@ export class Call extends Emitter<CallEvents> {
     } catch (thrown) {
       const status = thrown instanceof CallboxError ? thrown.status : undefined;
       // The host knows of no such call any more; the rest may get better.
-      if (status === 404 || status === 410) this.#lost();
+      if (status === 404 || status === 410) this.#end({ reason: "ended", by: "host", answered: this.#answered }, false);
       return false;
     }
     return this.#settled();
@@ -413,6 +417,14 @@ export class Call extends Emitter<CallEvents> {
     this.#end({ reason: "connect_failed", by: "network", answered: this.#answered });
   }
 
+  /** The host has ended the connection without a word that arrived: was it the call's end? */
+  async #closed(): Promise<void> {
+    if (this.#ended) return;
+    const there = await this.#signalling.hangUp();
+    if (there === false) this.#end({ reason: "ended", by: "host", answered: this.#answered }, false);
+    else this.#lost();
+  }
+
   #lost(): void {
     this.#end({ reason: "connection_lost", by: "network", answered: this.#answered });
   }
@@ -428,8 +440,9 @@ export class Call extends Emitter<CallEvents> {
         break;
       case "state":
         if (message.state === "ended") {
-          const { reason = "ended" } = message;
-          this.#end({ reason, by: reason === "caller_hangup" ? "caller" : "host", answered: this.#answered });
+          const { reason = "ended", by = "host" } = message;
+          // The host has no such call any more: nothing is left to delete.
+          this.#end({ reason, by, answered: this.#answered }, false);
         } else if (message.state === "ringing" || message.state === "answered") {
           this.#answered ||= message.state === "answered";
           // A restart that is under way ends where the call stands by then.
@@ -465,14 +478,14 @@ export class Call extends Emitter<CallEvents> {
     this.emit("error", asCallboxError(thrown, "media", message));
   }
 
-  #end(ended: Ended): void {
+  #end(ended: Ended, hangUp = true): void {
     if (this.#ended) return;
     this.#ended = ended;
     this.#over.abort();
     for (const off of this.#offs) off();
     this.#env.clearTimeout(this.#silence);
     this.#env.clearTimeout(this.#levels);
-    void this.#signalling.hangUp();
+    if (hangUp) void this.#signalling.hangUp();
     if (this.#own) stop(this.#stream);
     this.#peer.close();
     this.#audio.srcObject = null;

@@ -23,7 +23,7 @@ export interface HostEvent {
 /** What the host writes on the data channel. @internal */
 export type FromHost =
   | { type: "caption"; caption: Caption }
-  | { type: "state"; state: string; reason: string | undefined }
+  | { type: "state"; state: string; reason: string | undefined; by: string | undefined }
   | { type: "event"; event: HostEvent };
 
 /** What the page writes on it. @internal */
@@ -59,7 +59,7 @@ export function read(message: unknown): FromHost | undefined {
     case "state": {
       const state = text(fields["state"]);
       if (state === undefined) return undefined;
-      return { type: "state", state, reason: text(fields["reason"]) };
+      return { type: "state", state, reason: text(fields["reason"]), by: text(fields["by"]) };
     }
     case "event":
       return { type: "event", event: { name: text(fields["name"] ?? fields["event"]), data: fields } };

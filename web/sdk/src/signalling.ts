@@ -73,16 +73,20 @@ export class Signalling {
     return answer;
   }
 
-  /** Hangs up; also while the page goes away. What does not arrive is noticed by the host all the same. */
-  async hangUp(): Promise<void> {
+  /**
+   * Hangs up; also while the page goes away. What does not arrive is noticed by the host all the same. Returns whether the
+   * call was there; nothing where the host cannot be reached.
+   */
+  async hangUp(): Promise<boolean | undefined> {
     const url = this.#resource;
-    if (url === undefined) return;
+    if (url === undefined) return false;
     this.#resource = undefined;
     try {
       const response = await this.#send("DELETE", url, undefined, undefined);
       this.#seen({ method: "DELETE", url, status: response.status });
-    } catch {
-      // Over already, or not to be reached: either way nothing is left to do here.
+      return true;
+    } catch (thrown) {
+      return thrown instanceof CallboxError && thrown.status !== undefined ? false : undefined;
     }
   }
 

@@ -52,9 +52,8 @@ test("a call is one exchange, and tells where it stands", async () => {
   assert.deepEqual(told, ["ringing", "answered", "ended", "script_returned by host"]);
   assert.deepEqual(call.ended, { reason: "script_returned", by: "host", answered: true });
   assert.ok(peer.closed && browser.stream.track.stopped);
-  assert.equal(browser.timers, 1, "only the deletion's own patience is left");
-  await settle();
   assert.equal(browser.timers, 0);
+  assert.deepEqual(browser.asked.map(({ method }) => method), ["POST"], "the host knows that it is over");
 });
 
 test("the host may be elsewhere, and say which servers help", async () => {
@@ -184,7 +183,18 @@ test("a call that the host has forgotten is over at once", async () => {
   browser.answer = () => problem(404, "not_found");
   browser.networkChanges();
   await browser.pass(10);
-  assert.deepEqual(told, ["answered", "reconnecting", "ended", "connection_lost by network"]);
+  assert.deepEqual(told, ["answered", "reconnecting", "ended", "ended by host"]);
+  assert.deepEqual(browser.asked.map(({ method }) => method), ["POST", "PATCH"]);
+});
+
+test("a host that hangs up ends the connection, and is not asked for another", async () => {
+  const { browser, peer, told } = await talking();
+  peer.becomes("failed");
+  await browser.pass(100);
+  peer.channel.says({ type: "state", state: "ended", reason: "script_returned" });
+  await browser.pass(5_000);
+  assert.deepEqual(told, ["answered", "ended", "script_returned by host"]);
+  assert.deepEqual(browser.asked.map(({ method }) => method), ["POST"]);
 });
 
 test("a state that comes while reconnecting is where the call goes on", async () => {
@@ -193,7 +203,7 @@ test("a state that comes while reconnecting is where the call goes on", async ()
   peer.becomes("connected");
   peer.channel.open();
   peer.becomes("failed");
-  await settle();
+  await browser.pass(500);
   peer.channel.says({ type: "state", state: "answered" });
   assert.equal(call.state, "reconnecting");
   peer.becomes("connected");
@@ -210,11 +220,19 @@ test("no way for sound is an error and the end", async () => {
   }
 });
 
-test("a channel that closes without a word is the end", async () => {
-  const { browser, peer, told } = await talking();
-  peer.channel.close();
-  await browser.pass(1_000);
-  assert.deepEqual(told, ["answered", "ended", "connection_lost by network"]);
+test("a channel that closes without a word is the end, and the host knows whose", async () => {
+  for (const [answer, end] of [
+    [() => problem(404, "not_found"), "ended by host"],
+    [() => new Response(null, { status: 200 }), "connection_lost by network"],
+    [() => Promise.reject(new TypeError("Failed to fetch")), "connection_lost by network"],
+  ] as const) {
+    const { browser, peer, told } = await talking();
+    browser.answer = answer;
+    peer.channel.close();
+    await browser.pass(1_000);
+    assert.deepEqual(told, ["answered", "ended", end]);
+    assert.equal(browser.asked.filter(({ method }) => method === "DELETE").length, 1);
+  }
 });
 
 test("a browser that wants a click first says so", async () => {

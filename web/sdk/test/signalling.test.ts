@@ -37,7 +37,7 @@ test("what the host says is read, whatever it is", () => {
   const caption = { role: "caller", text: "", final: true, seq: 2, digits: "**" };
   assert.deepEqual(keys, { type: "caption", caption });
   const ended = read('{"type":"state","state":"ended","reason":"script_returned"}');
-  assert.deepEqual(ended, { type: "state", state: "ended", reason: "script_returned" });
+  assert.deepEqual(ended, { type: "state", state: "ended", reason: "script_returned", by: undefined });
 });
 
 test("errors are told in words for people", () => {

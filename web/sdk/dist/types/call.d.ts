@@ -21,11 +21,12 @@ export type CallState =
 export interface Ended {
     /**
      * Why: `caller_hangup`, `script_returned`, `script_hangup`, `max_duration` … as in the record of the call; and of this
-     * side `connection_lost` (the network went and did not come back) and `connect_failed` (no sound ever passed).
+     * side `connection_lost` (the network went and did not come back), `connect_failed` (no sound ever passed), and `ended`
+     * where the host's reason did not arrive.
      */
     reason: string;
-    /** Who: this page, the host's side, or nobody. */
-    by: "caller" | "host" | "network";
+    /** Who: the `caller` (this page), the `script`, the `platform`; the `host` where it did not say; the `network`. */
+    by: string;
     /** Whether it had been answered. */
     answered: boolean;
 }
