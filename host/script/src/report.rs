@@ -129,7 +129,9 @@ fn place(error: &wasmtime::Error, state: &State) -> String {
 /// mistake and the trap is left out.
 fn frames(out: &mut String, frames: &[FrameInfo]) {
     let functions: Vec<String> = frames.iter().flat_map(functions).collect();
-    let own = functions.iter().position(|function| !is_machinery(function)).unwrap_or(0);
+    // Before the first function with a name there are only the steps that lead from a module out to an import.
+    let named = functions.iter().position(|function| function.starts_with('`')).unwrap_or(0);
+    let own = functions.iter().skip(named).position(|function| !is_machinery(function)).map_or(0, |own| named + own);
     let mut shown: Vec<(&str, u32)> = Vec::new();
     let mut more = 0;
     for name in &functions[own..] {
