@@ -5,7 +5,11 @@
 //! arrived before a slot are carried out before its packets leave.
 
 mod browsers;
+mod events;
+mod line;
 
+use self::events::EventQueue;
+use self::line::{Line, Way, Wire};
 use crate::bridge::Bridge;
 use crate::capture::{Capture, Captures, Local};
 use crate::command::{MediaCommand, MediaEvent, MediaPlan};
@@ -13,8 +17,8 @@ use crate::dtls::Credentials;
 use crate::histogram::Histogram;
 use crate::ports::{Pair, Ports};
 use crate::recorder::Recorder;
-use crate::shield::{self, Arrival, Inbound, Path, Refused, Shield};
-use crate::stream::{Output, Stream};
+use crate::shield::{self, Arrival, Inbound, Refused, Shield};
+use crate::stream::Stream;
 use crate::webrtc::connection::Connection;
 use crate::webrtc::gate::{Door, Gate};
 use crate::webrtc::names::Name;
@@ -34,7 +38,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{OwnedPermit, Sender};
 use tokio::sync::oneshot;
 
@@ -54,8 +57,6 @@ const SOCKETS: usize = 4;
 const SWEEP: Duration = Duration::from_millis(250);
 /// The longest that ports rest, whoever still sends to them.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-/// Events that wait for a slow reader beside those in its channel.
-const BACKLOG: usize = 256;
 
 /// What a worker is told.
 #[allow(clippy::large_enum_variant, reason = "nearly all orders are commands, and a box would be another allocation")]
@@ -214,143 +215,6 @@ impl Place {
     }
 }
 
-/// Events on their way to the reader of a session.
-struct EventQueue {
-    sender: Sender<MediaEvent>,
-    backlog: VecDeque<MediaEvent>,
-    dropped: u64,
-}
-
-impl EventQueue {
-    fn push(&mut self, event: MediaEvent) {
-        let event = if self.backlog.is_empty() {
-            match self.sender.try_send(event) {
-                Ok(()) | Err(TrySendError::Closed(_)) => return,
-                Err(TrySendError::Full(event)) => event,
-            }
-        } else {
-            event
-        };
-        if self.backlog.len() < BACKLOG {
-            self.backlog.push_back(event);
-        } else {
-            self.dropped += 1;
-        }
-    }
-
-    fn flush(&mut self) {
-        while let Some(event) = self.backlog.pop_front() {
-            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
-                self.backlog.push_front(event);
-                return;
-            }
-        }
-    }
-}
-
-/// The way that a session's datagrams leave.
-enum Way<'a> {
-    /// Its own sockets.
-    Sockets(&'a Sockets),
-    /// The gate of all browsers, by the way that its own has chosen.
-    Gate(&'a mut Gate, Option<callbox_webrtc::Path>),
-}
-
-/// A session's way and events, the worker's figures, and the capture of what passes.
-struct Line<'a> {
-    way: Way<'a>,
-    events: &'a mut EventQueue,
-    gauges: &'a Gauges,
-    capture: &'a mut Option<Capture>,
-    now: Duration,
-    /// The same since 1970.
-    unix: Duration,
-}
-
-impl Line<'_> {
-    /// Sends what is `plain` as it is `sealed`; false where the system did not take it.
-    fn send(&mut self, which: usize, to: SocketAddr, plain: &[u8], sealed: &[u8]) -> bool {
-        let taken = match &mut self.way {
-            Way::Sockets(sockets) => {
-                sockets.towards(which, to).is_some_and(|socket| socket.send_to(sealed, to).is_ok())
-            }
-            Way::Gate(gate, path) => path.is_some_and(|path| gate.send(path, sealed)),
-        };
-        if let Some(capture) = self.capture.as_mut().filter(|_| taken) {
-            let shown = if capture.is_decrypted() { plain } else { sealed };
-            capture.sent(self.now, self.unix, which, to, shown);
-        }
-        taken
-    }
-
-    /// Notes what came.
-    fn received(&mut self, which: usize, from: SocketAddr, datagram: &[u8]) {
-        if let Some(capture) = self.capture {
-            capture.received(self.now, self.unix, which, from, datagram);
-        }
-    }
-
-    fn captures_decrypted(&self) -> Option<bool> {
-        self.capture.as_ref().map(Capture::is_decrypted)
-    }
-}
-
-impl Path for Line<'_> {
-    fn datagram(&mut self, component: usize, to: SocketAddr, datagram: &[u8]) {
-        // What is lost of a handshake is sent again.
-        self.send(component, to, datagram, datagram);
-    }
-
-    fn event(&mut self, event: MediaEvent) {
-        self.events.push(event);
-    }
-}
-
-/// Where a stream's packets and events go: through the shield onto the line.
-struct Wire<'a> {
-    line: Line<'a>,
-    shield: &'a mut Shield,
-    /// Room for a sealed packet.
-    scratch: &'a mut [u8],
-}
-
-impl Wire<'_> {
-    fn send(&mut self, which: usize, rtcp: bool, to: SocketAddr, packet: &[u8]) -> bool {
-        if self.shield.is_open() {
-            return self.line.send(which, to, packet, packet);
-        }
-        let sealed = self.shield.seal(which, rtcp, packet, self.scratch);
-        sealed.is_some_and(|sealed| self.line.send(which, to, packet, sealed))
-    }
-}
-
-impl Output for Wire<'_> {
-    fn rtp(&mut self, to: SocketAddr, packet: &[u8]) -> bool {
-        let taken = self.send(shield::RTP, false, to, packet);
-        let gauges = self.line.gauges;
-        let counter = if taken { &gauges.packets_out } else { &gauges.send_errors };
-        counter.fetch_add(1, Ordering::Relaxed);
-        taken
-    }
-
-    fn rtcp(&mut self, to: SocketAddr, packet: &[u8], from_rtp_port: bool) {
-        let which = if from_rtp_port { shield::RTP } else { shield::RTCP };
-        // A lost report is followed by another.
-        self.send(which, true, to, packet);
-    }
-
-    fn keep_open(&mut self, to: SocketAddr) {
-        // The far end's own checks keep the way of ICE open.
-        if matches!(self.line.way, Way::Sockets(_)) {
-            self.line.send(shield::RTP, to, &[], &[]);
-        }
-    }
-
-    fn event(&mut self, event: MediaEvent) {
-        self.line.events.push(event);
-    }
-}
-
 /// The thread.
 pub(crate) struct Worker {
     poll: Poll,
@@ -496,7 +360,7 @@ impl Worker {
 
     fn open(&mut self, opening: Opening) {
         let Opening { number, call: name, opened, stream, local, events, last, link } = opening;
-        let events = EventQueue { sender: events, backlog: VecDeque::new(), dropped: 0 };
+        let events = EventQueue::new(events);
         let call = Call {
             number,
             name,
@@ -710,7 +574,7 @@ impl Worker {
             // Nobody else gets its port: there is nothing to wait for.
             place.sockets.port = 0;
         }
-        farewell.stats.events_dropped = events.dropped + events.backlog.len() as u64;
+        farewell.stats.events_dropped = events.lost();
         match capture {
             Some(capture) => capture.end(Some(Box::new(|| farewell.say()))),
             None => farewell.say(),
@@ -948,21 +812,5 @@ mod tests {
         assert!(other.try_recv().is_err());
         assert_eq!(worker.keys.keys().collect::<Vec<_>>(), [&2]);
         assert_eq!(worker.guarded(token(worker.keys[&2], 0), |_| 7), Some(7));
-    }
-
-    #[test]
-    fn a_slow_reader_gets_its_events_late_and_in_order() {
-        let (sender, mut receiver) = mpsc::channel(2);
-        let mut queue = EventQueue { sender, backlog: VecDeque::new(), dropped: 0 };
-        let digit = |n: usize| MediaEvent::Digit { digit: char::from_digit(n as u32 % 10, 10).unwrap() };
-        for n in 0..BACKLOG + 5 {
-            queue.push(digit(n));
-        }
-        assert_eq!(queue.dropped, 3);
-        for n in 0..BACKLOG + 2 {
-            assert_eq!(receiver.try_recv(), Ok(digit(n)));
-            queue.flush();
-        }
-        assert!(receiver.try_recv().is_err());
     }
 }

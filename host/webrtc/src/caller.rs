@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelId;
 use str0m::format::{Codec as Format, FormatParams};
 use str0m::media::{Direction, Frequency, MediaKind, Mid};
@@ -365,10 +365,4 @@ fn chosen(answer: &str) -> Option<Agreed> {
     let events =
         (96..128_u8).find(|number| map(&number.to_string(), &format!("telephone-event/{}", codec.rtp_clock())));
     Some(Agreed { codec, payload_type, events })
-}
-
-/// Reads an offer as str0m reads it: what this side writes must be one.
-#[must_use]
-pub fn is_offer(sdp: &str) -> bool {
-    SdpOffer::from_sdp_string(sdp).is_ok()
 }

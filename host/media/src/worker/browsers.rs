@@ -1,7 +1,9 @@
 //! What a worker does for sessions of WebRTC: their datagrams come through the gate of all, and a peer of theirs speaks
 //! ICE, DTLS and the data channel. Their audio goes the way of every other session's.
 
-use super::{Asked, Call, Common, EventQueue, Place, Sockets, Use, Way, Worker, hear, token};
+use super::events::EventQueue;
+use super::line::Way;
+use super::{Asked, Call, Common, Place, Sockets, Use, Worker, hear, token};
 use crate::capture::Capture;
 use crate::command::{MediaCommand, MediaEvent, MediaPlan};
 use crate::dtls::Established;
