@@ -283,10 +283,18 @@ fn what_happened_is_in_the_files_and_secrets_are_not() {
     browser.until(|browser| browser.seen.packets.len() > heard + 30);
     opened.session.send(MediaCommand::StopCapture).unwrap();
     opened.session.send(MediaCommand::StopRecording).unwrap();
-    let done = event(&mut browser, &mut opened.events, |event| matches!(event, MediaEvent::CaptureDone { .. }));
-    let MediaEvent::CaptureDone { packets, dropped, .. } = done else { unreachable!() };
+    // Two threads write the files: either may be done first.
+    let (mut captured, mut recorded) = (None, false);
+    event(&mut browser, &mut opened.events, |event| {
+        match event {
+            MediaEvent::CaptureDone { packets, dropped, .. } => captured = Some((*packets, *dropped)),
+            MediaEvent::RecordingDone { .. } => recorded = true,
+            _ => {}
+        }
+        captured.is_some() && recorded
+    });
+    let (packets, dropped) = captured.unwrap();
     assert!(packets > 60 && dropped == 0);
-    event(&mut browser, &mut opened.events, |event| matches!(event, MediaEvent::RecordingDone { .. }));
     let pcap = std::fs::read(pcap).unwrap();
     let holds = |byte: u8| pcap.windows(160).any(|window| window.iter().all(|other| *other == byte));
     assert!(holds(0x20), "in the clear, as it was asked for");

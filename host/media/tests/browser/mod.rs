@@ -121,7 +121,11 @@ impl Browser {
 
     /// Lives until something is so.
     pub(crate) fn until(&mut self, what: impl FnMut(&Self) -> bool) {
-        self.until_or(what, PATIENCE).unwrap_or_else(|()| panic!("it never came to that: {:?}", self.seen));
+        self.until_or(what, PATIENCE).unwrap_or_else(|()| {
+            let Seen { connected, channel, closed, messages, packets, .. } = &self.seen;
+            let packets = packets.len();
+            panic!("it never came to that: {connected} {channel} {closed} {messages:?} {packets} packets")
+        });
     }
 
     /// Lives until something is so, or for so long.
