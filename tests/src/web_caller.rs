@@ -95,7 +95,7 @@ impl Offering {
     /// The same with other wishes.
     pub async fn with(wishes: Wishes) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let local = [(socket.local_addr().unwrap(), false)];
         let (caller, offer) = Caller::new(start, &local, &wishes).unwrap();
         Self { offer, caller, socket, start }
@@ -106,7 +106,7 @@ impl Offering {
     pub fn answered(self, answer: &str) -> (Arc<Mutex<Seen>>, Media) {
         let seen = Arc::<Mutex<Seen>>::default();
         let (orders, receiver) = mpsc::channel(16);
-        orders.try_send(Order::Accept(answer.to_owned())).ok().expect("an empty queue");
+        orders.try_send(Order::Accept(answer.to_owned())).expect("an empty queue");
         let body = Body { caller: self.caller, socket: self.socket, start: self.start, seen: seen.clone() };
         (seen, Media { orders, pump: tokio::spawn(body.live(receiver)) })
     }
@@ -128,13 +128,13 @@ impl Media {
     /// Offers to hold, or to go on.
     pub async fn direct(&self, sends: bool, receives: bool) -> String {
         let (reply, offer) = oneshot::channel();
-        self.orders.send(Order::Direct(sends, receives, reply)).await.ok().expect("it lives");
+        self.orders.send(Order::Direct(sends, receives, reply)).await.expect("it lives");
         offer.await.unwrap()
     }
 
     /// Takes the answer to a later offer.
     pub async fn accept(&self, answer: &str) {
-        self.orders.send(Order::Accept(answer.to_owned())).await.ok().expect("it lives");
+        self.orders.send(Order::Accept(answer.to_owned())).await.expect("it lives");
     }
 }
 
@@ -147,7 +147,6 @@ pub async fn token(host: &Host, number: &str, more: Value) -> String {
 }
 
 /// A request of a page at the host.
-#[must_use]
 pub fn request(host: &Host, method: Method, path: &str, token: &str) -> RequestBuilder {
     Client::new().request(method, format!("http://{}{path}", host.http)).bearer_auth(token)
 }
@@ -204,7 +203,7 @@ impl WebCaller {
 
     /// Waits until it has seen something.
     pub async fn sees(&self, what: &str, mut is: impl FnMut(&Seen) -> bool) -> Seen {
-        let begun = Instant::now();
+        let begun = tokio::time::Instant::now();
         loop {
             let seen = self.seen();
             if is(&seen) {
@@ -221,7 +220,7 @@ impl WebCaller {
     }
 
     async fn order(&self, order: Order) {
-        self.media.orders.send(order).await.ok().expect("it lives");
+        self.media.orders.send(order).await.expect("it lives");
     }
 
     /// Says something on the data channel.

@@ -37,7 +37,7 @@ const MESSAGES: usize = 32;
 #[derive(Debug)]
 pub(crate) enum WebCommand {
     /// ICE begins anew, or all of it is described again.
-    Renew { renewal: Renewal, if_match: IfMatch, reply: oneshot::Sender<Result<Renewed, RenewalError>> },
+    Renew { renewal: Box<Renewal>, if_match: IfMatch, reply: oneshot::Sender<Result<Renewed, RenewalError>> },
     /// The caller hangs up.
     HangUp,
 }
@@ -306,7 +306,7 @@ impl WebLeg {
         match command {
             WebCommand::HangUp => self.caller_hangs_up("by DELETE"),
             WebCommand::Renew { renewal, if_match, reply } => {
-                let renewed = self.renew(renewal, &if_match).await;
+                let renewed = self.renew(*renewal, &if_match).await;
                 // Nobody waiting any more is fine.
                 let _ = reply.send(renewed);
             }

@@ -367,6 +367,7 @@ impl Platform {
         if_match: IfMatch,
     ) -> Result<Renewed, RenewalError> {
         let (reply, answer) = oneshot::channel();
+        let renewal = Box::new(renewal);
         let command = CallCommand::Web(WebCommand::Renew { renewal, if_match, reply });
         self.inner.live.send_held(call, holder, command)?;
         match timeout(RENEWAL, answer).await {
