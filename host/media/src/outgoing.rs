@@ -44,6 +44,9 @@ pub(crate) struct Outgoing {
     pub(crate) sent: Sent,
     pub(crate) playout: Playout,
     pub(crate) digits: dtmf::Sender,
+    /// When the key that is sent as an event began: all its packets say so, also after a time in which none could be
+    /// sent. Another timestamp is another key.
+    event_began: u32,
     encoder: Option<(Codec, OpusSettings, Encoder)>,
     up: Upsampler,
     down: Downsampler,
@@ -76,6 +79,7 @@ impl Outgoing {
             sent: Sent::default(),
             playout: Playout::default(),
             digits: dtmf::Sender::default(),
+            event_began: timestamp,
             encoder: None,
             up: Upsampler::default(),
             down: Downsampler::default(),
@@ -188,10 +192,13 @@ impl Outgoing {
         }
         let mut written = (plan.payload_type, self.marker | (starts && source != Source::Silence), timestamp);
         let length = match (source, step) {
-            (Source::Event, Step::Packet { mut event, first, offset }) => {
+            (Source::Event, Step::Packet { mut event, first }) => {
+                if first {
+                    self.event_began = timestamp;
+                }
                 event.duration = u16::try_from(u32::from(event.duration) * ticks).unwrap_or(u16::MAX);
                 payload[..4].copy_from_slice(&event.write());
-                written = (plan.dtmf.unwrap_or_default(), first, timestamp.wrapping_sub(offset * ticks));
+                written = (plan.dtmf.unwrap_or_default(), first, self.event_began);
                 4
             }
             (Source::Silence, _) if self.paused.is_some() && noise.is_some() => {

@@ -23,14 +23,12 @@ pub enum Step {
     Idle,
     /// Silence, between digits. `done` counts commands whose last digit is out.
     Silence,
-    /// An event packet; `offset` samples ago the event began, and all its packets carry the timestamp of that moment.
+    /// An event packet; all packets of an event carry the timestamp of its first one.
     Packet {
         /// The payload.
         event: Event,
         /// The first of this event: the marker bit is set.
         first: bool,
-        /// Samples since the event began.
-        offset: u32,
     },
     /// A tone in the audio, where no events were agreed.
     Tone {
@@ -147,7 +145,7 @@ impl Sender {
                 } else {
                     State::Wait { left: GAP.saturating_sub(u32::from(ENDS - 1) * samples).max(1) }
                 };
-                Step::Packet { event, first: at == 0, offset: at }
+                Step::Packet { event, first: at == 0 }
             }
         }
     }
@@ -176,17 +174,17 @@ mod tests {
     fn a_key_is_five_packets_of_which_the_last_is_sent_three_times() {
         let packets: Vec<_> = run("1", 160, true)
             .into_iter()
-            .filter_map(|(time, step)| match step {
-                Step::Packet { event, first, offset } => Some((time - offset, event, first)),
+            .filter_map(|(_, step)| match step {
+                Step::Packet { event, first } => Some((event, first)),
                 _ => None,
             })
             .collect();
         assert_eq!(
-            packets.iter().map(|(_, event, _)| event.duration).collect::<Vec<_>>(),
+            packets.iter().map(|(event, _)| event.duration).collect::<Vec<_>>(),
             [160, 320, 480, 640, 800, 800, 800]
         );
-        assert_eq!(packets.iter().filter(|(_, event, _)| event.end).count(), 3);
-        assert!(packets.iter().enumerate().all(|(n, (start, _, first))| *start == 0 && *first == (n == 0)));
+        assert_eq!(packets.iter().filter(|(event, _)| event.end).count(), 3);
+        assert!(packets.iter().enumerate().all(|(n, (_, first))| *first == (n == 0)));
     }
 
     #[test]
@@ -211,14 +209,16 @@ mod tests {
         fn the_receiver_hears_what_the_sender_says(digits in "[0-9A-D*#,]{0,40}", ptime in 1_u32..7, start: u32) {
             let mut receiver = Receiver::default();
             let mut heard = String::new();
+            let mut began = start;
             let mut last = None;
             for (time, step) in run(&digits, ptime * 80, true) {
-                if let Step::Packet { event, first, offset } = step {
-                    let began = start.wrapping_add(time - offset);
-                    if first && let Some(before) = last {
-                        prop_assert!(began.wrapping_sub(before) >= PRESS + 400, "a gap of 50 ms at least");
+                if let Step::Packet { event, first } = step {
+                    if first {
+                        began = start.wrapping_add(time);
+                        if let Some(before) = last.replace(began) {
+                            prop_assert!(began.wrapping_sub(before) >= PRESS + 400, "a gap of 50 ms at least");
+                        }
                     }
-                    last = Some(began);
                     receiver.packet(9, began, first, &event.write(), |key| heard.push(key));
                 }
             }

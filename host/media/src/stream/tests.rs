@@ -140,6 +140,21 @@ impl Line {
 }
 
 #[test]
+fn a_key_is_pressed_once_however_late_its_packets_are() {
+    let (mut stream, mut out) = call(plan(THERE));
+    stream.command(ms(0), MediaCommand::SendDigits { digits: "775".into() }, &mut out);
+    for n in 0..60 {
+        // The machine is too late for packet times in the middle of a key.
+        stream.tick(ms(20 * n), if n % 3 == 1 { 2 } else { 0 }, &mut out);
+    }
+    let (mut receiver, mut keys) = (dtmf::Receiver::default(), String::new());
+    for packet in out.packets().iter().filter(|packet| packet.payload_type == 101) {
+        receiver.packet(packet.ssrc, packet.timestamp, packet.marker, packet.payload, |key| keys.push(key));
+    }
+    assert_eq!(keys, "775");
+}
+
+#[test]
 fn what_is_lost_and_how_long_it_takes_is_measured() {
     let mut line = Line::new(ms(60));
     for _ in 0..1_000 {
