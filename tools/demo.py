@@ -273,7 +273,9 @@ def main() -> int:
         password = secrets.token_urlsafe(9)
         api("POST", "/v1/sip-accounts", {"username": "ada", "password": password, "display_name": "Ada"})
         say(f"""
-   The host stays up. Call in with any SIP phone:  sip:{NUMBER}@127.0.0.1:{sip}
+   The host stays up. Call it from your browser:  http://127.0.0.1:{http}/try
+       the page asks for the API key:  {api.key}
+   Or call in with any SIP phone:  sip:{NUMBER}@127.0.0.1:{sip}
        for example:  {BINARY} call sip:{NUMBER}@127.0.0.1:{sip} --keys 2
        or register a softphone (Linphone, MicroSIP, baresip): user ada, password {password},
        domain 127.0.0.1:{sip}, UDP or TCP; then dial {NUMBER}

@@ -11,6 +11,7 @@
 //! * [`Play`] – a scenario on a live host
 //! * [`kamailio`] – a proxy in front, and a media relay beside it
 //! * [`browser`] – Chromium, driven over the DevTools protocol
+//! * [`visitor`] – somebody who calls from a page, and what they hear
 //! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
 //! * [`raw`] – SIP by hand
 //! * [`web_caller`] – a browser without a window
@@ -27,6 +28,7 @@ mod net;
 pub mod peer;
 mod phone;
 pub mod raw;
+pub mod visitor;
 pub mod web_caller;
 
 pub use business::{Answer, Business, Received};
