@@ -149,6 +149,16 @@ async fn a_token_is_for_its_page_its_time_and_its_uses() {
     page.run("phone.hangUp()").await;
     refused("The permission for this call was used already. Please reload the page.", "token_spent").await;
 
+    token(&host, &page, NUMBER, &json!({ "expires_in_s": 1 })).await;
+    let over = format!(
+        "(async () => {{ const headers = {{ authorization: `Bearer ${{phone.getAttribute('token')}}` }}; \
+           while ((await fetch('http://{}/v1/webrtc/token', {{ headers }})).status !== 401) \
+             await new Promise((next) => setTimeout(next, 250)); }})()",
+        host.http
+    );
+    page.run(&over).await;
+    refused("The permission for this call has expired. Please reload the page.", "token_expired").await;
+
     page.run("phone.setAttribute('token', 'cbt_nothing')").await;
     refused("This call is not allowed.", "token_invalid").await;
     assert_eq!(host.finished_calls(1).await.len(), 1, "what is refused is no call");
