@@ -251,7 +251,10 @@ mod tests {
         assert_eq!(names(&[root.to_owned()]), all);
         assert_eq!(names(&[root.join("b/scenarios"), root.join("b")]), ["b/scenarios/three.yaml"]);
         assert_eq!(names(&[root.join("a/other.yaml")]), ["a/other.yaml"]);
-        assert!(files(&[root.join("a/target")]).unwrap_err().to_string().contains("no scenarios"));
+        // Passed over on the way, but not where somebody names it.
+        assert_eq!(names(&[root.join("a/target")]), ["a/target/scenarios/x.yaml"]);
+        fs::create_dir(root.join("empty")).unwrap();
+        assert!(files(&[root.join("empty")]).unwrap_err().to_string().contains("no scenarios"));
         assert!(files(&[root.join("c")]).unwrap_err().to_string().contains("not there"));
     }
 
