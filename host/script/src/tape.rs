@@ -8,6 +8,7 @@
 
 use crate::config::ScriptLimits;
 use crate::run::RunReason;
+use crate::secrets::Secrets;
 use callbox_dialogue::script::{Event, Heard, Utterance};
 use callbox_dialogue::{HostCall, HostReply, Reply, ScriptEnd, Time};
 use serde::{Deserialize, Serialize};
@@ -48,11 +49,11 @@ pub struct Entry {
     pub seq: u32,
     /// When it was answered.
     pub at: Time,
-    /// What was asked.
+    /// What was asked. What the caller gave in confidence before is masked.
     pub call: HostCall,
     /// What was answered. What the caller gave in confidence is masked.
     pub reply: Reply,
-    /// Something is masked.
+    /// Something of the answer is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
 }
@@ -173,6 +174,8 @@ pub(crate) struct Recorder {
     full: bool,
     /// Asked and not answered yet.
     asked: Option<HostCall>,
+    /// What the caller gave in confidence.
+    secrets: Secrets,
 }
 
 #[derive(Serialize)]
@@ -187,18 +190,23 @@ struct EntryRef<'a> {
 
 impl Recorder {
     pub(crate) fn new(on: bool, limits: &ScriptLimits) -> Self {
-        Self { on, limits: limits.clone(), entries: 0, lines: String::new(), full: false, asked: None }
+        let (lines, secrets) = (String::new(), Secrets::default());
+        Self { on, limits: limits.clone(), entries: 0, lines, full: false, asked: None, secrets }
     }
 
     /// Takes down a call. When the script ends before it is answered, that is how it
     /// ended.
     pub(crate) fn asks(&mut self, call: &HostCall) {
-        self.asked = (self.on && !self.full).then(|| call.clone());
+        let wanted = self.on && !self.full;
+        self.asked = wanted.then(|| self.secrets.out_of_call(call).unwrap_or_else(|| call.clone()));
     }
 
     /// Adds the answer. One that does not fit any more ends the tape.
     pub(crate) fn answered(&mut self, reply: &Reply, sensitive: bool, at: Time) {
         let Some(call) = self.asked.take() else { return };
+        if sensitive {
+            self.secrets.remember(reply);
+        }
         let masked = if sensitive { mask(reply) } else { None };
         let entry = EntryRef {
             seq: self.entries + 1,
@@ -318,6 +326,21 @@ mod tests {
         assert!(entries[1].masked);
         assert_eq!(entries[2].reply, answer("1"));
         assert_eq!(ending, Some(Ending { end: ScriptEnd::Returned, reason: RunReason::Own, pending: None }));
+    }
+
+    #[test]
+    fn a_secret_is_masked_where_the_script_hands_it_on() {
+        let mut tape = recorder(10_000, 10);
+        let asks = |pin: &str| HostCall::Fetch { source: "crm".into(), parameters: vec![("pin".into(), pin.into())] };
+        add(&mut tape, &asks("4711"), &Ok(HostReply::Done), false, Time(1));
+        add(&mut tape, &HostCall::AwaitQuiet, &answer("4711"), true, Time(2));
+        add(&mut tape, &asks("4711"), &Ok(HostReply::Done), false, Time(3));
+        tape.asks(&asks("4711"));
+        let Recording { entries, ending, .. } = Tape::read(&finished(tape).to_json_lines()).unwrap();
+        // As a replay asks it, which is given the mask.
+        assert_eq!([&entries[0].call, &entries[2].call], [&asks("4711"), &asks(MASK)]);
+        assert_eq!(ending.unwrap().pending, Some(asks(MASK)));
+        assert!(!entries[2].masked, "its answer is whole");
     }
 
     #[test]

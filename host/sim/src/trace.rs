@@ -22,25 +22,20 @@ use callbox_dialogue::script::{
     Segment, TransferMode, TransferOptions, TransferOutcome, Utterance,
 };
 use callbox_dialogue::{CallInfo, Direction, EndCause, HostCall, HostError, HostReply, Reply, Time, Transport};
-use callbox_script::import_name;
 use callbox_script::tape::MASK;
+use callbox_script::{Secrets, import_name};
 use std::fmt::Write as _;
 
 /// Characters of one text, of one piece of JSON.
 const TEXT: usize = 72;
 /// Characters of a log line.
 const LOG: usize = 400;
-/// Different secrets that are looked for; a call has few.
-const SECRETS: usize = 64;
-/// A secret as short as this is hidden only where it stands alone: the key `1`
-/// would take every 1 of a trace with it.
-const SHORT: usize = 2;
 
 /// Writes the lines of one call's trace, in order. It remembers what was secret,
 /// so that it stays so when the script passes it on.
 #[derive(Clone, Debug, Default)]
 pub struct Renderer {
-    secrets: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Renderer {
@@ -83,7 +78,7 @@ impl Renderer {
     /// What was answered, in short.
     pub fn answered(&mut self, reply: &Reply, sensitive: bool) -> String {
         if sensitive {
-            self.remember(reply);
+            self.secrets.remember(reply);
         }
         match reply {
             Ok(reply) => self.reply(reply, sensitive),
@@ -94,27 +89,7 @@ impl Renderer {
     /// Notes a secret that became known elsewhere, so that it is hidden from here
     /// on.
     pub fn hide(&mut self, secret: &str) {
-        let known = self.secrets.iter().any(|known| known == secret);
-        if !known && !secret.is_empty() && secret != MASK && self.secrets.len() < SECRETS {
-            self.secrets.push(secret.to_owned());
-            // The longest first, so that none leaves a part of another.
-            self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        }
-    }
-
-    fn remember(&mut self, reply: &Reply) {
-        let Ok(reply) = reply else { return };
-        match reply {
-            HostReply::Heard(heard) | HostReply::Answer { heard, .. } => match heard {
-                Heard::Speech(utterance) => self.hide(&utterance.text),
-                Heard::Digits(text) | Heard::NoMatch(text) => self.hide(text),
-                Heard::Nothing => {}
-            },
-            HostReply::MaybeUtterance(Some(utterance)) => self.hide(&utterance.text),
-            HostReply::Utterances(all) => all.iter().for_each(|utterance| self.hide(&utterance.text)),
-            HostReply::MaybeText(Some(text)) | HostReply::Text(text) | HostReply::Json(text) => self.hide(text),
-            _ => {}
-        }
+        self.secrets.hide(secret);
     }
 
     fn arguments(&self, call: &HostCall) -> String {
@@ -352,7 +327,7 @@ impl Renderer {
 
     /// The end of a text, in quotes.
     fn end_of(&self, text: &str) -> String {
-        let text = self.unsecret(text);
+        let text = self.secrets.out_of(text);
         let count = text.chars().count();
         if count <= TEXT {
             return format!("\"{}\"", printable(&text, TEXT));
@@ -376,22 +351,7 @@ impl Renderer {
     }
 
     fn plain(&self, text: &str, most: usize) -> String {
-        printable(&self.unsecret(text), most)
-    }
-
-    /// The text without what is known to be secret.
-    fn unsecret(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.secrets {
-            let alone = text == *secret || text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(secret);
-            if alone {
-                return MASK.to_owned();
-            }
-            if secret.chars().count() > SHORT && text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), MASK);
-            }
-        }
-        text
+        printable(&self.secrets.out_of(text), most)
     }
 }
 

@@ -18,7 +18,7 @@ use callbox_dialogue::record::EndedBy;
 use callbox_dialogue::script::{Event, Handle, ListenOptions, Playout, PlayoutEnd, Segment};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, ScriptEnd, Time};
-use callbox_script::tape::Entry;
+use callbox_script::tape::{Entry, MASK};
 use callbox_script::{Manifest, Recording, RunReason, import_name};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -239,8 +239,10 @@ impl<'a> Maker<'a> {
 
     /// The robot begins to say something. When: behind what it says already.
     fn says(&mut self, text: &str) -> Time {
-        if !text.trim().is_empty() {
-            self.step(Step::Expect(Expect { contains: Some(text.trim().to_owned()), ..Expect::default() }));
+        // What was given in confidence and is said back is another thing in the scenario.
+        let text = text.split(MASK).map(str::trim).max_by_key(|part| part.len()).unwrap_or_default();
+        if !text.is_empty() {
+            self.step(Step::Expect(Expect { contains: Some(text.to_owned()), ..Expect::default() }));
         }
         self.at.max(self.quiet)
     }

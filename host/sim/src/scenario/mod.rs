@@ -36,5 +36,5 @@ pub use step::{
     Refuse, ResultExpected, Say, Silence, SourceChange, Step, TransferExpected,
 };
 pub use suite::{PlacedStep, Run, Suite};
-pub use transcript::{Line, Speaker, transcript};
+pub use transcript::{Line, Speaker, Teller, transcript};
 pub use verdict::{Failure, Verdict};

@@ -2,10 +2,13 @@
 
 use super::span::Span;
 use crate::far_end::{Act, Sight};
+use crate::trace::printable;
 use callbox_dialogue::leg::TransferResult;
 use callbox_dialogue::script::{LogLevel, TransferMode};
 use callbox_dialogue::{EndReason, ScriptEnd, Time};
+use callbox_script::Secrets;
 use callbox_script::tape::MASK;
+use std::borrow::Cow;
 
 /// Characters of one line.
 const LONGEST: usize = 400;
@@ -50,37 +53,38 @@ impl Speaker {
     }
 }
 
-/// The lines of a call. What the caller gives in confidence is masked.
+/// The lines of a call. What the caller gives in confidence is masked, also where the script passes it on.
 #[must_use]
 pub fn transcript(sights: &[(Time, Sight)]) -> Vec<Line> {
-    let mut masked = false;
-    let mut lines = Vec::new();
-    for (at, sight) in sights {
-        if let Sight::Masked { on } = sight {
-            masked = *on;
+    let mut teller = Teller::default();
+    sights.iter().filter_map(|(at, sight)| teller.line(*at, sight)).collect()
+}
+
+/// Tells a call line by line, as it is seen. It is shown all that is seen, so that it knows what is secret.
+#[derive(Clone, Debug, Default)]
+pub struct Teller {
+    /// What the caller gives now is secret.
+    masked: bool,
+    secrets: Secrets,
+}
+
+impl Teller {
+    /// The line of what was seen, where there is one.
+    pub fn line(&mut self, at: Time, sight: &Sight) -> Option<Line> {
+        match sight {
+            Sight::Masked { on } => self.masked = *on,
+            Sight::Replied { reply, sensitive: true } => self.secrets.remember(reply),
+            _ => {}
         }
-        lines.extend(Line::of(*at, sight, masked));
+        let (speaker, text) = line(sight, self.masked)?;
+        Some(Line { at, speaker, text: printable(&self.clean(&text), LONGEST) })
     }
-    lines
-}
 
-impl Line {
-    /// The line of what was seen, where there is one. `masked` while what the caller gives is secret: since the last
-    /// [`Sight::Masked`].
+    /// A text without what the caller gave in confidence.
     #[must_use]
-    pub fn of(at: Time, sight: &Sight, masked: bool) -> Option<Self> {
-        let (speaker, text) = line(sight, masked)?;
-        Some(Self { at, speaker, text: on_one_line(&text) })
+    pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.secrets.out_of(text)
     }
-}
-
-fn on_one_line(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = text.chars().take(LONGEST).map(plain).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        line.push('…');
-    }
-    line
 }
 
 fn line(sight: &Sight, masked: bool) -> Option<(Speaker, String)> {
@@ -168,5 +172,35 @@ const fn level(level: LogLevel) -> &'static str {
         LogLevel::Info => "info",
         LogLevel::Warn => "warn",
         LogLevel::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::far_end::LogLine;
+    use callbox_dialogue::HostReply;
+    use callbox_dialogue::script::Heard;
+
+    #[test]
+    fn a_secret_is_told_neither_when_it_is_given_nor_when_it_is_passed_on() {
+        let pressed = |digit| Sight::Did { act: Act::Press { digit } };
+        let heard = Ok(HostReply::Heard(Heard::Digits("4711".into())));
+        let log = LogLine { at: Time(3), level: LogLevel::Info, message: "the pin is 4711\u{202e}\n".into() };
+        let sights = [
+            Sight::Masked { on: true },
+            pressed('4'),
+            Sight::Masked { on: false },
+            Sight::Replied { reply: heard, sensitive: true },
+            Sight::Fetch { source: "crm".into(), parameters: vec![("pin".into(), "4711".into())] },
+            Sight::Logged(log),
+            pressed('4'),
+        ];
+        let lines = transcript(&sights.map(|sight| (Time(3), sight)));
+        let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            ["presses [masked]", "asks the source crm pin=[masked]", "info: the pin is [masked]\u{fffd} ", "presses 4"]
+        );
     }
 }

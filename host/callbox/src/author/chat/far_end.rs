@@ -393,8 +393,7 @@ impl<'a> Person<'a> {
         let mut lines = vec![format!("  {} into the call", clock(at))];
         lines.push(match (&self.robot.waits, self.robot.speaks_since) {
             (Some((since, call)), _) => {
-                let trace = Renderer::default();
-                format!("  the script waits since {} in {}", clock(*since), trace.asked(call))
+                format!("  the script waits since {} in {}", clock(*since), self.screen.asked(call))
             }
             (None, _) => "  the script computes".into(),
         });

@@ -5,7 +5,7 @@ use super::input::Above;
 use callbox_dialogue::script::LogLevel;
 use callbox_dialogue::{HostCall, Time};
 use callbox_sim::Sight;
-use callbox_sim::scenario::{Line, Speaker};
+use callbox_sim::scenario::{Speaker, Teller};
 use callbox_sim::trace::{Renderer, span};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -24,8 +24,8 @@ pub(super) struct Screen {
     pub(super) spoken: bool,
     renderer: Renderer,
     pending: Option<(Time, HostCall)>,
-    /// What the caller gives now is secret.
-    secret: bool,
+    /// Knows what is secret.
+    teller: Teller,
     /// Words that are being spoken.
     speaking: Option<Speaking>,
 }
@@ -46,14 +46,15 @@ impl Screen {
             spoken,
             renderer: Renderer::default(),
             pending: None,
-            secret: false,
+            teller: Teller::default(),
             speaking: None,
         }
     }
 
     /// A new call begins.
     pub(super) fn begin(&mut self) {
-        (self.renderer, self.pending, self.secret, self.speaking) = (Renderer::default(), None, false, None);
+        (self.renderer, self.pending, self.teller, self.speaking) =
+            (Renderer::default(), None, Teller::default(), None);
     }
 
     /// A line, whatever is muted.
@@ -74,15 +75,21 @@ impl Screen {
         self.show(at, Label::Robot, "robot", words);
     }
 
+    /// What the script asks, without what the caller gave in confidence.
+    pub(super) fn asked(&self, call: &HostCall) -> String {
+        self.renderer.asked(call)
+    }
+
     fn show(&mut self, at: Time, label: Label, word: &str, text: &str) {
         if !self.muted {
-            let line = self.paper.line(at, label, word, text);
+            let line = self.paper.line(at, label, word, &self.teller.clean(text));
             self.say(&line);
         }
     }
 
     /// Shows what was seen.
     pub(super) fn saw(&mut self, at: Time, sight: &Sight, words_a_minute: u16) {
+        let line = self.teller.line(at, sight);
         match sight {
             Sight::Asked { call } => self.pending = Some((at, call.clone())),
             Sight::Replied { reply, sensitive } => {
@@ -97,7 +104,6 @@ impl Screen {
                 }
             }
             Sight::Masked { on } => {
-                self.secret = *on;
                 if *on {
                     self.show(at, Label::Call, "", "(what the caller gives now is secret)");
                 }
@@ -110,7 +116,7 @@ impl Screen {
             Sight::Did { .. } if !self.echo => {}
             Sight::Heard { .. } | Sight::Fetch { .. } | Sight::Fetched { .. } => {}
             _ => {
-                if let Some(line) = Line::of(at, sight, self.secret) {
+                if let Some(line) = line {
                     let label = match (line.speaker, sight) {
                         (_, Sight::Hint { .. } | Sight::ScriptEnded { .. }) => Label::Trouble,
                         (_, Sight::Logged(log)) if log.level >= LogLevel::Warn => Label::Trouble,

@@ -80,20 +80,21 @@ impl Coverage {
                 (HostCall::Fetch { source, .. }, Some(Err(_))) => {
                     self.failed.insert(source.clone());
                 }
-                (_, Some(reply)) => self.answered_at(&node, reply),
+                (_, Some(reply)) => self.answered_at(&node, reply, exchange.sensitive),
                 _ => {}
             }
         }
     }
 
-    fn answered_at(&mut self, node: &str, reply: &Reply) {
+    fn answered_at(&mut self, node: &str, reply: &Reply, sensitive: bool) {
         let (Ok(HostReply::Heard(heard)) | Ok(HostReply::Answer { heard, .. })) = reply else { return };
         let answers = self.menus.entry(node.to_owned()).or_default();
         match heard {
             Heard::Digits(digits) => {
                 let mut keys = digits.chars();
                 match (keys.next(), keys.next()) {
-                    (Some(key), None) => {
+                    // A key that was given in confidence is a number like any other.
+                    (Some(key), None) if !sensitive => {
                         answers.keys.insert(key);
                     }
                     _ => answers.numbers = true,

@@ -9,6 +9,7 @@ use callbox_dialogue::call::{CallInfo, Party};
 use callbox_dialogue::script::{Handle, LocalTime, TransferMode, TransferOptions, TransferOutcome};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, Time, Transport};
+use callbox_script::tape::MASK;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -89,8 +90,18 @@ impl Maker<'_> {
                     self.transferred(step, &options, took, now, reply);
                 }
             }
+            (
+                HostCall::SetField { value: text, .. }
+                | HostCall::SetDisposition { disposition: text }
+                | HostCall::AddTag { tag: text },
+                Ok(_),
+            ) if text.contains(MASK) => self.secret(),
             (HostCall::Push { destination, body }, Ok(_)) => {
-                let body = serde_json::from_str(body).ok();
+                let is_whole = !body.contains(MASK);
+                if !is_whole {
+                    self.secret();
+                }
+                let body = is_whole.then(|| serde_json::from_str(body).ok()).flatten();
                 self.step(Step::Pushed(Pushed { to: destination.clone(), body, within: None }));
             }
             (HostCall::SetField { name, value }, Ok(_)) => {
@@ -112,6 +123,12 @@ impl Maker<'_> {
             _ => return false,
         }
         true
+    }
+
+    /// What the caller gave in confidence is another thing in the scenario.
+    fn secret(&mut self) {
+        let entry = self.index + 1;
+        self.note(format!("entry {entry} hands on what is masked: the scenario does not expect it"));
     }
 
     fn info(&mut self, info: &CallInfo) {

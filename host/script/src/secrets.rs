@@ -1,0 +1,149 @@
+//! What a caller gave in confidence, so that it stays a secret when the script passes it on: as a parameter of a
+//! request, in a field, in a line of its log.
+//!
+//! Looked for is what was heard, as it was heard. What a script makes of it – its last two digits, a date with dashes –
+//! is the script's own affair.
+
+use crate::tape::MASK;
+use callbox_dialogue::script::{Heard, Prompt, Segment};
+use callbox_dialogue::{HostCall, HostReply, Reply};
+use std::borrow::Cow;
+
+/// Different secrets that are looked for; a call has few.
+const MOST: usize = 64;
+/// A secret as short as this is hidden only where it stands alone: the key `1` would take every 1 with it.
+const SHORT: usize = 2;
+
+/// Secrets of one call.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Notes a secret.
+    pub fn hide(&mut self, secret: &str) {
+        let known = self.0.iter().any(|known| known == secret);
+        if !known && !secret.is_empty() && secret != MASK && self.0.len() < MOST {
+            self.0.push(secret.to_owned());
+            // The longest first, so that none leaves a part of another.
+            self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        }
+    }
+
+    /// Notes what a sensitive answer ([`crate::Answered::sensitive`]) holds.
+    pub fn remember(&mut self, reply: &Reply) {
+        let Ok(reply) = reply else { return };
+        match reply {
+            HostReply::Heard(heard) | HostReply::Answer { heard, .. } => match heard {
+                Heard::Speech(utterance) => self.hide(&utterance.text),
+                Heard::Digits(text) | Heard::NoMatch(text) => self.hide(text),
+                Heard::Nothing => {}
+            },
+            HostReply::MaybeUtterance(Some(utterance)) => self.hide(&utterance.text),
+            HostReply::Utterances(all) => all.iter().for_each(|utterance| self.hide(&utterance.text)),
+            HostReply::MaybeText(Some(text)) | HostReply::Text(text) | HostReply::Json(text) => self.hide(text),
+            _ => {}
+        }
+    }
+
+    /// The text with [`MASK`] in place of every secret.
+    #[must_use]
+    pub fn out_of<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in &self.0 {
+            if text == secret.as_str() {
+                return MASK.into();
+            }
+            // A text in JSON.
+            if text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) == Some(secret) {
+                return format!("\"{MASK}\"").into();
+            }
+            if secret.chars().count() > SHORT && text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), MASK).into();
+            }
+        }
+        text
+    }
+
+    /// The call with [`MASK`] in place of every secret; none where it holds none. Names of the manifest – sources,
+    /// settings, fields – are no place for one.
+    pub(crate) fn out_of_call(&self, call: &HostCall) -> Option<HostCall> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut masked = call.clone();
+        let clean = |text: &mut String| {
+            let without = self.out_of(text);
+            if without != text.as_str() {
+                *text = without.into_owned();
+            }
+        };
+        let clean_prompt = |prompt: &mut Prompt| {
+            for segment in &mut prompt.segments {
+                if let Segment::Text(text) | Segment::Ssml(text) = segment {
+                    clean(text);
+                }
+            }
+        };
+        match &mut masked {
+            HostCall::Say { prompt } | HostCall::StartSay { prompt } | HostCall::Ask { prompt, .. } => {
+                clean_prompt(prompt);
+            }
+            HostCall::Write { text, .. } => clean(text),
+            HostCall::Reject { reason: Some(reason), .. } => clean(reason),
+            HostCall::SendDigits { digits } => clean(digits),
+            HostCall::StartTransfer { target, options } | HostCall::Transfer { target, options } => {
+                clean(target);
+                options.headers.iter_mut().for_each(|(_, value)| clean(value));
+            }
+            HostCall::Fetch { parameters, .. } | HostCall::StartFetch { parameters, .. } => {
+                parameters.iter_mut().for_each(|(_, value)| clean(value));
+            }
+            HostCall::SetField { value, .. } => clean(value),
+            HostCall::SetDisposition { disposition: text }
+            | HostCall::AddTag { tag: text }
+            | HostCall::Push { body: text, .. }
+            | HostCall::Log { message: text, .. } => clean(text),
+            _ => {}
+        }
+        (masked != *call).then_some(masked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use callbox_dialogue::script::LogLevel;
+
+    fn secrets(all: &[&str]) -> Secrets {
+        let mut secrets = Secrets::default();
+        all.iter().for_each(|secret| secrets.hide(secret));
+        secrets
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_wherever_it_is_passed_on() {
+        let secrets = secrets(&["4711", "47110815"]);
+        let fetch = |pin: &str| HostCall::Fetch { source: "crm".into(), parameters: vec![("pin".into(), pin.into())] };
+        assert_eq!(secrets.out_of_call(&fetch("4711")), Some(fetch(MASK)));
+        assert_eq!(secrets.out_of_call(&fetch("12")), None);
+        assert_eq!(secrets.out_of("4711 or 47110815"), format!("{MASK} or {MASK}"));
+        assert_eq!(secrets.out_of("\"4711\""), format!("\"{MASK}\""));
+        let log = |words: &str| HostCall::Log { level: LogLevel::Info, message: words.into() };
+        assert_eq!(secrets.out_of_call(&log("pin 4711")), Some(log(&format!("pin {MASK}"))));
+        assert_eq!(Secrets::default().out_of_call(&log("pin 4711")), None);
+    }
+
+    #[test]
+    fn a_secret_of_one_key_hides_itself_and_not_every_such_digit() {
+        let secrets = secrets(&["1"]);
+        assert_eq!(secrets.out_of("1"), MASK);
+        assert_eq!(secrets.out_of("2101"), "2101");
+    }
+
+    #[test]
+    fn no_caller_makes_the_list_long() {
+        let mut secrets = Secrets::default();
+        (0..10_000).for_each(|n| secrets.hide(&n.to_string()));
+        assert_eq!(secrets.0.len(), MOST);
+    }
+}
