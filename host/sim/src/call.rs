@@ -217,7 +217,14 @@ where
         self.see(Sight::Fetch { source: source.clone(), parameters });
         let (after, result) = match self.sources.get(&source) {
             Some(SourcePlan { answer: SourceAnswer::Never, .. }) => return,
-            Some(SourcePlan { answer: SourceAnswer::Value(value), after, .. }) => (*after, Ok(value.to_string())),
+            Some(SourcePlan { answer: SourceAnswer::Value(value), after, .. }) if value.is_object() => {
+                (*after, Ok(value.to_string()))
+            }
+            // The host takes no other, however well it is formed.
+            Some(SourcePlan { answer: SourceAnswer::Value(_), after, .. }) => {
+                let error = format!("source {source}: the answer is JSON but not an object");
+                (*after, Err(HostError::Unavailable(error)))
+            }
             Some(SourcePlan { answer: SourceAnswer::Failure(error), after, .. }) => (*after, Err(error.clone())),
             None => {
                 let text = format!("nobody says what the source `{source}` answers, so it is not available");

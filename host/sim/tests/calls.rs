@@ -244,7 +244,7 @@ async fn sources_answer_late_badly_or_never() {
     assert_eq!(told.trace[1].answered, Some(Time(300)));
     let told = play_in(&plain, &with(SourcePlan::fails(HostError::Unavailable("down".into()), 100)), []).await;
     assert_eq!(reply(&told, 1), &Err(HostError::Unavailable("down".into())));
-    for late in [SourcePlan::never(), SourcePlan::answers(json!(1), 60_000)] {
+    for late in [SourcePlan::never(), SourcePlan::answers(json!({"n": 1}), 60_000)] {
         let told = play_in(&plain, &with(late), []).await;
         assert_eq!((reply(&told, 1), told.trace[1].answered), (&Err(HostError::TimedOut), Some(Time(2_000))));
     }
@@ -254,22 +254,25 @@ async fn sources_answer_late_badly_or_never() {
 
     // Asked before the script begins, so it has less to wait for.
     let early = fetching(true).await;
-    let told = play_in(&early, &with(SourcePlan::answers(json!(1), 300)), []).await;
+    let told = play_in(&early, &with(SourcePlan::answers(json!({"n": 1}), 300)), []).await;
     assert_eq!(saw(&told, |sight| matches!(sight, Sight::Fetch { .. })), Some(0));
     let reject = SourcePlan { on_failure: SourcePolicy::Reject, ..SourcePlan::never() };
     let told = play_in(&early, &with(reject), []).await;
     assert_eq!(told.record.end_reason, Some(EndReason::ContextFailed));
     // It changes in the middle of a call.
-    let act = Act::Source { name: "crm".into(), plan: SourcePlan::answers(json!("new"), 0) };
+    let act = Act::Source { name: "crm".into(), plan: SourcePlan::answers(json!({"n": 2}), 0) };
     let told = play(&plain, [(0, act)]).await;
     assert_eq!(told.trace.len(), 2);
     let waiting = stage(|script| {
         script.source("crm", false).sleep(100).fetch("crm");
     })
     .await;
-    let act = Act::Source { name: "crm".into(), plan: SourcePlan::answers(json!("new"), 0) };
+    let act = Act::Source { name: "crm".into(), plan: SourcePlan::answers(json!({"n": 2}), 0) };
     let told = play(&waiting, [(50, act)]).await;
-    assert_eq!(reply(&told, 1), &Ok(HostReply::Json("\"new\"".into())));
+    assert_eq!(reply(&told, 1), &Ok(HostReply::Json("{\"n\":2}".into())));
+    // What the host does not take it does not take here.
+    let told = play_in(&plain, &with(SourcePlan::answers(json!([1]), 0)), []).await;
+    assert!(matches!(reply(&told, 1), Err(HostError::Unavailable(why)) if why.contains("not an object")));
 }
 
 fn transferred(told: &Told) -> &TransferOutcome {

@@ -93,13 +93,13 @@ impl FarEnd for Caller {
     }
 }
 
-/// Questions of all kinds, round and round.
+/// Questions of all kinds, round and round until the call is over.
 fn questions(script: &mut Script) {
     script.manifest(|manifest| {
         manifest.destinations.insert("outcome".into(), DestinationDeclaration::default());
     });
     script.source("crm", true).fetch("crm").on_call("answer").say("Good morning. This costs ${5}.", Cut::Nothing);
-    script.forever(|script| {
+    script.code("(block").forever(|script| {
         script.node("menu").ask("Press one, two or say what you want.", Cut::Both, BOTH);
         script.on_key('1', |script| {
             script.node("one").transfer("sip:agent@example.com", true, 15_000);
@@ -109,7 +109,10 @@ fn questions(script: &mut Script) {
         });
         script.ask("Your number?", Cut::Digits, Listen { digits: Some((1, 3)), ..KEY });
         script.ask("What is it about?", Cut::Speech, SPEECH).say("I see.", Cut::Both);
+        // What was said last failed: nobody is there any more.
+        script.code("(br_if 1 (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 1)))");
     });
+    script.code(")");
 }
 
 fn given() -> Given {

@@ -147,10 +147,10 @@ async fn a_source_that_changes_its_mind_does_so_again() {
         script.say("Bye.", Cut::Nothing);
     };
     let mut situation = Situation::default();
-    situation.sources.insert("crm".into(), SourcePlan::answers(json!(1), 0));
-    let changes = Act::Source { name: "crm".into(), plan: SourcePlan::answers(json!(2), 100) };
+    situation.sources.insert("crm".into(), SourcePlan::answers(json!({"count": 1}), 0));
+    let changes = Act::Source { name: "crm".into(), plan: SourcePlan::answers(json!({"count": 2}), 100) };
     let made = made(&situation, vec![(400, changes), (1_000, press('1'))], asked).await;
-    made.holds("expect source press expect ended").says("answers: 2");
+    made.holds("expect source press expect ended").says("count: 2");
 }
 
 #[tokio::test]
@@ -227,12 +227,14 @@ async fn what_is_masked_is_said_and_stands_for_itself() {
     let pin = |script: &mut Script| {
         script.on_call("answer");
         script.ask("PIN?", Cut::Nothing, Listen { digits: Some((4, 4)), sensitive: true, ..KEY });
-        script.say("Thank you.", Cut::Nothing);
+        script.say("You gave 9375, thank you.", Cut::Nothing);
     };
     let acts = "9375".chars().enumerate().map(|(n, key)| (1_500 + 200 * n as u64, press(key))).collect();
     let made = made(&Situation::default(), acts, pin).await;
     made.holds("expect press expect ended").says("\"0000\"");
     assert!(made.made.notes[0].contains("entry 2 is masked"), "{:?}", made.made.notes);
+    let text = made.made.file.to_yaml();
+    assert!(text.contains(", thank you.") && !text.contains("9375"), "{text}");
 }
 
 #[tokio::test]

@@ -192,6 +192,9 @@ async fn a_script_that_fails_fails_its_scenario_unless_that_is_expected() {
     passed(&play(&stage, "", "- expect: One moment\n- ended: {reason: script_trap}").await);
     let given = "fallback: {say: Sorry.}";
     passed(&play(&stage, given, "- expect: {exact: Sorry.}\n- ended: {reason: script_trap}").await);
+    // Nor is that the caller had gone an excuse for it.
+    let gone = "- expect: One moment\n- hang_up: {after: 0s}\n- ended: {by: caller, reason: caller_hangup}";
+    failed(&play(&stage, "", gone).await, 2, &["the script failed", "unreachable"]);
 }
 
 #[tokio::test]
@@ -201,7 +204,7 @@ async fn sources_answer_as_given_until_a_step_says_otherwise() {
         script.fetch("crm").say("One two three four.", Cut::Nothing).fetch("crm").say("Done.", Cut::Nothing);
     })
     .await;
-    let given = "sources: {crm: {answers: 1, after: 500ms}}";
+    let given = "sources: {crm: {answers: {n: 1}, after: 500ms}}";
     let steps =
         "- fetched: crm\n- expect: {contains: One, within: 500ms}\n- source: {name: crm, fails: unavailable, after: 1s}
         - expect: {exact: Done., within: 1s}\n- fetched: crm\n- ended: true";

@@ -7,7 +7,7 @@ use super::super::suite::PlacedStep;
 use super::super::verdict::Failure;
 use super::{Doing, Played, Player};
 use crate::told::Told;
-use callbox_dialogue::ScriptEnd;
+use callbox_dialogue::{EndReason, ScriptEnd};
 use serde_json::{Map, Value, json};
 
 impl Player<'_> {
@@ -22,7 +22,7 @@ impl Player<'_> {
             let failure = match step {
                 Step::Result(result) => result_of(result, *place, told),
                 Step::Ended(ended) => {
-                    expects_failure |= ended.reason.is_some();
+                    expects_failure |= ended.reason.is_some_and(is_failure);
                     self.end_of(ended, *place, told)
                 }
                 _ if index < self.step || (index == self.step && matches!(self.doing, Doing::Acted(_))) => None,
@@ -141,6 +141,12 @@ impl Player<'_> {
     }
 }
 
+/// Whether this is how a call ends whose script failed. Another reason is no excuse: a script that traps after the caller
+/// has hung up fails, too.
+const fn is_failure(reason: EndReason) -> bool {
+    matches!(reason, EndReason::ScriptTrap | EndReason::ScriptBudget | EndReason::PlatformError)
+}
+
 /// Why the script failed, as the record says it.
 fn script_error(told: &Told) -> String {
     let error = told.record.script_error.clone().unwrap_or_default();
@@ -178,6 +184,16 @@ fn result_of(wanted: &ResultExpected, place: Place, told: &Told) -> Option<Failu
     if contains(&wanted_value, &came) {
         return None;
     }
+    // Tags are a list to whoever writes them; where all that were asked for are there, the others are left out.
+    let all_there = wanted.tags.iter().all(|tag| record.tags.contains(tag));
+    let as_list = |mut value: Value, tags: &[String]| {
+        if let Some(shown) = value.get_mut("tags") {
+            *shown = json!(tags);
+        }
+        value
+    };
+    let came = as_list(came, if all_there { &wanted.tags } else { &record.tags });
+    let wanted_value = as_list(wanted_value, &wanted.tags);
     let failure = Failure::new(place, told.ended, "the result is not what was expected".into());
     Some(failure.diff(value_diff(&wanted_value, &came)))
 }
