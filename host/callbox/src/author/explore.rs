@@ -1,7 +1,10 @@
 //! `callbox script explore`: many random callers against a script, and what they find.
 
 use super::subject::SubjectArgs;
+use super::test::scenario_files;
 use super::{data, talk};
+use crate::beside::beside;
+use callbox_script::Manifest;
 use callbox_sim::explore::{Base, Found, Knowledge, Options, Progress, Report, explore};
 use callbox_sim::scenario::{ScenarioFile, Span, Suite, tell};
 use callbox_sim::{Stage, StageOptions};
@@ -9,13 +12,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Context, IntoDiagnostic, miette};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Something was found.
 const FOUND: u8 = 1;
+/// Nothing could be explored.
+const CANNOT: u8 = 2;
 /// Lines of a finding that are shown; a trap's trace has many.
 const LINES: usize = 12;
 
@@ -26,7 +31,8 @@ const LINES: usize = 12;
 /// budgets, dead ends (nothing said, nothing listened for) and endless loops: each once, with the shortest call that
 /// shows it, written as a scenario that fails until the script is mended.
 ///
-/// Prints the file with these scenarios. Exits with 0 when nothing was found, with 1 when something was.
+/// Prints the file with these scenarios. Exits with 0 when nothing was found, with 1 when something was, with 2 when
+/// nothing could be explored.
 #[derive(Clone, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExploreArgs {
@@ -56,15 +62,26 @@ pub(crate) struct ExploreArgs {
 /// Explores.
 ///
 /// # Errors
-/// There is no such script, it is not one, or a scenario file has mistakes.
+/// Never: what cannot be explored is told, and is the exit code.
 pub(super) async fn run(args: &ExploreArgs) -> miette::Result<ExitCode> {
+    Ok(explored(args).await.unwrap_or_else(|report| {
+        talk(format_args!("{report:?}"));
+        CANNOT.into()
+    }))
+}
+
+/// Explores.
+///
+/// # Errors
+/// There is no such script, it is not one, or a scenario file has mistakes.
+async fn explored(args: &ExploreArgs) -> miette::Result<ExitCode> {
     let subject = args.subject.component().await?;
     let compiler = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
     let stage = Stage::load(&StageOptions::at_home(compiler), subject.wasm)
         .await
         .map_err(|error| miette!(code = error.code(), "{} cannot be played: {error}", subject.origin.display()))?;
     let files = match args.scenarios.as_slice() {
-        [] if subject.is_project => of_project(&subject.origin)?,
+        [] if subject.is_project => scenario_files(&subject.origin).into_diagnostic()?,
         files => files.to_vec(),
     };
     let mut bases = Vec::new();
@@ -76,6 +93,9 @@ pub(super) async fn run(args: &ExploreArgs) -> miette::Result<ExitCode> {
     }
 
     talk(format_args!("exploring {} with seed {}", subject.name, args.seed));
+    if let Some(hint) = hint(stage.manifest(), &bases) {
+        talk(hint);
+    }
     let options = Options { seed: args.seed, calls: args.calls, dead_after: args.silence.0 };
     let until = args.time.map(|time| Instant::now() + Duration::from_millis(time.millis()));
     let bar = bar(args.calls)?;
@@ -96,22 +116,18 @@ pub(super) async fn run(args: &ExploreArgs) -> miette::Result<ExitCode> {
     Ok(FOUND.into())
 }
 
-/// The scenario files of a project.
-fn of_project(root: &Path) -> miette::Result<Vec<PathBuf>> {
-    let folder = root.join("scenarios");
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).into_diagnostic().wrap_err_with(|| folder.display().to_string())? {
-        let path = entry.into_diagnostic()?.path();
-        if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
-            files.push(path);
-        }
-    }
-    // The order of a folder is nobody's; the same seed is to find the same.
-    files.sort();
-    Ok(files)
+/// What keeps callers from coming far: sources of which no scenario says what they answer.
+fn hint(manifest: &Manifest, bases: &[Base]) -> Option<String> {
+    let is_planned = |source: &String| bases.iter().any(|base| base.situation.sources.contains_key(source));
+    let unplanned: Vec<&str> =
+        manifest.sources.keys().filter(|source| !is_planned(source)).map(String::as_str).collect();
+    (!unplanned.is_empty()).then(|| {
+        format!(
+            "note: no scenario says what these sources answer, so callers get nothing or {{}} from them and may not come \
+             far: {}\n      write one with `given: {{sources: …}}` (docs/scenarios.md), and name its file with --scenarios",
+            unplanned.join(", ")
+        )
+    })
 }
 
 fn read(file: &Path, stage: &Stage) -> miette::Result<Suite> {
@@ -206,16 +222,4 @@ fn write(args: &ExploreArgs, component: Option<String>, found: &[Found]) -> miet
     );
     let out = &args.out;
     fs::write(out, head + &file.to_yaml()).into_diagnostic().wrap_err_with(|| format!("cannot write {}", out.display()))
-}
-
-/// How a file names another one: relative to its own folder.
-fn beside(file: &Path, other: &Path) -> String {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let (Ok(folder), Ok(other)) = (folder.canonicalize(), other.canonicalize()) else {
-        return other.display().to_string();
-    };
-    let common = folder.components().zip(other.components()).take_while(|(one, two)| one == two).count();
-    let up = folder.components().skip(common).map(|_| Component::ParentDir);
-    let path: PathBuf = up.chain(other.components().skip(common)).collect();
-    path.display().to_string()
 }

@@ -6,6 +6,9 @@ use callbox_dialogue::{ScriptEnd, Time};
 use serde::Serialize;
 use std::fmt;
 
+/// What stands before the line of a source.
+const SOURCE: &str = ".rs:";
+
 /// What kind of thing is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,9 +81,9 @@ impl Finding {
         };
         let node = told.nodes().last();
         let what = format!("{}{}", message.trim(), place(node, None));
-        // The same trap has the same trace; the same budget is spent in many places.
+        // The same trap has the same trace. The same budget is spent in many places.
         let key = match kind {
-            Kind::Budget => format!("{}|{}", node.unwrap_or_default(), gist(message)),
+            Kind::Budget => format!("{}|{}", node.unwrap_or_default(), gist(&outermost(message))),
             _ => gist(message),
         };
         Some(Self { kind, what, at: told.ended, key, behind: None })
@@ -111,7 +114,17 @@ pub(super) fn form(text: Option<&str>) -> String {
     form
 }
 
-/// A message without its numbers and what it quotes, so that two names do not make two findings.
+/// The message of a spent budget with the outermost two functions of its trace: in which of the inner ones a loop is
+/// stopped is chance.
+fn outermost(message: &str) -> String {
+    let Some((what, trace)) = message.split_once(", in ") else { return message.to_owned() };
+    let frames: Vec<&str> = trace.split(" ← ").collect();
+    let kept = &frames[frames.len().saturating_sub(2)..];
+    format!("{what}, in {}", kept.join(" ← "))
+}
+
+/// A message without its numbers and what it quotes, so that two names do not make two findings; with the lines of
+/// sources, which do.
 fn gist(message: &str) -> String {
     let mut quoted = false;
     let unquoted: String = message
@@ -121,12 +134,20 @@ fn gist(message: &str) -> String {
             !quoted || *c == '"'
         })
         .collect();
-    form(Some(&unquoted))
+    let mut parts = unquoted.split(SOURCE);
+    let mut gist = form(parts.next());
+    for part in parts {
+        let line = part.find(|c: char| !c.is_ascii_digit() && c != ':').unwrap_or(part.len());
+        gist.push_str(SOURCE);
+        gist.push_str(&part[..line]);
+        gist.push_str(&form(Some(&part[line..])));
+    }
+    gist
 }
 
 #[cfg(test)]
 mod tests {
-    use super::gist;
+    use super::{gist, outermost};
 
     #[test]
     fn what_differs_in_numbers_and_quotes_is_the_same() {
@@ -134,5 +155,18 @@ mod tests {
         assert_eq!(error("Mars"), error(""));
         assert_eq!(error("Mars"), "zone \"\" in line # is not known");
         assert_ne!(gist("a trap"), gist("another"));
+        let panic =
+            |line: u32, index: u32| gist(&format!("panicked at src/lib.rs:{line}:5: index {index} of 3, after 7"));
+        assert_eq!(panic(12, 4), panic(12, 50));
+        assert_ne!(panic(12, 4), panic(13, 4), "two places are two mistakes");
+    }
+
+    #[test]
+    fn a_loop_is_one_wherever_it_is_stopped() {
+        let spent =
+            |inner: &str| outermost(&format!("too long, in {inner}`run` (src/lib.rs:16) ← `#run` (src/lib.rs:2)"));
+        assert_eq!(spent("`malloc` ← `to_owned` ← "), spent("`free` ← "));
+        assert_eq!(spent(""), spent("`free` ← "));
+        assert_eq!(outermost("too many calls"), "too many calls");
     }
 }

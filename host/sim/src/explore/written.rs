@@ -11,14 +11,20 @@ use callbox_dialogue::time::Millis;
 
 /// What a scenario is called at most, in characters.
 const NAME: usize = 120;
+/// How often a question is asked at most of somebody who does nothing; more are not tried.
+const SAID: usize = 4;
 
 /// The call as a scenario, and whether that was read as it is written, played, and has shown the same.
 pub(super) async fn proven(ground: &Ground, call: &Call, finding: &Finding) -> (Scenario, bool) {
-    let first = scenario(ground, call, finding, false);
-    for exact in [false, true] {
-        let scenario = scenario(ground, call, finding, exact);
-        if shows(ground, &scenario, finding).await {
-            return (scenario, true);
+    let first = scenario(ground, call, finding, false, 1);
+    // Behind which prompt nothing comes may have been said before, to somebody who did nothing.
+    let times = if finding.kind == Kind::DeadEnd { SAID } else { 1 };
+    for said in 1..=times {
+        for exact in [false, true] {
+            let scenario = scenario(ground, call, finding, exact, said);
+            if shows(ground, &scenario, finding).await {
+                return (scenario, true);
+            }
         }
     }
     (first, false)
@@ -36,14 +42,15 @@ async fn shows(ground: &Ground, scenario: &Scenario, finding: &Finding) -> bool 
     failed && ground.finding(&told).is_some_and(|found| found.is(finding))
 }
 
-fn scenario(ground: &Ground, call: &Call, finding: &Finding, exact: bool) -> Scenario {
+fn scenario(ground: &Ground, call: &Call, finding: &Finding, exact: bool, said: usize) -> Scenario {
     let mut all = Vec::new();
     all.extend(callee(&call.circumstances));
     all.extend(steps(&call.turns, exact));
     // What is to come instead. A script that fails makes its scenario fail by itself.
     match finding.kind {
         Kind::DeadEnd => {
-            all.extend(finding.behind.as_deref().and_then(expect));
+            let behind = finding.behind.as_deref().and_then(expect);
+            all.extend(std::iter::repeat_n(behind, said).flatten());
             all.push(sign_of_life(ground.dead_after));
         }
         // Whoever is not answered gives up: within what it took to say the same so often, and a bit.

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(super) const FOLDER: &str = "scenarios";
 /// Folders in which nobody keeps scenarios.
 const PASSED_OVER: [&str; 3] = ["target", "vendor", "node_modules"];
+/// Bytes of the longest line that is shown.
+const LINE: usize = 1_000;
 /// Folders within folders.
 const DEPTH: usize = 16;
 
@@ -53,14 +55,11 @@ fn files(paths: &[PathBuf]) -> miette::Result<Vec<PathBuf>> {
     let paths = if paths.is_empty() { &here } else { paths };
     let mut all: Vec<PathBuf> = Vec::new();
     for path in paths {
-        let mut found = Vec::new();
+        let found;
         if path.is_dir() {
-            look(path, path.file_name().is_some_and(|name| name == FOLDER), DEPTH, &mut found)
-                .into_diagnostic()
-                .wrap_err_with(|| path.display().to_string())?;
-            found.sort();
+            found = below(path).into_diagnostic().wrap_err_with(|| path.display().to_string())?;
         } else if path.is_file() {
-            found.push(path.clone());
+            found = vec![path.clone()];
         } else {
             return Err(miette!(
                 code = "callbox::test::missing",
@@ -80,6 +79,17 @@ fn files(paths: &[PathBuf]) -> miette::Result<Vec<PathBuf>> {
         all.extend(found.into_iter().filter(|path| !all.contains(path)).collect::<Vec<_>>());
     }
     Ok(all)
+}
+
+/// The scenario files of a project, or of a folder with projects, in an order that is always the same.
+///
+/// # Errors
+/// A folder cannot be read.
+pub(in crate::author) fn below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    look(folder, folder.file_name().is_some_and(|name| name == FOLDER), DEPTH, &mut found)?;
+    found.sort();
+    Ok(found)
 }
 
 /// YAML files in folders called `scenarios`.
@@ -109,9 +119,9 @@ pub(super) struct Mistake {
     #[help]
     help: Option<String>,
     #[source_code]
-    file: NamedSource<Arc<str>>,
+    file: Option<NamedSource<Arc<str>>>,
     #[label("here")]
-    at: SourceSpan,
+    at: Option<SourceSpan>,
 }
 
 /// Mistakes in scenario files.
@@ -124,12 +134,15 @@ struct Mistakes {
 
 /// A problem as it is shown.
 pub(super) fn mistake(problem: &Problem, text: &Arc<str>) -> Mistake {
+    // A line that fills the screen shows nothing, and neither do its neighbours.
+    let around = text.lines().skip((problem.place.line as usize).saturating_sub(2)).take(3);
+    let is_shown = around.map(str::len).all(|length| length <= LINE);
     // The place stands in the message too: it is what editors and CI systems find.
     Mistake {
         message: problem.to_string(),
         help: problem.help.clone(),
-        file: NamedSource::new(&problem.file, text.clone()).with_language("yaml"),
-        at: (offset(text, problem.place), 0).into(),
+        file: is_shown.then(|| NamedSource::new(&problem.file, text.clone()).with_language("yaml")),
+        at: is_shown.then(|| (offset(text, problem.place), 0).into()),
     }
 }
 

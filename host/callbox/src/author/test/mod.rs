@@ -12,6 +12,7 @@ use super::{data, talk};
 use callbox_sim::scenario::{self, Run, Suite, Verdict};
 use callbox_sim::{Stage, StageOptions, Theatre};
 use coverage::Coverage;
+pub(super) use gather::below as scenario_files;
 use gather::{Kit, Subjects};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use paint::Paint;
