@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, wiring, shutdown.
 
 mod author;
+mod beside;
 mod caller;
 mod config;
 mod doctor;

@@ -1,14 +1,16 @@
 //! `callbox replay --to-scenario`: a real call as a regression test, which is run at once.
 
 use super::ReplayArgs;
+use crate::beside::beside;
 use callbox_script::Recording;
 use callbox_sim::Stage;
 use callbox_sim::replay::scenario::{FromTape, from_tape};
 use callbox_sim::scenario::{Suite, tell};
+use callbox_sim::trace::printable;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 /// Writes the scenario to this file and plays it. Whether it holds.
 ///
@@ -75,46 +77,11 @@ fn name(args: &ReplayArgs) -> String {
 
 /// The file, with where it comes from.
 fn text(args: &ReplayArgs, made: &FromTape) -> String {
-    let one_line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let one_line = |text: &str| printable(text, usize::MAX);
     let mut text = format!("# Made by `callbox replay --to-scenario` from {}.\n", one_line(&args.call));
     for note in &made.notes {
         let _ = writeln!(text, "# Note: {}.", one_line(note));
     }
     text.push_str(&made.file.to_yaml());
     text
-}
-
-/// How a scenario file names a component: relative to itself, where the two are in one tree.
-fn beside(file: &Path, component: &Path) -> String {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let (Ok(folder), Ok(component)) = (folder.canonicalize(), component.canonicalize()) else {
-        return component.display().to_string();
-    };
-    let common = folder.components().zip(component.components()).take_while(|(one, other)| one == other).count();
-    // Only the root in common: the way up would be longer than the name.
-    if common <= 1 {
-        return component.display().to_string();
-    }
-    let up = folder.components().skip(common).map(|_| Component::ParentDir);
-    let down = component.components().skip(common);
-    let path: PathBuf = up.chain(down).collect();
-    path.display().to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-    use super::*;
-
-    #[test]
-    fn a_component_is_named_from_where_the_scenario_lies() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| folder.path().join(path);
-        std::fs::create_dir_all(at("scenarios")).unwrap();
-        std::fs::create_dir_all(at("target")).unwrap();
-        std::fs::write(at("target/a.wasm"), b"").unwrap();
-        assert_eq!(beside(&at("scenarios/x.yaml"), &at("target/a.wasm")), "../target/a.wasm");
-        assert_eq!(beside(&at("x.yaml"), &at("target/a.wasm")), "target/a.wasm");
-        assert_eq!(beside(&at("x.yaml"), Path::new("/no/such.wasm")), "/no/such.wasm");
-    }
 }

@@ -1,10 +1,11 @@
 //! `/save`: what happened, as a scenario that is shown to pass.
 
+use crate::beside::beside;
 use callbox_dialogue::Time;
 use callbox_sim::draft::{draft, source_change};
 use callbox_sim::scenario::{Given, ScenarioFile, Span, Suite, tell};
 use callbox_sim::{Sight, Situation, SourcePlan, Stage};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// How long a caller thinks where nothing else is given, in ms: as in a scenario.
 const REACTION: u64 = 300;
@@ -51,7 +52,7 @@ impl Saver {
         let scenario = draft(&name, &self.given, sights);
         let steps = scenario.steps.len();
         let written = ScenarioFile {
-            component: self.component.as_deref().map(|component| relative(file, component)),
+            component: self.component.as_deref().map(|component| beside(file, component)),
             given: Given::default(),
             scenarios: vec![scenario],
         };
@@ -93,32 +94,12 @@ fn named_after(file: &Path) -> String {
     stem.filter(|stem| !stem.trim().is_empty()).unwrap_or_else(|| "from a chat".into())
 }
 
-/// The path of a component as a scenario file names it: from the file's folder.
-fn relative(file: &Path, component: &Path) -> String {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (file, component) = (absolute(file), absolute(component));
-    let folder: Vec<_> = file.parent().into_iter().flat_map(Path::components).collect();
-    let target: Vec<_> = component.components().collect();
-    let shared = folder.iter().zip(&target).take_while(|(a, b)| a == b).count();
-    let up = std::iter::repeat_n(Component::ParentDir, folder.len() - shared);
-    let path: PathBuf = up.chain(target[shared..].iter().copied()).collect();
-    path.to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_component_is_named_from_the_file_s_folder() {
-        for (file, component, named) in [
-            ("/a/b/c.yaml", "/a/b/x.wasm", "x.wasm"),
-            ("/a/b/c.yaml", "/a/target/x.wasm", "../target/x.wasm"),
-            ("/a/c.yaml", "/a/target/x.wasm", "target/x.wasm"),
-            ("/c.yaml", "/x.wasm", "x.wasm"),
-        ] {
-            assert_eq!(relative(Path::new(file), Path::new(component)), named);
-        }
+    fn a_scenario_is_named_after_its_file() {
         assert_eq!(named_after(Path::new("tests/key-1_confirms.yaml")), "key 1 confirms");
         assert_eq!(named_after(Path::new(".yaml")), ".yaml");
     }

@@ -106,13 +106,7 @@ pub(super) fn trace(told: &Told) -> String {
     let mut renderer = Renderer::default();
     let mut out = String::new();
     for exchange in &told.trace {
-        let line = match (&exchange.answered, &exchange.reply) {
-            (Some(answered), Some(reply)) => {
-                renderer.line(exchange.asked, *answered, &exchange.call, reply, exchange.sensitive)
-            }
-            _ => format!("{}  {} (never answered)", clock(exchange.asked), renderer.asked(&exchange.call)),
-        };
-        let _ = writeln!(out, "        {line}");
+        let _ = writeln!(out, "        {}", renderer.exchange(exchange));
     }
     out.truncate(out.trim_end().len());
     out

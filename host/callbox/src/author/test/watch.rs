@@ -24,8 +24,10 @@ pub(super) async fn run(args: &TestArgs, theatre: &Theatre) -> miette::Result<Ex
     let (send, mut changes) = mpsc::channel(1);
     let folders = folders(args)?;
     let watched = folders.clone();
+    // A component that is named counts also where builds write.
+    let component = args.component.as_ref().and_then(|path| path.canonicalize().ok());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| matters(&event, &watched)) {
+        if event.is_ok_and(|event| matters(&event, &watched, component.as_deref())) {
             let _ = send.try_send(());
         }
     })
@@ -63,7 +65,7 @@ fn folders(args: &TestArgs) -> miette::Result<BTreeSet<PathBuf>> {
 }
 
 /// Whether a change can change what comes of a test: not what a build writes, and nothing hidden.
-fn matters(event: &Event, folders: &BTreeSet<PathBuf>) -> bool {
+fn matters(event: &Event, folders: &BTreeSet<PathBuf>, component: Option<&Path>) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let passed_over = |path: &Path| {
         let inside = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
@@ -72,7 +74,7 @@ fn matters(event: &Event, folders: &BTreeSet<PathBuf>) -> bool {
             name == "target" || name.starts_with('.') || name.ends_with('~')
         })
     };
-    changed && event.paths.iter().any(|path| !passed_over(path))
+    changed && event.paths.iter().any(|path| component == Some(path) || !passed_over(path))
 }
 
 #[cfg(test)]
@@ -91,9 +93,11 @@ mod tests {
             ("/home/a/.work/target/p/src/.lib.rs.swp", false),
             ("/home/a/.work/target/p/src/lib.rs~", false),
         ] {
-            assert_eq!(matters(&event(path), &folders), counts, "{path}");
+            assert_eq!(matters(&event(path), &folders, None), counts, "{path}");
         }
         let read = Event::new(EventKind::Access(AccessKind::Read)).add_path(PathBuf::from("/home/a/.work/target/p/x"));
-        assert!(!matters(&read, &folders));
+        assert!(!matters(&read, &folders, None));
+        let component = "/home/a/.work/target/p/target/p.wasm";
+        assert!(matters(&event(component), &folders, Some(Path::new(component))), "it is what is tested");
     }
 }
