@@ -56,6 +56,7 @@ pub mod engine;
 pub mod leg;
 pub mod record;
 pub mod script;
+pub mod secrets;
 pub mod setup;
 pub mod time;
 
@@ -64,5 +65,6 @@ pub use engine::{Engine, Input, Output};
 pub use leg::{LegCommand, LegEvent, PromptId, TransferId};
 pub use record::CallRecord;
 pub use script::{HostCall, HostError, HostReply, Reply, ScriptEnd};
+pub use secrets::Secrets;
 pub use setup::Setup;
 pub use time::Time;

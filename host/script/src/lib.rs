@@ -37,7 +37,6 @@ mod report;
 mod resources;
 mod run;
 mod script;
-mod secrets;
 mod session;
 mod shape;
 mod shelf;
@@ -53,7 +52,6 @@ pub use manifest::{DestinationDeclaration, Manifest, ManifestError, SettingDecla
 pub use package::{Package, PackageError};
 pub use run::{RunReason, ScriptRun, Usage};
 pub use script::{Optimisation, Script};
-pub use secrets::Secrets;
 pub use session::{Answered, Session, import_name};
 pub use tape::{Recording, Tape, TapeError};
 pub use worker::compile_worker;

@@ -8,17 +8,16 @@
 
 use crate::config::ScriptLimits;
 use crate::run::RunReason;
-use crate::secrets::Secrets;
+pub use callbox_dialogue::secrets::MASK;
+
 use callbox_dialogue::script::{Event, Heard, Utterance};
-use callbox_dialogue::{HostCall, HostReply, Reply, ScriptEnd, Time};
+use callbox_dialogue::{HostCall, HostReply, Reply, ScriptEnd, Secrets, Time};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format.
 pub const FORMAT: &str = "callbox-tape/1";
 /// The version of `callbox:dialogue` whose calls are on the tape.
 pub const WIT_VERSION: &str = "0.1.0";
-/// What stands in place of a secret.
-pub const MASK: &str = "[masked]";
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

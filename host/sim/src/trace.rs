@@ -21,9 +21,11 @@ use callbox_dialogue::script::{
     BargeIn, DigitOptions, Event, Handle, Heard, ListenOptions, LogLevel, Playout, PlayoutEnd, Prompt, Queueing,
     Segment, TransferMode, TransferOptions, TransferOutcome, Utterance,
 };
-use callbox_dialogue::{CallInfo, Direction, EndCause, HostCall, HostError, HostReply, Reply, Time, Transport};
+use callbox_dialogue::{
+    CallInfo, Direction, EndCause, HostCall, HostError, HostReply, Reply, Secrets, Time, Transport,
+};
+use callbox_script::import_name;
 use callbox_script::tape::MASK;
-use callbox_script::{Secrets, import_name};
 use std::fmt::Write as _;
 
 /// Characters of one text, of one piece of JSON.

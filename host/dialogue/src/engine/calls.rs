@@ -399,7 +399,8 @@ impl Engine {
         Ok(Done(HostReply::Text(self.setup.info.id.push_id(seq))))
     }
 
-    fn log(&mut self, level: LogLevel, mut message: String) {
+    fn log(&mut self, level: LogLevel, message: String) {
+        let mut message = self.journal.secrets.out_of(&message).into_owned();
         message.truncate(floor(&message, 8 * 1_024));
         let word = match level {
             LogLevel::Debug => "debug",

@@ -3,6 +3,7 @@
 use super::wording::floor;
 use crate::call::EndReason;
 use crate::record::{CallRecord, EndedBy, Role, TimelineEntry, Turn};
+use crate::secrets::Secrets;
 use crate::time::Time;
 
 /// Entries of a timeline.
@@ -24,11 +25,13 @@ pub(super) struct Journal {
     pub(super) record: CallRecord,
     /// The breadcrumb.
     pub(super) node: Option<String>,
+    /// What the caller gave in confidence: not noted where the script hands it on either.
+    pub(super) secrets: Secrets,
     transcript_bytes: usize,
 }
 
 impl Journal {
-    /// Notes what happened. `detail` must hold no secret.
+    /// Notes what happened. `detail` must hold no secret but what the script hands on, which is taken out.
     pub(super) fn note(&mut self, at: Time, kind: &str, detail: impl Into<String>) {
         let chatter = matches!(kind, "log" | "digit" | "speech" | "message" | "node");
         let limit = if chatter { TIMELINE - RESERVED } else { TIMELINE };
@@ -36,7 +39,7 @@ impl Journal {
             self.record.timeline_dropped = self.record.timeline_dropped.saturating_add(1);
             return;
         }
-        let mut detail = detail.into();
+        let mut detail = self.secrets.out_of(&detail.into()).into_owned();
         detail.truncate(floor(&detail, DETAIL));
         self.record.timeline.push(TimelineEntry { at, kind: kind.to_owned(), detail });
     }
@@ -95,7 +98,7 @@ impl Journal {
     pub(super) fn script_error(&mut self, at: Time, message: String) {
         self.note(at, "script_error", message.clone());
         if self.record.script_error.is_none() {
-            let mut message = message;
+            let mut message = self.secrets.out_of(&message).into_owned();
             message.truncate(floor(&message, 8 * 1_024));
             self.record.script_error = Some(message);
         }

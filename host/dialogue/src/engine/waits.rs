@@ -90,6 +90,9 @@ impl Engine {
         for timer in [Timer::Wait, Timer::Writer, Timer::Digits] {
             self.timers.clear(timer);
         }
+        if sensitive {
+            self.journal.secrets.remember(&reply);
+        }
         self.outputs.push_back(Output::Reply { reply, sensitive });
     }
 

@@ -3,7 +3,7 @@
 
 use crate::rig::*;
 use callbox_dialogue::leg::{LegCommand, LegEvent};
-use callbox_dialogue::script::{Event, Heard, HostCall, HostReply, ListenOptions};
+use callbox_dialogue::script::{Event, Heard, HostCall, HostReply, ListenOptions, LogLevel};
 
 fn secret(options: ListenOptions) -> ListenOptions {
     ListenOptions { sensitive: true, ..options }
@@ -36,6 +36,18 @@ fn secret_keys_are_told_to_the_script_alone() {
     let digits: Vec<&str> =
         rig.engine.record().timeline.iter().filter(|entry| entry.kind == "digit").map(|entry| &*entry.detail).collect();
     assert_eq!(digits, ["***"; 5]);
+}
+
+#[test]
+fn what_was_secret_is_not_noted_where_the_script_logs_it() {
+    let mut rig = Rig::up(setup());
+    rig.call(ask("your pin please", DIGITS, secret(keys_to(4, 8, '#'))));
+    rig.wait(1_500);
+    rig.press("4711#");
+    assert!(rig.marked_reply().unwrap().1);
+    let log = HostCall::Log { level: LogLevel::Info, message: "the pin is 4711".into() };
+    assert_eq!(rig.ask_for(log), Ok(HostReply::Done));
+    assert!(record(&rig).contains("the pin is [masked]") && !record(&rig).contains("4711"));
 }
 
 #[test]

@@ -5,8 +5,7 @@ use crate::far_end::{Act, Sight};
 use crate::trace::printable;
 use callbox_dialogue::leg::TransferResult;
 use callbox_dialogue::script::{LogLevel, TransferMode};
-use callbox_dialogue::{EndReason, ScriptEnd, Time};
-use callbox_script::Secrets;
+use callbox_dialogue::{EndReason, ScriptEnd, Secrets, Time};
 use callbox_script::tape::MASK;
 use std::borrow::Cow;
 

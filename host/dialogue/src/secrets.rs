@@ -4,10 +4,11 @@
 //! Looked for is what was heard, as it was heard. What a script makes of it – its last two digits, a date with dashes –
 //! is the script's own affair.
 
-use crate::tape::MASK;
-use callbox_dialogue::script::{Heard, Prompt, Segment};
-use callbox_dialogue::{HostCall, HostReply, Reply};
+use crate::script::{Heard, HostCall, HostReply, Prompt, Reply, Segment};
 use std::borrow::Cow;
+
+/// What stands in place of a secret, where that is a text and not keys.
+pub const MASK: &str = "[masked]";
 
 /// Different secrets that are looked for; a call has few.
 const MOST: usize = 64;
@@ -29,7 +30,7 @@ impl Secrets {
         }
     }
 
-    /// Notes what a sensitive answer ([`crate::Answered::sensitive`]) holds.
+    /// Notes what a sensitive answer ([`crate::Output::Reply`]) holds.
     pub fn remember(&mut self, reply: &Reply) {
         let Ok(reply) = reply else { return };
         match reply {
@@ -66,7 +67,8 @@ impl Secrets {
 
     /// The call with [`MASK`] in place of every secret; none where it holds none. Names of the manifest – sources,
     /// settings, fields – are no place for one.
-    pub(crate) fn out_of_call(&self, call: &HostCall) -> Option<HostCall> {
+    #[must_use]
+    pub fn out_of_call(&self, call: &HostCall) -> Option<HostCall> {
         if self.0.is_empty() {
             return None;
         }
@@ -112,7 +114,7 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use callbox_dialogue::script::LogLevel;
+    use crate::script::LogLevel;
 
     fn secrets(all: &[&str]) -> Secrets {
         let mut secrets = Secrets::default();
