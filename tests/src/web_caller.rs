@@ -72,6 +72,8 @@ pub struct WebCaller {
     pub path: String,
     /// The name of its session of ICE.
     pub etag: String,
+    /// What its call was answered with.
+    pub answer: String,
     seen: Arc<Mutex<Seen>>,
     media: Media,
 }
@@ -184,6 +186,7 @@ impl WebCaller {
             token: token.to_owned(),
             path: path.expect("a Location"),
             etag: etag.expect("an ETag"),
+            answer,
             seen,
             media,
         }

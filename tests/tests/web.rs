@@ -210,7 +210,9 @@ async fn a_token_lets_a_page_call_by_sip_where_strangers_may_not() {
     assert!(field(&elsewhere, "Warning").contains("origin_not_allowed"), "{elsewhere}");
     let good = token(&host, "2000", json!({ "variables": { "X-Probe-Mode": "hello", "customer": 7 } })).await;
     let offering = Offering::new().await;
-    page.invites("sip:anybody@example.com", &format!("X-Callbox-Token: {good}\r\n"), &offering.offer).await;
+    // What the token says counts, not what the page writes besides.
+    let headers = format!("X-Probe-Mode: reject\r\nX-Callbox-Token: {good}\r\n");
+    page.invites("sip:anybody@example.com", &headers, &offering.offer).await;
     let answer = page.hears("SIP/2.0 200").await;
     let (head, sdp) = answer.split_once("\r\n\r\n").unwrap();
     page.sends("ACK", 1, field(head, "To"), "", "").await;

@@ -292,6 +292,79 @@ async fn the_call_follows_a_page_to_another_network() {
     );
 }
 
+/// Lines of a description that begin so.
+fn lines<'a>(sdp: &'a str, starts: &[&str]) -> Vec<&'a str> {
+    sdp.lines().filter(|line| starts.iter().any(|start| line.starts_with(start))).collect()
+}
+
+/// RFC 9725 §4.3: candidates that are trickled, and a restart of ICE that is told by a fragment alone.
+#[tokio::test]
+async fn a_fragment_is_enough_for_another_network() {
+    const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+    const CREDENTIALS: [&str; 2] = ["a=ice-ufrag:", "a=ice-pwd:"];
+    let host = probe_host().await;
+    let caller = WebCaller::probe(&host, "echo", &[("X-Probe-Count", "1")]).await;
+    caller.is_up().await;
+    caller.press('7').await;
+    let candidates = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.9 9 typ host\r\n";
+    let trickled = caller.patch(FRAGMENT, Some(&caller.etag), candidates.into()).await;
+    assert_eq!(trickled.status(), 204);
+    assert_eq!(trickled.text().await.unwrap(), "");
+    let offer = caller.moves().await;
+    let fragment = [&lines(&offer, &CREDENTIALS)[..2], &["m=audio 9 UDP/TLS/RTP/SAVPF 0", ""]].concat().join("\r\n");
+    let renewed = caller.patch(FRAGMENT, Some("*"), fragment.clone()).await;
+    assert_eq!((renewed.status().as_u16(), &renewed.headers()["content-type"]), (200, &FRAGMENT.parse().unwrap()));
+    let etag = renewed.headers()["etag"].to_str().unwrap().to_owned();
+    assert_ne!(etag, caller.etag, "another session of ICE");
+    let ours = renewed.text().await.unwrap();
+    assert!(!lines(&ours, &["a=candidate:"]).is_empty(), "{ours}");
+    // The same again begins nothing; what was said of the session before is late.
+    assert_eq!(caller.patch(FRAGMENT, Some(&etag), fragment.clone()).await.status(), 204);
+    let late = caller.patch(FRAGMENT, Some(&caller.etag), candidates.into()).await;
+    assert_eq!(problem(late).await, (412, "ice_session_changed".into()));
+    // To the browser it is the answer that it had, with other credentials.
+    let fresh = lines(&ours, &CREDENTIALS);
+    let line = |line: &str| match CREDENTIALS.iter().position(|name| line.starts_with(name)) {
+        Some(at) => format!("{}\r\n", fresh[at]),
+        None => format!("{line}\r\n"),
+    };
+    caller.accepts(&caller.answer.lines().map(line).collect::<String>()).await;
+    caller.press('#').await;
+    caller.sees("the key said back", |seen| seen.said("robot").iter().any(|text| text == "You pressed 7.")).await;
+    assert_eq!(caller.delete().await.status(), 200);
+    host.finished_call().await;
+    let steps = steps(&host, caller.id()).await;
+    assert!(steps.windows(2).any(|two| two == ["ice", "ice_answer"]), "{steps:?}");
+}
+
+/// What the operator sees of it.
+#[tokio::test]
+async fn calls_of_pages_are_counted() {
+    let env = vec![("CALLBOX_METRICS__BIND", "127.0.0.1:0".to_owned())];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    host.publish_probe(None).await;
+    let offering = Offering::new().await;
+    assert_eq!(post(&host, "nonsense", &offering.offer, &[]).await.status(), 401);
+    let good = token(&host, "2000", json!({ "variables": { "X-Probe-Mode": "wait" } })).await;
+    assert_eq!(post(&host, &good, "v=0\r\n", &[]).await.status(), 422);
+    let caller = WebCaller::call(&host, &good, offering).await;
+    caller.is_up().await;
+    caller.delete().await;
+    host.finished_call().await;
+    let address = host.ready["metrics"].as_str().unwrap();
+    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    for line in [
+        "callbox_webrtc_calls_total 1",
+        "callbox_webrtc_connections_total{came=\"yes\"} 1",
+        "callbox_webrtc_connections_total{came=\"no\"} 0",
+        "callbox_webrtc_refused_total{why=\"token\"} 1",
+        "callbox_webrtc_refused_total{why=\"limit\"} 0",
+        "callbox_webrtc_refused_total{why=\"offer\"} 1",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} in {text}");
+    }
+}
+
 #[tokio::test]
 async fn secrets_are_never_captioned() {
     let host = probe_host().await;

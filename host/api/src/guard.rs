@@ -113,7 +113,8 @@ impl Pace {
     /// Whether this one may ask once more.
     pub(crate) fn check(&self, key: &str) -> Result<(), Problem> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        // Only keys and tokens that exist come here, and addresses that keep a connection; those at rest are forgotten.
+        // Only keys that exist come here, addresses that keep a connection, and as many tokens as such an address may
+        // show; those at rest are forgotten.
         if self.asked.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
             limiter.retain_recent();
             limiter.shrink_to_fit();

@@ -45,6 +45,12 @@ impl Paces {
             token: Pace::saving(config.requests_per_second_per_token, 2, "this token"),
         }
     }
+
+    /// By the whole text, not by the id in it: that is no secret, and who knows it alone must not use up the pace of
+    /// who holds the token.
+    fn check_token(&self, holder: &[u8; 32]) -> Result<(), Problem> {
+        self.token.check(&hex::encode(&holder[..16]))
+    }
 }
 
 /// Where a connection comes from: put into every request by the listener.
@@ -119,16 +125,16 @@ async fn admit(api: &Api, headers: &HeaderMap, peer: IpAddr, begins: bool) -> Re
     let paces = &api.inner.paces;
     paces.address.check(&neighbourhood(from).to_string())?;
     let text = bearer(headers).ok_or_else(missing)?;
-    let id = webrtc_tokens::parse(text).ok_or(TokenError::Unknown)?;
+    webrtc_tokens::parse(text).ok_or(TokenError::Unknown)?;
     let holder = webrtc_tokens::hash(text);
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let client = client(origin, headers);
     if !begins {
-        paces.token.check(&id)?;
+        paces.check_token(&holder)?;
         return Ok(Visitor { token: None, holder, from, client });
     }
     let token = api.store().webrtc_token_of(text).await?;
-    paces.token.check(&id)?;
+    paces.check_token(&holder)?;
     token.check(api.store().now())?;
     if !token.admits(origin) {
         let detail = match origin {
@@ -202,6 +208,22 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["198.51.100.7:80"], &proxies), "198.51.100.7");
         assert_eq!(seen("10.0.0.1", &["unknown"], &proxies), "10.0.0.1");
         assert_eq!(seen("::ffff:10.0.0.1", &["198.51.100.7"], &proxies), "198.51.100.7");
+    }
+
+    #[test]
+    fn who_knows_the_id_of_a_token_does_not_use_up_its_pace() {
+        let made = |secret: &str| {
+            let body = format!("cbt_{}_{}", "0".repeat(32), secret.repeat(48));
+            format!("{body}{}", &hex::encode(webrtc_tokens::hash(&body))[..8])
+        };
+        let (good, forged) = (made("1"), made("2"));
+        assert_eq!(webrtc_tokens::parse(&good), webrtc_tokens::parse(&forged));
+        assert!(webrtc_tokens::parse(&good).is_some());
+        let config = WebCallConfig { requests_per_second_per_token: 1, ..WebCallConfig::default() };
+        let paces = Paces::new(&config);
+        let forged = webrtc_tokens::hash(&forged);
+        assert!((0..10).any(|_| paces.check_token(&forged).is_err()));
+        assert!(paces.check_token(&webrtc_tokens::hash(&good)).is_ok());
     }
 
     #[test]

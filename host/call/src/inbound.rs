@@ -147,7 +147,10 @@ impl Platform {
         let spending = match &admitted.token {
             Some(token) => {
                 webrtc::complete(&mut start, token);
-                headers.extend(webrtc::headers(token, route));
+                // What the token says counts, whatever the page writes into its INVITE besides.
+                let told = webrtc::headers(token, route);
+                headers.retain(|(name, _)| told.iter().all(|(other, _)| other != name));
+                headers.extend(told);
                 Some(Spending::begin(&inner.rooms.store, token).await?)
             }
             None => None,

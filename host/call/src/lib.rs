@@ -20,6 +20,8 @@ mod actor;
 mod bridge;
 mod completion;
 mod context;
+#[doc(hidden)]
+pub mod fuzz;
 mod inbound;
 mod ledger;
 mod leg;

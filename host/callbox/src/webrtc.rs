@@ -96,6 +96,15 @@ impl WebRtc {
                 }
             }
         }
+        for family in [SocketAddr::is_ipv4 as fn(&SocketAddr) -> bool, SocketAddr::is_ipv6] {
+            // What is sent leaves by the one socket of its family: an answer of another would be nobody's.
+            if self.udp.iter().filter(|address| family(address)).count() > 1 {
+                return Err(miette!(
+                    help = "name the one that browsers reach, and with a wildcard (0.0.0.0, [::]) all of the machine",
+                    "webrtc.udp has more than one address of a family: all calls share one port"
+                ));
+            }
+        }
         if self.enabled && self.longest_token_s == 0 {
             return Err(miette!(
                 help = "for example webrtc.longest_token_s = 86400; or webrtc.enabled = false",
@@ -228,6 +237,16 @@ mod tests {
             "nobody reaches 0.0.0.0"
         );
         assert!(media(&config(|config| config.webrtc.enabled = false)).is_none());
+    }
+
+    #[test]
+    fn there_is_one_udp_port_of_a_family() {
+        let udp = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            config(|config| config.webrtc.udp = addresses).webrtc.check().is_ok()
+        };
+        assert!(udp(&[]) && udp(&["10.0.0.1:443"]) && udp(&["10.0.0.1:443", "[::1]:443"]));
+        assert!(!udp(&["10.0.0.1:443", "10.0.0.2:443"]) && !udp(&["[::1]:443", "[::1]:444"]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use callbox_media::webrtc::{IceAnswer, IceFragment, Offer, OfferError, WebRtcPol
 use callbox_media::{
     Clip, Codec, MediaCommand, MediaError, MediaEvent, MediaPlan, MediaPlane, MediaStats, Session, Tap,
 };
-use callbox_webrtc::caller::Wishes;
+use callbox_webrtc::caller::{Heard, Wishes};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
@@ -129,6 +129,29 @@ fn keys_and_messages_pass_in_both_directions() {
             browser.seen.packets.iter().any(|(other, _, payload)| *other == number && payload[..2] == [7, 0x80 | 10])
         });
     }
+}
+
+/// Whoever has a call may write another's address into a check of its own. What comes from there is believed to be its
+/// only until who is there checks again.
+#[test]
+fn an_address_that_another_call_claims_comes_back() {
+    let plane = plane(1, |_, _| {});
+    let (mut browser, mut opened) = Browser::call(&plane, Codec::Pcmu, &Wishes::default());
+    browser.until(|browser| browser.seen.connected && browser.seen.channel);
+    let (mut thief, _claiming) = Browser::call(&plane, Codec::Pcmu, &Wishes::default());
+    let (mut checks, mut now) = (Vec::new(), Duration::ZERO);
+    while checks.is_empty() {
+        now += Duration::from_millis(50);
+        thief.caller.tick(now, &mut |heard| {
+            if let Heard::Send { bytes, .. } = heard {
+                checks.push(bytes.to_vec());
+            }
+        });
+    }
+    browser.udp.send_to(&checks[0], plane.webrtc_ports().0[0]).unwrap();
+    assert!(browser.say("still here"));
+    let said = MediaEvent::Message("still here".into());
+    event(&mut browser, &mut opened.events, |event| *event == said);
 }
 
 #[test]

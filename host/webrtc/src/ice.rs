@@ -37,7 +37,7 @@ impl fmt::Debug for Path {
 pub(crate) struct Checked {
     /// Bytes of the answer in the buffer.
     pub(crate) reply: usize,
-    /// This way was not known.
+    /// This way is the far end's.
     pub(crate) known: bool,
     /// This one is no longer, for want of place.
     pub(crate) forgotten: Option<Path>,
@@ -171,10 +171,10 @@ impl Ice {
         }
         let answer = StunMessage::binding_reply(message.trans_id(), path.far);
         let mut checked = Checked { reply: answer.to_bytes(Some(password), reply, hmac).ok()?, ..Checked::default() };
+        checked.known = true;
         match self.paths.iter_mut().find(|(known, _)| *known == path) {
             Some((_, at)) => *at = now,
             None => {
-                checked.known = true;
                 checked.forgotten = self.make_room();
                 self.paths.push((path, now));
             }

@@ -64,7 +64,8 @@ pub enum Output<'a> {
         /// What.
         bytes: &'a [u8],
     },
-    /// What comes from there is this caller's from now on.
+    /// What comes from there is this caller's from now on. Said with every check: whoever else has named the address
+    /// meanwhile, which takes no more than writing it into a packet, has it only until then.
     Known(Path),
     /// What comes from there is nobody's any more.
     Forgotten(Path),

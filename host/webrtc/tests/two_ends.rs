@@ -46,6 +46,7 @@ struct Told {
     messages: Vec<String>,
     channel: Vec<bool>,
     selected: Vec<Path>,
+    known: usize,
     failed: Vec<String>,
     left: bool,
     media: usize,
@@ -154,7 +155,8 @@ fn hear(heard: Heard<'_>, up: &mut VecDeque<(SocketAddr, Vec<u8>)>, seen: &mut S
 fn tell(output: Output<'_>, down: &mut VecDeque<(SocketAddr, Vec<u8>)>, told: &mut Told) {
     match output {
         Output::Datagram { to, bytes } => down.push_back((to.far, bytes.to_vec())),
-        Output::Known(_) | Output::Forgotten(_) => {}
+        Output::Known(_) => told.known += 1,
+        Output::Forgotten(_) => {}
         Output::Selected(path) => told.selected.push(path),
         Output::Connected(keys) => told.connected.push(keys),
         Output::Failed(why) => told.failed.push(why),
@@ -301,6 +303,19 @@ fn either_side_may_hang_up() {
     peer.close(*now, &mut |output| tell(output, down, told));
     ends.run(200, |_| false);
     assert!(ends.seen.closed && !ends.told.left);
+}
+
+/// Another caller may have written this one's address into a check of its own: what comes from there is this one's again
+/// with its next.
+#[test]
+fn every_check_says_anew_whose_an_address_is() {
+    let mut ends = Ends::new(&Wishes::default());
+    ends.run(1_000, |_| false);
+    let before = ends.told.known;
+    assert!(before > 0);
+    ends.run(10_000, |_| false);
+    assert!(ends.told.known > before, "its checks go on while it talks");
+    assert_eq!(ends.peer.paths().count(), 1);
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 const STEPS: usize = 64;
 /// Bytes of one description, and of what came of something.
 const TEXT: usize = 16 * 1_024;
+/// Bytes of all of them: a call keeps them in memory, and its books for good.
+const ALL: usize = 128 * 1_024;
 
 /// The signalling of a call by WebRTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +94,10 @@ impl Exchange {
             self.omitted += 1;
             return None;
         }
+        // That something happened is told also where there is no room for its words.
+        let kept: usize = self.steps.iter().map(|step| step.text.len()).sum();
         let mut text = ladder::without_secrets(text);
-        let end = (0..=TEXT.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(TEXT.min(ALL.saturating_sub(kept))));
         self.steps.push(Step { at_us, what, from: None, client: None, text });
         self.steps.last_mut()
     }
@@ -115,7 +118,10 @@ mod tests {
         assert_eq!((exchange.steps.len(), exchange.omitted), (STEPS, 100 - STEPS as u64));
         let text = serde_json::to_string(&exchange).unwrap();
         assert!(!text.contains("5ecret") && text.contains("a=ice-ufrag:abcd"));
-        assert!(exchange.steps[0].text.len() <= TEXT);
+        assert!(exchange.steps[0].text.len() <= TEXT && exchange.steps[0].text.len() > TEXT - 4);
+        let all: usize = exchange.steps.iter().map(|step| step.text.len()).sum();
+        assert!(all <= ALL && all > ALL - 4, "{all}");
+        assert_eq!((exchange.steps[STEPS - 1].what, exchange.steps[STEPS - 1].text.as_str()), (What::Offer, ""));
         assert_eq!(serde_json::from_str::<Exchange>(&text).unwrap(), exchange);
     }
 }

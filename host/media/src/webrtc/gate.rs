@@ -96,7 +96,7 @@ pub(crate) struct Gate {
     news: Vec<(u16, Path, bool)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Route {
     owner: Owner,
     /// Who has the socket that it comes to, where that is another worker.
@@ -202,9 +202,12 @@ impl Gate {
         passed
     }
 
-    /// What comes from there is this session's; `via` has the socket.
+    /// What comes from there is this session's; `via` has the socket. Who has proven it last has it.
     pub(crate) fn know(&mut self, path: Path, key: usize, via: u16) {
-        self.routes.insert(path, Route { owner: Owner::Session(key), via });
+        let route = Route { owner: Owner::Session(key), via };
+        if self.routes.insert(path, route) == Some(route) {
+            return;
+        }
         if path.tcp {
             if let Some(connection) = self.by_far.get(&path.far).and_then(|at| self.connections.get_mut(*at)) {
                 connection.recognise(key);
