@@ -1,81 +1,54 @@
-//! Runs the fuzz targets on their corpora and on many mutations of them: the same mutations on every run, so that a
-//! failure here repeats. Coverage-guided runs use `fuzz/`.
+//! The bodies of the fuzz targets, on their corpora and on many mutations of them.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
+use callbox_mutations::Mutations;
 use callbox_store::fuzz;
-use std::path::Path;
-
-/// Mutated inputs per target, unless `CALLBOX_FUZZ_ROUNDS` asks for more.
-const ROUNDS: u32 = 20_000;
 
 /// Pieces that mean something to one of the parsers.
-const PIECES: &[&str] = &[
-    "${", "}", "{", "\"", ":", ",", "null", "whsec_", "\\u0000", "https://", "[", "]", "%", ";", "+", "cbk_", "_",
-    "\0", "é", "secret", "1e999", "-1", "sources", "headers", " ", "\r\n", "@", "٣",
+const PIECES: &[&[u8]] = &[
+    b"${",
+    b"}",
+    b"{",
+    b"\"",
+    b":",
+    b",",
+    b"null",
+    b"whsec_",
+    b"\\u0000",
+    b"https://",
+    b"[",
+    b"]",
+    b"%",
+    b";",
+    b"+",
+    b"cbk_",
+    b"_",
+    b"\0",
+    "é".as_bytes(),
+    b"secret",
+    b"1e999",
+    b"-1",
+    b"sources",
+    b"headers",
+    b" ",
+    b"\r\n",
+    b"@",
+    "٣".as_bytes(),
 ];
 
-/// A small generator with a fixed seed (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
-    }
-}
-
-fn mutate(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut data = seeds[dice.below(seeds.len())].clone();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(data.len() + 1);
-        match dice.below(6) {
-            0 if !data.is_empty() => data[at.min(at.saturating_sub(1))] = u8::try_from(dice.below(256)).unwrap(),
-            1 => drop(data.drain(at..(at + dice.below(8)).min(data.len()))),
-            2 => drop(data.splice(at..at, PIECES[dice.below(PIECES.len())].bytes())),
-            3 => {
-                let other = &seeds[dice.below(seeds.len())];
-                data.truncate(at);
-                data.extend_from_slice(&other[dice.below(other.len() + 1)..]);
-            }
-            4 => data.truncate(at),
-            _ => {
-                let end = (at + dice.below(16)).min(data.len());
-                let part = data[at..end].to_vec();
-                drop(data.splice(at..at, part));
-            }
-        }
-    }
-    data
-}
-
-fn run(name: &str, target: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    let seeds: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
-    seeds.iter().for_each(|seed| target(seed));
-    let rounds = std::env::var("CALLBOX_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..rounds {
-        target(&mutate(&mut dice, &seeds));
-    }
-}
+const ROOM: Mutations<'_> =
+    Mutations { room: env!("CARGO_MANIFEST_DIR"), pieces: PIECES, rounds: 20_000, longest: 65_536, least: 1 };
 
 #[test]
 fn bindings() {
-    run("bindings", fuzz::bindings);
+    ROOM.run("bindings", fuzz::bindings);
 }
 
 #[test]
 fn key() {
-    run("key", fuzz::key);
+    ROOM.run("key", fuzz::key);
 }
 
 #[test]
 fn user_part() {
-    run("user_part", fuzz::user_part);
+    ROOM.run("user_part", fuzz::user_part);
 }
