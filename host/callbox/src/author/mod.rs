@@ -6,6 +6,7 @@
 
 mod build;
 mod cargo;
+mod changes;
 mod chat;
 mod check;
 mod explore;

@@ -1,9 +1,11 @@
 //! The script a command is about: a component, or a project that is built first.
 
 use super::build::{HowToBuild, build};
+use super::changes::Watched;
 use super::check::read;
 use bytes::Bytes;
-use miette::miette;
+use miette::{IntoDiagnostic, miette};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The script a command is about.
@@ -28,6 +30,21 @@ pub(super) struct Subject {
     pub(super) origin: PathBuf,
     /// Whether `origin` is a project's folder.
     pub(super) is_project: bool,
+}
+
+impl Subject {
+    /// What changes it when it changes.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub(super) fn watched(&self) -> miette::Result<Watched> {
+        let origin = self.origin.canonicalize().into_diagnostic()?;
+        Ok(if self.is_project {
+            Watched { folders: BTreeSet::from([origin]), file: None }
+        } else {
+            Watched { folders: BTreeSet::new(), file: Some(origin) }
+        })
+    }
 }
 
 impl SubjectArgs {

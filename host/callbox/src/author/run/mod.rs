@@ -5,9 +5,9 @@
 //! they began with.
 
 mod calls;
-mod changes;
 mod world;
 
+use super::changes::Changes;
 use super::subject::{Subject, SubjectArgs};
 use super::{data, given, talk};
 use crate::config::{Config, Log};
@@ -19,7 +19,6 @@ use callbox_sim::scenario::{Given, OnFailure};
 use callbox_store::numbers::NewNumber;
 use callbox_store::scripts::{NewScript, NewVersion};
 use callbox_store::{Actor, Store, TenantId, bindings};
-use changes::Changes;
 use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -62,7 +61,7 @@ pub(super) async fn run(args: &RunArgs) -> miette::Result<()> {
     let subject = args.subject.component().await?;
     crate::logging::start(&Log { filter: args.log.clone(), json: false })?;
     let mut stops = Stops::listen()?;
-    let mut changes = Changes::of(&subject)?;
+    let mut changes = Changes::of(subject.watched()?)?;
     let folder = tempfile::tempdir().into_diagnostic()?;
     let host = Host::start(&config(args, folder.path(), &given)).await?;
     let world = World::start(&given).await.into_diagnostic()?;
