@@ -184,6 +184,23 @@ class Program:
             return self.lines.pop(0)
 
 
+class Load(Program):
+    """One of `callbox-load`'s, which takes orders and ends when there are none to come."""
+
+    PATIENCE_S = 5
+
+    def say(self, order: str):
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(self.PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
 class Host(Program):
     """A release host on free ports with an empty data folder."""
 
@@ -261,7 +278,7 @@ class Host(Program):
         raise Failed(f"the host ended without its figures; see {self.log}")
 
 
-class Audio(Program):
+class Audio(Load):
     """The far end of all calls' audio."""
 
     def __init__(self, pinned: Pinned, press_ms: int = 0):
@@ -270,22 +287,11 @@ class Audio(Program):
         self.port = int(self.next()["address"].rpartition(":")[2])
 
     def reset(self):
-        self._order("reset")
+        self.say("reset")
 
     def report(self) -> dict:
-        self._order("report")
+        self.say("report")
         return self.next()
-
-    def _order(self, word: str):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-
-    def stop(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 INVITE = """
@@ -507,7 +513,7 @@ class Prober(threading.Thread):
         self.socket.close()
 
 
-class Phones(Program):
+class Phones(Load):
     """Telephones with an account each."""
 
     def __init__(self, stage, count: int):
@@ -522,8 +528,7 @@ class Phones(Program):
         stage, probed = self.stage, None
         prober = Prober(stage.host, stage.audio.port, calls, 120) if calls else None
         window, began = Window(stage.host, [self.pid]), time.time_ns()
-        self.process.stdin.write(f"{order} {within_ms}\n")
-        self.process.stdin.flush()
+        self.say(f"{order} {within_ms}")
         told = self.next(120)
         if told is None:
             raise Failed("the phones have ended")
@@ -538,14 +543,6 @@ class Phones(Program):
         told["per_second"] = told["registered"] / (told["done"]["max_ms"] / 1000)
         told["cpu_ms_each"] = cost["host_cores"] * cost["window_s"] / max(1, told["registered"]) * 1000
         return {"within_ms": within_ms, "probed": probed, **told, **cost}
-
-    def stop(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
 
 def accounts(host: Host, count: int):
     """Accounts `phone-0`, `phone-1`, … by the API, over connections that stay."""
@@ -786,8 +783,11 @@ def media(pinned: Pinned, options) -> dict:
     return found
 
 
-class Browsers(Program):
+class Browsers(Load):
     """Browsers that call by HTTP, ICE and DTLS."""
+
+    # They close a connection each.
+    PATIENCE_S = 30
 
     def __init__(self, stage, codec: str, calls: int):
         # The mode is a header to the script, which a token's variable of that name is, too.
@@ -799,16 +799,8 @@ class Browsers(Program):
         self.next()
 
     def order(self, word: str, timeout: float = 0):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
+        self.say(word)
         return self.next(timeout) if timeout else None
-
-    def stop(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 WEBRTC = {"WEBRTC__PORT": 0, "WEBRTC__REQUESTS_PER_SECOND_PER_ADDRESS": 0, "WEBRTC__REQUESTS_PER_SECOND_PER_TOKEN": 0,

@@ -4,6 +4,7 @@
 //!
 //! * [`Host`] – a real `callbox serve` with an empty data folder, and its API
 //! * [`Business`] – a customer's system that verifies what it receives with the public library
+//! * [`clinic()`] – the example on a host, and the system it talks to
 //! * [`Carrier`] – a carrier by hand, with the manners that a test wants
 //! * [`peer`] – SIPp, baresip and our own caller as far ends
 //! * [`Bystander`] – a good call next to which something bad happens
@@ -21,6 +22,7 @@ pub mod browser;
 mod business;
 mod bystander;
 mod carrier;
+mod clinic;
 mod host;
 pub mod kamailio;
 mod live;
@@ -34,6 +36,7 @@ pub mod web_caller;
 pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;
 pub use carrier::{Carrier, Manners, header};
+pub use clinic::{NUMBER, clinic};
 pub use host::{Host, Options, probe_bindings};
 pub use live::{Play, Played, why_not};
 pub use net::{Bad, BehindNat, Net};

@@ -2,27 +2,8 @@
 //! system gets one outcome. The ways run side by side: each is mostly waiting.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Answer, Business, Host, Phone, eventually, expand, peer};
+use callbox_tests::{Answer, Business, Host, NUMBER, Phone, clinic, eventually, expand, peer};
 use serde_json::{Value, json};
-
-const NUMBER: &str = "1000";
-
-/// A host with the example on a number, and the system it talks to.
-async fn clinic(settings: &Value) -> (Host, Business) {
-    let (host, business) = (Host::start().await, Business::start().await);
-    let appointment =
-        json!({ "name": "Ada Lovelace", "date": "2026-12-01", "time": "14:30", "place": "Analytical Clinic" });
-    business.answer("/appointment", Answer::json(appointment));
-    let at = |path: &str| json!({ "url": business.url(path), "secret": business.secret });
-    let mut bindings = json!({
-        "sources": { "appointment": at("/appointment") },
-        "destinations": { "outcome": at("/outcome") },
-        "settings": { "language": "en", "agent": "" },
-    });
-    bindings["settings"].as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
-    host.publish("appointment", NUMBER, &bindings, &json!({})).await;
-    (host, business)
-}
 
 /// What is left of the only call: its record, and the one outcome that was pushed.
 async fn result(host: &Host, business: &Business) -> (Value, Value) {

@@ -3,30 +3,12 @@
 
 use callbox_tests::browser::{Browser, Site};
 use callbox_tests::visitor::{ALIKE, KEPT, heard, likeness, returned, synthesised, token, visitor};
-use callbox_tests::{Answer, Business, Host, Options, SOON, root};
+use callbox_tests::{Host, NUMBER, Options, SOON, clinic, root};
 use serde_json::json;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
-
-const NUMBER: &str = "1000";
-/// A host with the example on a number, and the system it talks to.
-async fn clinic() -> (Host, Business) {
-    let host = Host::start().await;
-    let business = Business::start().await;
-    let appointment =
-        json!({ "name": "Ada Lovelace", "date": "2026-12-01", "time": "14:30", "place": "Analytical Clinic" });
-    business.answer("/appointment", Answer::json(appointment));
-    let at = |path: &str| json!({ "url": business.url(path), "secret": business.secret });
-    let bindings = json!({
-        "sources": { "appointment": at("/appointment") },
-        "destinations": { "outcome": at("/outcome") },
-        "settings": { "language": "en", "agent": "" },
-    });
-    host.publish("appointment", NUMBER, &bindings, &json!({})).await;
-    (host, business)
-}
 
 #[tokio::test]
 async fn the_comparison_tells_words_from_others() {
@@ -51,7 +33,7 @@ async fn the_comparison_tells_words_from_others() {
 
 #[tokio::test]
 async fn a_page_calls_the_example_with_the_keyboard() {
-    let (host, business) = clinic().await;
+    let (host, business) = clinic(&json!({})).await;
     let (site, _browser, page) = visitor(&host).await;
     let more = json!({ "origins": [site.origin], "uses": 1, "variables": { "X-Call-Relation-Id": "page-1" } });
     token(&host, &page, NUMBER, &more).await;
@@ -103,7 +85,7 @@ async fn a_page_calls_the_example_with_the_keyboard() {
 
 #[tokio::test]
 async fn a_caller_hangs_up_in_the_page_and_by_leaving_it() {
-    let (host, business) = clinic().await;
+    let (host, business) = clinic(&json!({})).await;
     let (_site, _browser, page) = visitor(&host).await;
     token(&host, &page, NUMBER, &json!({ "uses": 2 })).await;
     page.press("Tab").await;
@@ -126,7 +108,7 @@ async fn a_caller_hangs_up_in_the_page_and_by_leaving_it() {
 
 #[tokio::test]
 async fn a_token_is_for_its_page_its_time_and_its_uses() {
-    let (host, _business) = clinic().await;
+    let (host, _business) = clinic(&json!({})).await;
     let (_site, _browser, page) = visitor(&host).await;
     let refused = async |told: &str, reason: &str| {
         page.run("window.from = told.length").await;
@@ -199,7 +181,7 @@ async fn a_page_that_exists_already_calls_by_sip() {
 
 #[tokio::test]
 async fn ice_begins_anew_when_the_page_asks() {
-    let (host, business) = clinic().await;
+    let (host, business) = clinic(&json!({})).await;
     let (_site, _browser, page) = visitor(&host).await;
     token(&host, &page, NUMBER, &json!({})).await;
     page.press("Tab").await;
@@ -223,7 +205,7 @@ async fn ice_begins_anew_when_the_page_asks() {
 
 #[tokio::test]
 async fn a_newcomer_tries_a_script_out() {
-    let (host, _business) = clinic().await;
+    let (host, _business) = clinic(&json!({})).await;
     let browser = Browser::start(None).await;
     let page = browser.open(&format!("http://{}/try", host.http)).await;
     let shown = |id: &str| format!("until(() => !document.getElementById('{id}').hidden)");

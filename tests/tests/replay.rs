@@ -1,7 +1,7 @@
 //! A live call and its tape: proven against what answered, tried with another version, made into a scenario.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Answer, Business, Host, guest, peer};
+use callbox_tests::{Host, clinic, guest, peer};
 use serde_json::json;
 use std::path::Path;
 use std::process::Output;
@@ -28,17 +28,7 @@ fn outcome(output: &Output) -> (i32, String, String) {
 
 /// The example on a number, called by somebody who presses key 1 in the middle of the menu. The host, and the call's id.
 async fn confirmed_call() -> (Host, String) {
-    let (host, business) = (Host::start().await, Business::start().await);
-    let appointment =
-        json!({ "name": "Ada Lovelace", "date": "2026-12-01", "time": "14:30", "place": "Analytical Clinic" });
-    business.answer("/appointment", Answer::json(appointment));
-    let at = |path: &str| json!({ "url": business.url(path), "secret": business.secret });
-    let bindings = json!({
-        "sources": { "appointment": at("/appointment") },
-        "destinations": { "outcome": at("/outcome") },
-        "settings": { "language": "en", "agent": "" },
-    });
-    host.publish("appointment", "1000", &bindings, &json!({})).await;
+    let (host, _business) = clinic(&json!({})).await;
     let called = peer::call(&host, "1000", &["--keys", "1", "--header", "X-Call-Relation-Id: r-1"]).await;
     assert!(called.answered, "{called:?}");
     let call = host.finished_call().await;

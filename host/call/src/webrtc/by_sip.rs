@@ -5,12 +5,10 @@ use crate::inbound::Refusal;
 use crate::platform::Platform;
 use crate::trunks::Admitted;
 use callbox_sip::InviteInfo;
+use callbox_sip::ladder::TOKEN_HEADER;
 use callbox_store::StoreError;
 use callbox_store::routing::Routing;
 use callbox_store::webrtc_tokens::{TokenError, WebToken};
-
-/// The header that carries a token, in lower case. It is taken out of whatever is kept or shown of the message.
-pub(crate) const TOKEN_HEADER: &str = "x-callbox-token";
 
 /// The token of an INVITE.
 pub(crate) fn token_of(invite: &InviteInfo) -> Option<&str> {

@@ -13,7 +13,7 @@ mod leg;
 mod spending;
 mod tally;
 
-pub(crate) use self::by_sip::{TOKEN_HEADER, complete, token_of};
+pub(crate) use self::by_sip::{complete, token_of};
 pub(crate) use self::channel::{Channel, Wish, read};
 pub use self::exchange::{Exchange, Step, What};
 pub(crate) use self::leg::{WebCommand, WebHappening, WebLeg};

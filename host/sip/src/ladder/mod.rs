@@ -5,6 +5,7 @@
 
 mod redact;
 
+pub use redact::TOKEN_HEADER;
 pub(crate) use redact::redact;
 
 use crate::ua::Transport;

@@ -2,8 +2,8 @@
 
 /// Headers whose value answers a challenge.
 const ANSWERS: [&str; 2] = ["authorization", "proxy-authorization"];
-/// The header whose value is a secret as a whole: what lets a web page call (docs/webrtc.md).
-const TOKEN: &str = "x-callbox-token";
+/// The header that carries what lets a web page call (docs/webrtc.md), in lower case. Its value is a secret as a whole.
+pub const TOKEN_HEADER: &str = "x-callbox-token";
 /// What stands for a secret.
 const MASK: &str = "…";
 
@@ -27,7 +27,7 @@ pub(crate) fn redact(bytes: &[u8]) -> String {
             continue;
         }
         let name = if folded { "" } else { line.split_once(':').map_or("", |(name, _)| name.trim()) };
-        let token = name.eq_ignore_ascii_case(TOKEN);
+        let token = name.eq_ignore_ascii_case(TOKEN_HEADER);
         secret = token || ANSWERS.iter().any(|answer| answer.eq_ignore_ascii_case(name));
         if secret {
             let scheme = line[name.len()..].trim_start_matches([' ', '\t', ':']).split_whitespace().next();
