@@ -112,6 +112,8 @@ def start_host(http: int, sip: int, stack: list):
         [BINARY, "serve", "--data-dir", str(data), "--http", f"127.0.0.1:{http}",
          "--sip", f"127.0.0.1:{sip}", "--advertise", "127.0.0.1", "--allow-private"],
         stderr=log,
+        # Any free port: another host on this machine may have the usual one.
+        env={**os.environ, "CALLBOX_WEBRTC__PORT": "0"},
     )
     stack.append(host)
     key = None

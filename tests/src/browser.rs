@@ -218,13 +218,6 @@ impl Page {
         self.ask("Input.dispatchKeyEvent", event).await;
     }
 
-    /// Takes the network away from the page, or gives it back.
-    pub async fn offline(&self, offline: bool) {
-        self.ask("Network.enable", json!({})).await;
-        let params = json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-        self.ask("Network.emulateNetworkConditions", params).await;
-    }
-
     /// What the page wrote to its console so far, and what it threw.
     #[must_use]
     pub fn console(&self) -> Vec<String> {

@@ -337,12 +337,6 @@ impl Line {
         self.over().await;
     }
 
-    /// Whether there are keys that have not been pressed yet.
-    #[must_use]
-    pub fn is_pressing(&self) -> bool {
-        !self.shared.lock().unwrap().keys.is_empty()
-    }
-
     /// Waits for the end of the call.
     pub async fn over(&mut self) -> Over {
         over(&mut self.events).await

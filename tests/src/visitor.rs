@@ -2,6 +2,7 @@
 
 use crate::Host;
 use crate::browser::{Browser, Page, Site};
+use crate::web_caller;
 use base64::Engine as _;
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::script::Segment;
@@ -24,10 +25,8 @@ pub async fn visitor(host: &Host) -> (Site, Browser, Page) {
 
 /// A token for a number, given to the page's element.
 pub async fn token(host: &Host, page: &Page, number: &str, more: &Value) {
-    let mut asked = json!({ "number": number });
-    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let made = host.post("/v1/webrtc/tokens", &asked).await;
-    page.run(&format!("phone.setAttribute('token', {})", made["token"])).await;
+    let token = web_caller::token(host, number, more.clone()).await;
+    page.run(&format!("phone.setAttribute('token', {})", json!(token))).await;
 }
 
 /// Waits until the page knows that the script has ended the call.

@@ -12,7 +12,6 @@ const PATIENCE: usize = 120_000;
 
 async fn host() -> Host {
     let env = [
-        ("CALLBOX_WEBRTC__PORT", "0"),
         ("CALLBOX_WEBRTC__REQUESTS_PER_SECOND_PER_ADDRESS", "0"),
         ("CALLBOX_WEBRTC__REQUESTS_PER_SECOND_PER_TOKEN", "0"),
     ];

@@ -12,7 +12,7 @@ function tell(name, detail) {
   for (const look of [...waiting]) look();
 }
 
-/** Resolves with the first thing told, from `from` on, that fits; `false` after too long a time. */
+/** Resolves with the first thing told, from `from` on, that fits; rejects after too long a time. */
 function seen(test, from = 0, patience = 40_000) {
   return new Promise((resolve, reject) => {
     const look = () => {

@@ -31,6 +31,5 @@ export function pretty(value) {
  * @param {string} text
  * @param {boolean} [open] */
 export function fold(title, text, open = false) {
-  const details = make("details", open ? { open: "" } : {}, make("summary", {}, title), make("pre", { tabindex: "0" }, text));
-  return details;
+  return make("details", open ? { open: "" } : {}, make("summary", {}, title), make("pre", { tabindex: "0" }, text));
 }

@@ -134,7 +134,11 @@ fn sources(config: &Config) -> miette::Result<SourcePolicy> {
     Ok(sources)
 }
 
-fn networks(name: &str, given: &[String]) -> miette::Result<Vec<IpNet>> {
+/// Networks as a setting names them.
+///
+/// # Errors
+/// One is none.
+pub(crate) fn networks(name: &str, given: &[String]) -> miette::Result<Vec<IpNet>> {
     let network = |text: &String| {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         network.map_err(|_| miette!(help = "for example 10.0.0.0/8 or 2001:db8::1", "{name} has no network {text:?}"))

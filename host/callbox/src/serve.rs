@@ -227,7 +227,7 @@ impl Host {
                 requests_per_second: config.http.requests_per_second,
                 upload_bytes: rooms::upload(config),
                 try_page: config.http.try_page(),
-                trusted_proxies: webrtc::trusted_proxies(config)?,
+                trusted_proxies: rooms::networks("http.trusted_proxies", &config.http.trusted_proxies)?,
                 webrtc: webrtc::api(config),
             },
         );

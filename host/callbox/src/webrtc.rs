@@ -4,8 +4,7 @@ use crate::config::{Config, Secret};
 use callbox_api::{IceConfig, WebCallConfig};
 use callbox_dialogue::setup::Limits;
 use callbox_media::webrtc::WebRtcConfig;
-use ipnet::IpNet;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::miette;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -190,15 +189,6 @@ pub(crate) fn api(config: &Config) -> WebCallConfig {
             ttl_s: webrtc.turn.ttl_s,
         },
     }
-}
-
-/// Networks of proxies in front of the API.
-pub(crate) fn trusted_proxies(config: &Config) -> miette::Result<Vec<IpNet>> {
-    let network = |text: &String| {
-        let address = text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or(address).into_diagnostic().wrap_err_with(|| format!("http.trusted_proxies: {text}"))
-    };
-    config.http.trusted_proxies.iter().map(network).collect()
 }
 
 #[cfg(test)]

@@ -41,5 +41,5 @@ mod words;
 
 pub use far_end::{Act, FarEnd, Hearing, Move, Saying, Sight, Timetable};
 pub use situation::{Situation, SourceAnswer, SourcePlan, TransferGoes, TransferPlan};
-pub use stage::{SimError, Stage, StageOptions, Theatre};
+pub use stage::{SimError, Stage, StageOptions, Theatre, cache_home};
 pub use told::{Exchange, Told};

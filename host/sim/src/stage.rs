@@ -38,10 +38,15 @@ impl StageOptions {
     /// `~/.cache/callbox/scripts`, so that a component is compiled once for all tools and runs.
     #[must_use]
     pub fn at_home(compiler: impl Into<PathBuf>) -> Self {
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
-        let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-        Self::new(caches.unwrap_or_else(std::env::temp_dir).join("callbox/scripts"), compiler)
+        Self::new(cache_home().unwrap_or_else(std::env::temp_dir).join("callbox/scripts"), compiler)
     }
+}
+
+/// Where whoever works at this machine keeps what can be made again: `$XDG_CACHE_HOME`, else `~/.cache`.
+#[must_use]
+pub fn cache_home() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
 }
 
 /// Why a script cannot be played.

@@ -98,9 +98,7 @@ fn write_whole(output: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn default_target_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-    Some(cache.join("callbox/script-target"))
+    Some(callbox_sim::cache_home()?.join("callbox/script-target"))
 }
 
 /// A component of a core module that was built against the contract.

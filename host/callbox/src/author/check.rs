@@ -38,7 +38,7 @@ pub(super) async fn run(args: &CheckArgs) -> miette::Result<()> {
 ///
 /// # Errors
 /// No such file.
-pub(super) fn read(file: &Path) -> miette::Result<Vec<u8>> {
+pub(crate) fn read(file: &Path) -> miette::Result<Vec<u8>> {
     std::fs::read(file).into_diagnostic().wrap_err_with(|| format!("cannot read {}", file.display()))
 }
 

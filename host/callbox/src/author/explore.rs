@@ -5,9 +5,9 @@ use super::test::scenario_files;
 use super::{data, talk};
 use crate::beside::beside;
 use callbox_script::Manifest;
+use callbox_sim::Stage;
 use callbox_sim::explore::{Base, Found, Knowledge, Options, Progress, Report, explore};
 use callbox_sim::scenario::{ScenarioFile, Span, Suite, tell};
-use callbox_sim::{Stage, StageOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Context, IntoDiagnostic, miette};
 use std::fmt::Write as _;
@@ -44,7 +44,7 @@ pub(crate) struct ExploreArgs {
     /// Calls to play
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     calls: u64,
-    /// Stop after so long, for example 30s or 5m
+    /// No new callers after so long, for example 30s or 5m
     #[arg(long, value_name = "TIME")]
     time: Option<Span>,
     /// Scenario files: callers start from what they give, say what they say, and what they expect is to be reached.
@@ -76,10 +76,7 @@ pub(super) async fn run(args: &ExploreArgs) -> miette::Result<ExitCode> {
 /// There is no such script, it is not one, or a scenario file has mistakes.
 async fn explored(args: &ExploreArgs) -> miette::Result<ExitCode> {
     let subject = args.subject.component().await?;
-    let compiler = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
-    let stage = Stage::load(&StageOptions::at_home(compiler), subject.wasm)
-        .await
-        .map_err(|error| miette!(code = error.code(), "{} cannot be played: {error}", subject.origin.display()))?;
+    let stage = subject.stage().await?;
     let files = match args.scenarios.as_slice() {
         [] if subject.is_project => scenario_files(&subject.origin).into_diagnostic()?,
         files => files.to_vec(),

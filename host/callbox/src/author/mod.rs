@@ -12,6 +12,7 @@ mod check;
 mod explore;
 mod given;
 mod new;
+mod paint;
 mod project;
 mod remote;
 mod run;
@@ -22,7 +23,7 @@ mod transcript;
 
 pub(crate) use build::BuildArgs;
 pub(crate) use chat::ChatArgs;
-pub(crate) use check::CheckArgs;
+pub(crate) use check::{CheckArgs, read};
 pub(crate) use explore::ExploreArgs;
 pub(crate) use new::NewArgs;
 pub(crate) use remote::{PublishArgs, PushArgs};

@@ -4,7 +4,8 @@ use super::build::{HowToBuild, build};
 use super::changes::Watched;
 use super::check::read;
 use bytes::Bytes;
-use miette::{IntoDiagnostic, miette};
+use callbox_sim::{Stage, StageOptions};
+use miette::{IntoDiagnostic, WrapErr, miette};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,16 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    /// Makes it ready to be played on this machine.
+    ///
+    /// # Errors
+    /// What the server would refuse it for.
+    pub(super) async fn stage(&self) -> miette::Result<Stage> {
+        let compiler = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
+        let staged = Stage::load(&StageOptions::at_home(compiler), self.wasm.clone()).await;
+        staged.map_err(|error| miette!(code = error.code(), "{} cannot be played: {error}", self.origin.display()))
+    }
+
     /// What changes it when it changes.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! How a call reads in a terminal: a time, who or what, and the words; one line each.
 
+use super::paint::Paint;
 use callbox_dialogue::Time;
 use callbox_sim::trace::{clock, printable};
-use std::io::IsTerminal;
 
 /// Characters of one line.
 const WIDEST: usize = 4_000;
@@ -25,14 +25,13 @@ pub(super) enum Label {
 /// Writes lines, in colour where they are read on a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paper {
-    colour: bool,
+    paint: Paint,
 }
 
 impl Paper {
     /// For standard output.
     pub(super) fn of_stdout() -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: std::io::stdout().is_terminal() && !plain }
+        Self { paint: Paint::of_standard_output() }
     }
 
     /// A line, without its end: `0:04.420  robot     Good morning.`
@@ -46,17 +45,13 @@ impl Paper {
         };
         let text = printable(text, WIDEST);
         let line = format!("{:>9}  {word:<9} {text}", clock(at));
-        self.paint(colour, line.trim_end())
+        self.paint.with(colour, line.trim_end())
     }
 
     /// A line of a trace, which has its time itself.
     pub(super) fn trace(self, line: &str) -> String {
         let indent = " ".repeat(9usize.saturating_sub(line.find(' ').unwrap_or(0)));
-        self.paint("2", &format!("{indent}{}", printable(line, WIDEST)))
-    }
-
-    fn paint(self, colour: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+        self.paint.with("2", format!("{indent}{}", printable(line, WIDEST)))
     }
 }
 
@@ -66,14 +61,14 @@ mod tests {
 
     #[test]
     fn lines_are_in_columns_and_tame() {
-        let paper = Paper { colour: false };
+        let paper = Paper { paint: Paint::plain() };
         assert_eq!(
             paper.line(Time(4_420), Label::Robot, "robot", "Good\nmorning."),
             " 0:04.420  robot     Good morning."
         );
         assert_eq!(paper.line(Time(0), Label::Call, "answered", ""), " 0:00.000  answered");
         assert_eq!(paper.trace("0:04.420  call.answer → done"), " 0:04.420  call.answer → done");
-        let painted = Paper { colour: true }.line(Time(0), Label::Trouble, "log", "a\u{1b}[2Jb");
+        let painted = Paper { paint: Paint::always() }.line(Time(0), Label::Trouble, "log", "a\u{1b}[2Jb");
         assert_eq!(painted.matches('\u{1b}').count(), 2, "{painted:?}");
     }
 }

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &ReplayArgs) -> miette::Result<ExitCode> {
     let tape = source::tape(args).await?;
     let recording = Arc::new(tape.recording);
     let wasm = match &args.with {
-        Some(file) => source::read(file)?,
+        Some(file) => crate::author::read(file)?.into(),
         None => source::component(args, &recording.header.script, tape.version.as_ref()).await?,
     };
     let stage = stage(&recording, wasm).await?;

@@ -1,6 +1,7 @@
 //! Where a tape and its component come from: files, or the server.
 
 use super::ReplayArgs;
+use crate::author::read;
 use crate::server::Server;
 use bytes::Bytes;
 use callbox_script::{Recording, Tape};
@@ -88,7 +89,7 @@ fn parse(text: &str, name: &str) -> miette::Result<Recording> {
 /// There is none, or it is another one.
 pub(super) async fn component(args: &ReplayArgs, digest: &str, version: Option<&Version>) -> miette::Result<Bytes> {
     let (wasm, origin) = match &args.component {
-        Some(file) => (read(file)?, file.display().to_string()),
+        Some(file) => (Bytes::from(read(file)?), file.display().to_string()),
         None => {
             let given = args.server("the component of the call")?;
             let server = Server::new(&given)?;
@@ -99,7 +100,7 @@ pub(super) async fn component(args: &ReplayArgs, digest: &str, version: Option<&
             let number = version.to_string();
             let path = ["scripts", &script_id, "versions", &number, "component"];
             let wasm = server.bytes(server.request(Method::GET, &path)?).await?;
-            (wasm.into(), format!("version {version} of {script_id}"))
+            (Bytes::from(wasm), format!("version {version} of {script_id}"))
         }
     };
     let found = callbox_script::digest(&wasm);
@@ -127,13 +128,4 @@ async fn find(server: &Server<'_>, digest: &str) -> miette::Result<Version> {
         help = "--component names the file",
         "the server has no component {digest:?}"
     ))
-}
-
-/// A component's file.
-///
-/// # Errors
-/// It cannot be read.
-pub(super) fn read(file: &Path) -> miette::Result<Bytes> {
-    let bytes = std::fs::read(file).into_diagnostic();
-    Ok(bytes.wrap_err_with(|| format!("cannot read {}", file.display()))?.into())
 }

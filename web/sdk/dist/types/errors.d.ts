@@ -22,8 +22,6 @@ export type CallboxErrorCode =
  | "timeout"
 /** No way for sound was found between the browser and the host. */
  | "media"
-/** The call was over before it had begun. */
- | "ended"
 /** `options.signal` was aborted. */
  | "aborted";
 /** More about an error. */

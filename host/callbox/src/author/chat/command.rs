@@ -61,7 +61,7 @@ yes please             said by the caller
 /interrupt 1.2s yes    breaks in so long after the robot's next words have begun, with words or keys
 /hangup                the caller hangs up
 /wait 5s               time passes
-/transfer busy         how the next transfer goes: connected, returned, busy, no_answer, or a SIP status; 2s after it
+/transfer busy         how the next transfer goes: connected, returned, busy, no_answer, never, or a SIP status; 2s after it
 /source crm fails      a source from now on: fails, never, or answers {\"json\": …}; with `after 3s`
 /message {\"json\": …}   what a business system sends to the script
 /trace [on|off]        the host calls of the script: those so far, or from now on as they happen

@@ -9,11 +9,9 @@ mod screen;
 use super::subject::SubjectArgs;
 use super::{given, talk};
 use callbox_dialogue::Time;
-use callbox_sim::{Stage, StageOptions};
 use command::{Entry, parse};
 use far_end::{Leaving, Person, Turn};
 use input::{Line, Lines};
-use miette::{IntoDiagnostic, miette};
 use save::Saver;
 use screen::Screen;
 use std::process::ExitCode;
@@ -56,12 +54,10 @@ pub(crate) enum Pace {
 /// # Errors
 /// No such script, or one that the server would refuse.
 pub(super) async fn run(args: &ChatArgs) -> miette::Result<ExitCode> {
-    let subject = args.subject.component().await?;
-    let compiler = std::env::current_exe().into_diagnostic()?;
-    let stage = Stage::load(&StageOptions::at_home(compiler), subject.wasm)
-        .await
-        .map_err(|error| miette!(code = error.code(), "{}: {error}", subject.origin.display()))?;
+    // A mistake in the file is told before anything is built.
     let given = args.given.as_deref().map(given::read).transpose()?.unwrap_or_default();
+    let subject = args.subject.component().await?;
+    let stage = subject.stage().await?;
     for stranger in given::strangers(&given, stage.manifest()) {
         talk(format_args!("warning: {stranger}"));
     }

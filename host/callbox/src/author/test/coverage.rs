@@ -4,7 +4,7 @@
 //! since what is found there may be anything. What can happen to every call – the caller hangs up, says nothing – and to
 //! every source and transfer is known anyway.
 
-use super::paint::Paint;
+use super::super::paint::Paint;
 use callbox_dialogue::leg::TransferResult;
 use callbox_dialogue::record::EndedBy;
 use callbox_dialogue::script::{Heard, HostCall};

@@ -1,8 +1,8 @@
 //! The report for CI systems, in the format of JUnit.
 
+use super::super::paint::Paint;
 use super::Played;
 use super::gather::Kit;
-use super::paint::Paint;
 use super::show;
 use callbox_sim::scenario::transcript;
 use miette::{IntoDiagnostic, WrapErr};

@@ -3,11 +3,11 @@
 mod coverage;
 mod gather;
 mod junit;
-mod paint;
 mod show;
 mod watch;
 
 use super::build::HowToBuild;
+use super::paint::Paint;
 use super::{data, talk};
 use callbox_sim::scenario::{self, Run, Suite, Verdict};
 use callbox_sim::{Stage, StageOptions, Theatre};
@@ -15,7 +15,6 @@ use coverage::Coverage;
 pub(super) use gather::below as scenario_files;
 use gather::{Kit, Subjects};
 use miette::{IntoDiagnostic, WrapErr, miette};
-use paint::Paint;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a person reads: a line a scenario, what failed with the conversation around it, and the sum.
 
+use super::super::paint::Paint;
 use super::Played;
-use super::paint::Paint;
 use callbox_dialogue::Time;
 use callbox_sim::Told;
 use callbox_sim::scenario::{DiffLine, Line, Side, Suite, transcript};

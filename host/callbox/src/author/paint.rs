@@ -18,12 +18,19 @@ impl Paint {
         }
     }
 
+    /// As if there were a terminal.
+    #[cfg(test)]
+    pub(super) const fn always() -> Self {
+        Self { on: true }
+    }
+
     /// For a file.
     pub(super) const fn plain() -> Self {
         Self { on: false }
     }
 
-    fn with(self, code: &str, text: impl Display) -> String {
+    /// In this colour (SGR codes of ECMA-48).
+    pub(super) fn with(self, code: &str, text: impl Display) -> String {
         if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
     }
 
