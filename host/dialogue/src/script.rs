@@ -116,6 +116,9 @@ pub struct ListenOptions {
     pub start_timeout: Millis,
     /// Silence that ends the utterance.
     pub end_silence: Millis,
+    /// Silence that ends it where what was heard is a whole answer that cannot go on. Never longer than `end_silence`.
+    #[serde(default = "complete_silence")]
+    pub complete_silence: Millis,
     /// Longest utterance.
     pub max_length: Millis,
     /// Accept keys.
@@ -130,6 +133,9 @@ pub struct ListenOptions {
     pub min_speech: Millis,
     /// Speech interrupts only past this many words.
     pub min_words: u8,
+    /// A prompt that was paused by a sound goes on when no words have come for so long; 0: the sound cuts it off.
+    #[serde(default = "resume_after")]
+    pub resume_after: Millis,
     /// Deliver interim hypotheses.
     pub partials: bool,
     /// Provider-specific settings, JSON text each.
@@ -143,6 +149,7 @@ impl Default for ListenOptions {
             hints: Vec::new(),
             start_timeout: 5_000,
             end_silence: 700,
+            complete_silence: complete_silence(),
             max_length: 30_000,
             digits: None,
             speech: true,
@@ -150,10 +157,19 @@ impl Default for ListenOptions {
             sensitive: false,
             min_speech: 200,
             min_words: 0,
+            resume_after: resume_after(),
             partials: false,
             extra: Vec::new(),
         }
     }
+}
+
+const fn complete_silence() -> Millis {
+    300
+}
+
+const fn resume_after() -> Millis {
+    2_000
 }
 
 /// What was recognised.

@@ -25,7 +25,7 @@ use super::{Engine, Timer, arguments};
 use crate::leg::{LegCommand, PromptId, RecognitionId};
 use crate::record::Role;
 use crate::script::{BargeIn, Event, Handle, Heard, HostError, ListenOptions, PlayoutEnd, Utterance};
-use crate::time::Time;
+use crate::time::{Millis, Time};
 use std::collections::VecDeque;
 
 /// Speech threshold where nobody listens.
@@ -369,7 +369,7 @@ impl Engine {
     }
 
     /// The caller began to speak.
-    pub(super) fn on_speech_started(&mut self) {
+    pub(super) fn on_speech_started(&mut self, _ago: Millis) {
         if self.ended.is_some() || !self.line.has_audio() || self.speech_since.is_some() {
             return;
         }
@@ -379,7 +379,7 @@ impl Engine {
     }
 
     /// The caller stopped.
-    pub(super) fn on_speech_ended(&mut self) {
+    pub(super) fn on_speech_ended(&mut self, _ago: Millis) {
         if self.ended.is_some() || self.speech_since.take().is_none() {
             return;
         }
