@@ -168,6 +168,8 @@ pub struct Engine {
     voice: VoiceSettings,
     listening: Option<Listening>,
     recognitions: u32,
+    /// What the last answer of a blocking listening means, and whether it is secret.
+    meaning: Option<(String, bool)>,
     /// Pressed while nobody listened for keys.
     keys: VecDeque<Key>,
     /// The caller is speaking.
@@ -217,6 +219,7 @@ impl Engine {
             voice: setup.voice.clone(),
             listening: None,
             recognitions: 0,
+            meaning: None,
             keys: VecDeque::new(),
             speech_since: None,
             events: VecDeque::new(),

@@ -7,6 +7,7 @@
 
 use crate::call::{CallInfo, EndCause};
 use crate::time::Millis;
+use callbox_grammar::Grammar;
 use serde::{Deserialize, Serialize};
 
 /// Names something that a script waits for: a playback, a listening, a
@@ -112,6 +113,12 @@ pub struct ListenOptions {
     pub languages: Vec<String>,
     /// Words and phrases to expect.
     pub hints: Vec<String>,
+    /// What is an answer, and what it means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<Grammar>,
+    /// IANA zone whose today the grammar counts from; none for UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Silence before any speech or digit, from the end of the prompt.
     pub start_timeout: Millis,
     /// Silence that ends the utterance.
@@ -147,6 +154,8 @@ impl Default for ListenOptions {
         Self {
             languages: Vec::new(),
             hints: Vec::new(),
+            grammar: None,
+            zone: None,
             start_timeout: 5_000,
             end_silence: 700,
             complete_silence: complete_silence(),
@@ -427,6 +436,12 @@ pub enum HostCall {
         /// The listening.
         handle: Handle,
     },
+    /// `listening.meaning` → `MaybeJson`; without a handle `voice.meaning`, of the last answer of `ask` or `listen`.
+    Meaning {
+        /// The listening.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        handle: Option<Handle>,
+    },
     /// `events.next` → `MaybeEvent`.
     NextEvent {
         /// None waits for ever.
@@ -594,6 +609,8 @@ pub enum HostReply {
     LocalTime(LocalTime),
     /// JSON text.
     Json(String),
+    /// JSON text, where there may be none.
+    MaybeJson(Option<String>),
     /// Text.
     Text(String),
     /// Text, where there may be none.

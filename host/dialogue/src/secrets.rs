@@ -5,6 +5,7 @@
 //! is the script's own affair.
 
 use crate::script::{Heard, HostCall, HostReply, Prompt, Reply, Segment};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// What stands in place of a secret, where that is a text and not keys.
@@ -42,6 +43,15 @@ impl Secrets {
             HostReply::MaybeUtterance(Some(utterance)) => self.hide(&utterance.text),
             HostReply::Utterances(all) => all.iter().for_each(|utterance| self.hide(&utterance.text)),
             HostReply::MaybeText(Some(text)) | HostReply::Text(text) | HostReply::Json(text) => self.hide(text),
+            // What was said as words is written as digits here.
+            HostReply::MaybeJson(Some(text)) => match serde_json::from_str::<Value>(text) {
+                Ok(Value::Object(members)) => members.values().for_each(|value| match value {
+                    Value::String(text) => self.hide(text),
+                    Value::Number(number) => self.hide(&number.to_string()),
+                    _ => {}
+                }),
+                _ => self.hide(text),
+            },
             _ => {}
         }
     }

@@ -267,6 +267,7 @@ fn mask(reply: &Reply) -> Option<Reply> {
             Event::SpeechStarted | Event::SpeechEnded | Event::Ended(_) | Event::Draining(_) => return None,
         })),
         HostReply::Json(_) => HostReply::Json(format!("\"{MASK}\"")),
+        HostReply::MaybeJson(Some(json)) => HostReply::MaybeJson(Some(mask_members(json))),
         HostReply::Text(_) => HostReply::Text(MASK.into()),
         HostReply::MaybeText(Some(_)) => HostReply::MaybeText(Some(MASK.into())),
         HostReply::Bytes(_) => HostReply::Bytes(Vec::new()),
@@ -276,6 +277,7 @@ fn mask(reply: &Reply) -> Option<Reply> {
         | HostReply::Playout(_)
         | HostReply::MaybePlayout(_)
         | HostReply::MaybeUtterance(None)
+        | HostReply::MaybeJson(None)
         | HostReply::Transfer(_)
         | HostReply::MaybeEvent(None)
         | HostReply::Ready(_)
@@ -284,6 +286,17 @@ fn mask(reply: &Reply) -> Option<Reply> {
         | HostReply::LocalTime(_)
         | HostReply::MaybeText(None) => return None,
     }))
+}
+
+/// JSON with every member masked, so that a script still finds them.
+fn mask_members(json: &str) -> String {
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json) {
+        Ok(mut members) => {
+            members.values_mut().for_each(|value| *value = MASK.into());
+            serde_json::Value::Object(members).to_string()
+        }
+        Err(_) => format!("\"{MASK}\""),
+    }
 }
 
 #[cfg(test)]

@@ -119,6 +119,7 @@ impl Renderer {
             | HostCall::NextPartial { handle }
             | HostCall::Alternatives { handle }
             | HostCall::StopListening { handle }
+            | HostCall::Meaning { handle: Some(handle) }
             | HostCall::IsReady { handle }
             | HostCall::Release { handle }
             | HostCall::AwaitFetch { handle } => number(*handle),
@@ -154,6 +155,7 @@ impl Renderer {
             | HostCall::Answer
             | HostCall::Hangup
             | HostCall::AwaitQuiet
+            | HostCall::Meaning { handle: None }
             | HostCall::Now
             | HostCall::Elapsed
             | HostCall::RandomNumber
@@ -173,7 +175,10 @@ impl Renderer {
                 format!("{}; prompt {}", self.heard(heard, sensitive), self.playout(prompt))
             }
             HostReply::MaybeUtterance(Some(utterance)) => self.utterance(utterance, sensitive),
-            HostReply::MaybeUtterance(None) | HostReply::MaybeText(None) | HostReply::MaybeEvent(None) => "none".into(),
+            HostReply::MaybeUtterance(None)
+            | HostReply::MaybeText(None)
+            | HostReply::MaybeJson(None)
+            | HostReply::MaybeEvent(None) => "none".into(),
             HostReply::Utterances(all) => {
                 let all: Vec<_> = all.iter().take(4).map(|utterance| self.utterance(utterance, sensitive)).collect();
                 if all.is_empty() { "none".into() } else { all.join(" | ") }
@@ -201,8 +206,12 @@ impl Renderer {
                     offset % 60
                 )
             }
-            HostReply::Json(_) | HostReply::Text(_) | HostReply::MaybeText(Some(_)) if sensitive => MASK.into(),
-            HostReply::Json(text) => self.json(text),
+            HostReply::Json(_) | HostReply::MaybeJson(Some(_)) | HostReply::Text(_) | HostReply::MaybeText(Some(_))
+                if sensitive =>
+            {
+                MASK.into()
+            }
+            HostReply::Json(text) | HostReply::MaybeJson(Some(text)) => self.json(text),
             HostReply::Text(text) | HostReply::MaybeText(Some(text)) => self.quoted(text),
         }
     }

@@ -130,6 +130,7 @@ impl Engine {
             HostCall::AwaitListening { handle } => Ok(Wait(Pending::Heard { handle, own: false })),
             HostCall::NextPartial { handle } => Ok(Wait(Pending::Partial { handle })),
             HostCall::Alternatives { handle } => Ok(Wait(Pending::Alternatives { handle })),
+            HostCall::Meaning { handle } => Ok(Wait(Pending::Meaning { handle })),
             HostCall::StopListening { handle } => {
                 self.stop_listening(handle);
                 Ok(Wait(Pending::Heard { handle, own: false }))

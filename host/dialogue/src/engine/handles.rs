@@ -21,6 +21,8 @@ pub(super) enum Item {
         result: Option<Result<Heard, HostError>>,
         partials: VecDeque<Utterance>,
         alternatives: Vec<Utterance>,
+        /// What the result means under the grammar, as JSON text.
+        meaning: Option<String>,
     },
     /// A transfer.
     Transfer { transfer: TransferId, result: Option<Result<TransferOutcome, HostError>> },
@@ -118,10 +120,19 @@ impl Handles {
     }
 
     /// A listening is over.
-    pub(super) fn heard(&mut self, handle: Handle, outcome: Result<Heard, HostError>, hypotheses: Vec<Utterance>) {
-        if let Some(Entry { item: Item::Listening { result, alternatives, .. }, .. }) = self.entries.get_mut(&handle) {
-            result.get_or_insert(outcome);
+    pub(super) fn heard(
+        &mut self,
+        handle: Handle,
+        outcome: Result<Heard, HostError>,
+        hypotheses: Vec<Utterance>,
+        meant: Option<String>,
+    ) {
+        if let Some(Entry { item: Item::Listening { result: result @ None, alternatives, meaning, .. }, .. }) =
+            self.entries.get_mut(&handle)
+        {
+            *result = Some(outcome);
             *alternatives = hypotheses;
+            *meaning = meant;
         }
     }
 

@@ -89,7 +89,7 @@ pub(super) struct Plan {
 impl Engine {
     /// Checks everything about a listening, before anything is said.
     pub(super) fn plan_listening(&self, mut options: Box<ListenOptions>) -> Result<Plan, HostError> {
-        arguments::listening(&mut options)?;
+        arguments::listening(&mut options, &self.setup.info.language)?;
         if self.listening.is_some() {
             return Err(HostError::LimitExceeded("a listening is under way; stop it or wait for it".into()));
         }
@@ -107,7 +107,13 @@ impl Engine {
         let Plan { options, speech } = plan;
         let sensitive = options.sensitive;
         let item = self.handles.add(
-            Item::Listening { sensitive, result: None, partials: VecDeque::new(), alternatives: Vec::new() },
+            Item::Listening {
+                sensitive,
+                result: None,
+                partials: VecDeque::new(),
+                alternatives: Vec::new(),
+                meaning: None,
+            },
             held,
         );
         if options.speech && !speech {
@@ -565,7 +571,7 @@ impl Engine {
         {
             self.stop_prompt(id, end);
         }
-        self.handles.heard(listening.item, result, alternatives);
+        self.handles.heard(listening.item, result, alternatives, None);
     }
 
     fn digits_turn(&mut self, listening: &Listening, digits: String) {

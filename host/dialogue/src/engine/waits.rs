@@ -35,6 +35,8 @@ pub(super) enum Pending {
     Partial { handle: Handle },
     /// Nothing: the hypotheses of a result.
     Alternatives { handle: Handle },
+    /// Nothing: what a result means; without a handle, that of the last blocking listening.
+    Meaning { handle: Option<Handle> },
     /// A transfer.
     Transfer { handle: Handle, own: bool },
     /// A context request.
@@ -75,14 +77,14 @@ impl Engine {
         };
         match pending {
             Pending::Playback { handle, own: true }
-            | Pending::Heard { handle, own: true }
             | Pending::Transfer { handle, own: true }
             | Pending::Fetch { handle, own: true } => {
                 self.handles.remove(handle);
             }
+            Pending::Heard { handle, own: true } => self.keep_meaning(handle),
             Pending::Ask { playback, listening } => {
                 self.handles.remove(playback);
-                self.handles.remove(listening);
+                self.keep_meaning(listening);
                 self.drop_listening(listening);
             }
             _ => {}
@@ -145,6 +147,16 @@ impl Engine {
                 }
                 _ => unknown(*handle),
             },
+            Pending::Meaning { handle: None } => {
+                let (meaning, sensitive) = self.meaning.clone().unzip();
+                Some((Ok(HostReply::MaybeJson(meaning)), sensitive.unwrap_or(false)))
+            }
+            Pending::Meaning { handle: Some(handle) } => match self.handles.get(*handle) {
+                Some(Item::Listening { meaning, sensitive, .. }) => {
+                    Some((Ok(HostReply::MaybeJson(meaning.clone())), *sensitive))
+                }
+                _ => unknown(*handle),
+            },
             Pending::Transfer { handle, .. } => match self.handles.get(*handle) {
                 Some(Item::Transfer { result, .. }) => plain(result.clone()?.map(HostReply::Transfer)),
                 _ => unknown(*handle),
@@ -171,6 +183,14 @@ impl Engine {
                 (!ready.is_empty() || nothing || self.passed(*until)).then_some((Ok(HostReply::Ready(ready)), false))
             }
         }
+    }
+
+    /// A blocking listening is over and forgotten, but for what its answer means.
+    fn keep_meaning(&mut self, handle: Handle) {
+        self.meaning = match self.handles.remove(handle) {
+            Some(Item::Listening { meaning: Some(meaning), sensitive, .. }) => Some((meaning, sensitive)),
+            _ => None,
+        };
     }
 
     fn outcome_of_digits(&mut self, digits: &str, number: &mut Option<u32>) -> Answer {
