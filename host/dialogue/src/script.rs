@@ -6,12 +6,13 @@
 //! at a time; `start-*` calls return a [`Handle`] that later calls name.
 
 use crate::call::{CallInfo, EndCause};
+use crate::llm;
 use crate::time::Millis;
 use callbox_grammar::Grammar;
 use serde::{Deserialize, Serialize};
 
 /// Names something that a script waits for: a playback, a listening, a
-/// transfer, a fetch, a timer, a writer. Never reused within a call; 0 is the
+/// transfer, a fetch, a timer, a writer, a conversation. Never reused within a call; 0 is the
 /// event queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -514,6 +515,91 @@ pub enum HostCall {
         /// The request.
         handle: Handle,
     },
+    /// `llm.conversation.open` → `Handle`.
+    OpenConversation {
+        /// By the manifest's name.
+        model: String,
+    },
+    /// `llm.conversation.add` → `Done`.
+    AddMessage {
+        /// The conversation.
+        handle: Handle,
+        /// Whose words.
+        role: llm::Role,
+        /// They.
+        text: String,
+    },
+    /// `llm.conversation.add-tool` → `Done`.
+    AddTool {
+        /// The conversation.
+        handle: Handle,
+        /// The tool.
+        tool: llm::Tool,
+    },
+    /// `llm.conversation.add-tool-result` → `Done`.
+    AddToolResult {
+        /// The conversation.
+        handle: Handle,
+        /// The call that it answers.
+        id: String,
+        /// What came of it.
+        content: String,
+    },
+    /// `llm.conversation.set-temperature`, `set-max-tokens`, `set-extra` → `Done`.
+    SetModel {
+        /// The conversation.
+        handle: Handle,
+        /// What.
+        setting: llm::Setting,
+    },
+    /// `llm.conversation.reply` → `ModelReply`.
+    ModelReply {
+        /// The conversation.
+        handle: Handle,
+        /// What may cut it off.
+        barge_in: BargeIn,
+    },
+    /// `llm.conversation.start-reply` → `Handle`.
+    StartModelReply {
+        /// The conversation.
+        handle: Handle,
+        /// What may cut it off.
+        barge_in: BargeIn,
+    },
+    /// `llm.conversation.ask` → `ModelTurn`.
+    AskModel {
+        /// The conversation.
+        handle: Handle,
+        /// What may cut it off.
+        barge_in: BargeIn,
+        /// How to listen.
+        options: Box<ListenOptions>,
+    },
+    /// `llm.conversation.complete` → `ModelReply`.
+    Complete {
+        /// The conversation.
+        handle: Handle,
+    },
+    /// `llm.conversation.start-complete` → `Handle`.
+    StartComplete {
+        /// The conversation.
+        handle: Handle,
+    },
+    /// `llm.replying.wait` → `ModelReply`.
+    AwaitModelReply {
+        /// The reply.
+        handle: Handle,
+    },
+    /// `llm.replying.cancel` → `ModelReply`.
+    CancelModelReply {
+        /// The reply.
+        handle: Handle,
+    },
+    /// `llm.conversation.messages` → `Messages`.
+    ModelMessages {
+        /// The conversation.
+        handle: Handle,
+    },
     /// `results.set` → `Done`.
     SetField {
         /// Name.
@@ -615,6 +701,12 @@ pub enum HostReply {
     Text(String),
     /// Text, where there may be none.
     MaybeText(Option<String>),
+    /// What a model replied.
+    ModelReply(Box<llm::ModelReply>),
+    /// What a model replied, and what the caller said then.
+    ModelTurn(Box<llm::ModelTurn>),
+    /// A conversation with a model.
+    Messages(Vec<llm::Message>),
 }
 
 /// Why a host call failed (`types.error`).

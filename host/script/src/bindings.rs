@@ -43,6 +43,7 @@ wasmtime::component::bindgen!({
         "callbox:dialogue/voice.[method]listen-options.set-resume-after": trappable,
         "callbox:dialogue/events.subscribe": trappable,
         "callbox:dialogue/context.[method]fetching.subscribe": trappable,
+        "callbox:dialogue/llm.[method]replying.subscribe": trappable,
         default: async | trappable,
     },
     exports: { default: async },
@@ -55,6 +56,8 @@ wasmtime::component::bindgen!({
         "callbox:dialogue/voice.listen-options": crate::resources::ListenOptionsBuilder,
         "callbox:dialogue/voice.listening": crate::resources::Listening,
         "callbox:dialogue/context.fetching": crate::resources::Fetching,
+        "callbox:dialogue/llm.conversation": crate::resources::Conversation,
+        "callbox:dialogue/llm.replying": crate::resources::Replying,
     },
     trappable_error_type: {
         "callbox:dialogue/types.error" => crate::imports::Failure,

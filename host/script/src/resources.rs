@@ -37,6 +37,14 @@ pub struct Listening(pub(crate) Handle);
 #[derive(Debug)]
 pub struct Fetching(pub(crate) Handle);
 
+/// A conversation with a language model.
+#[derive(Debug)]
+pub struct Conversation(pub(crate) Handle);
+
+/// A model's reply under way.
+#[derive(Debug)]
+pub struct Replying(pub(crate) Handle);
+
 /// Entries of a list of options.
 const ENTRIES: usize = 256;
 /// Bytes of a short text: a name, a language, a phrase.

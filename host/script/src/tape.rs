@@ -10,6 +10,7 @@ use crate::config::ScriptLimits;
 use crate::run::RunReason;
 pub use callbox_dialogue::secrets::MASK;
 
+use callbox_dialogue::llm::ModelTurn;
 use callbox_dialogue::script::{Event, Heard, Utterance};
 use callbox_dialogue::{HostCall, HostReply, Reply, ScriptEnd, Secrets, Time};
 use serde::{Deserialize, Serialize};
@@ -206,7 +207,9 @@ impl Recorder {
         if sensitive {
             self.secrets.remember(reply);
         }
-        let masked = if sensitive { mask(reply) } else { None };
+        // A model may say again what it was told.
+        let said = self.secrets.out_of_reply(reply);
+        let masked = if sensitive { mask(said.as_ref().unwrap_or(reply)) } else { None }.or(said);
         let entry = EntryRef {
             seq: self.entries + 1,
             at,
@@ -271,7 +274,12 @@ fn mask(reply: &Reply) -> Option<Reply> {
         HostReply::Text(_) => HostReply::Text(MASK.into()),
         HostReply::MaybeText(Some(_)) => HostReply::MaybeText(Some(MASK.into())),
         HostReply::Bytes(_) => HostReply::Bytes(Vec::new()),
-        HostReply::Done
+        HostReply::ModelTurn(turn) => {
+            HostReply::ModelTurn(Box::new(ModelTurn { heard: turn.heard.as_ref().map(heard), ..(**turn).clone() }))
+        }
+        HostReply::ModelReply(_)
+        | HostReply::Messages(_)
+        | HostReply::Done
         | HostReply::Info(_)
         | HostReply::Handle(_)
         | HostReply::Playout(_)

@@ -349,12 +349,13 @@ impl Engine {
         }
         // Which key it was stays open: it may turn out to be the first of a PIN typed ahead.
         self.journal.note(now, "digit", "a key that nobody listens for");
-        let cut = match self.prompts.head().map(|head| (head.stage, head.barge_in.digits)) {
-            Some((Stage::Playing { .. }, true)) => {
+        let cut = match self.prompts.head().map(|head| (head.stage, head.barge_in.digits, head.model)) {
+            // A model that has not begun to speak is told at once, too.
+            Some((Stage::Playing { .. }, true, _)) | Some((_, true, true)) => {
                 self.cut(PlayoutEnd::CutByDigits);
                 true
             }
-            Some((Stage::Stopping { end, .. }, _)) => end == PlayoutEnd::CutByDigits,
+            Some((Stage::Stopping { end, .. }, ..)) => end == PlayoutEnd::CutByDigits,
             _ => false,
         };
         if !secret {
@@ -523,6 +524,19 @@ impl Engine {
     pub(super) fn drop_listening(&mut self, item: Handle) {
         if self.listening.as_ref().is_some_and(|listening| listening.item == item) {
             self.close_listening();
+        }
+    }
+
+    /// The same, and the keys that did not count yet are kept for the next one.
+    pub(super) fn leave_listening(&mut self, item: Handle) {
+        if !self.listening.as_ref().is_some_and(|listening| listening.item == item) {
+            return;
+        }
+        let Some(mut listening) = self.close_listening().filter(|listening| !listening.options.sensitive) else {
+            return;
+        };
+        for (digit, at) in std::mem::take(&mut listening.kept) {
+            self.keep_key(digit, at, false);
         }
     }
 

@@ -38,7 +38,7 @@ fn prompt(what: Vec<voice::Segment>, barge_in: voice::BargeIn, queueing: voice::
 }
 
 impl State {
-    fn listen_options(&self, options: &Resource<ListenOptionsBuilder>) -> Outcome<Box<ListenOptions>> {
+    pub(super) fn listen_options(&self, options: &Resource<ListenOptionsBuilder>) -> Outcome<Box<ListenOptions>> {
         Ok(self.table.get(options).map_err(wasmtime::Error::from)?.options()?)
     }
 

@@ -157,7 +157,11 @@ impl Reader {
                     prop_assert!(self.script_over, "the script is still there");
                     self.finished += 1;
                 }
-                Output::Fetch { .. } | Output::Push { .. } | Output::Log { .. } => {}
+                Output::Fetch { .. }
+                | Output::Model { .. }
+                | Output::StopModel { .. }
+                | Output::Push { .. }
+                | Output::Log { .. } => {}
             }
         }
         prop_assert!(self.replies <= self.calls);
