@@ -18,7 +18,6 @@
 //! | `listening` | keys, speech, barge-in |
 //! | `transfers` | giving the call away |
 //! | `fetches` | context sources |
-//! | `models` | conversations with language models |
 //! | `line` | ringing, early media, answer, end of the leg |
 //! | `ending` | hang-up, grace, fallback, limits |
 //! | `journal` | the record |
@@ -32,7 +31,6 @@ mod handles;
 mod journal;
 mod line;
 mod listening;
-mod models;
 mod prompts;
 mod timers;
 mod transfers;
@@ -49,14 +47,12 @@ use self::handles::Handles;
 use self::journal::Journal;
 use self::line::{Audio, Line};
 use self::listening::{Key, Listening};
-use self::models::Models;
 use self::prompts::Prompts;
 use self::timers::{Timer, Timers};
 use self::transfers::Giving;
 use self::waits::Pending;
 use crate::call::{EndCause, EndReason};
 use crate::leg::{LegCommand, LegEvent, TransferId, VoiceSettings};
-use crate::llm;
 use crate::record::{CallRecord, EndedBy};
 use crate::script::{Event, Handle, HostCall, HostError, LogLevel, Reply, ScriptEnd};
 use crate::setup::Setup;
@@ -87,13 +83,6 @@ pub enum Input {
         fetch: Handle,
         /// What came.
         result: Result<String, HostError>,
-    },
-    /// A language model does something.
-    Model {
-        /// As given in [`Output::Model`].
-        run: Handle,
-        /// What.
-        event: llm::Event,
     },
     /// JSON for the script, through the API.
     Message(String),
@@ -134,19 +123,6 @@ pub enum Output {
         source: String,
         /// Name and value.
         parameters: Vec<(String, String)>,
-    },
-    /// Ask a language model. Answered by [`Input::Model`]s; the engine keeps the
-    /// time limits itself.
-    Model {
-        /// Names the request.
-        run: Handle,
-        /// What.
-        request: Box<llm::Request>,
-    },
-    /// Nobody waits for this model's answer any more: break off at once.
-    StopModel {
-        /// The request.
-        run: Handle,
     },
     /// A message for a destination; to be committed with the call's record at
     /// the latest, and delivered.
@@ -192,8 +168,6 @@ pub struct Engine {
     voice: VoiceSettings,
     listening: Option<Listening>,
     recognitions: u32,
-    /// What the last answer of a blocking listening means, and whether it is secret.
-    meaning: Option<(String, bool)>,
     /// Pressed while nobody listened for keys.
     keys: VecDeque<Key>,
     /// The caller is speaking.
@@ -204,7 +178,6 @@ pub struct Engine {
     parted: Option<TransferId>,
     transfers: u32,
     fetches: Fetches,
-    models: Models,
     random: ChaCha20Rng,
     pushes: u32,
     /// Times that digits were given to the leg, were sent, were late.
@@ -244,7 +217,6 @@ impl Engine {
             voice: setup.voice.clone(),
             listening: None,
             recognitions: 0,
-            meaning: None,
             keys: VecDeque::new(),
             speech_since: None,
             events: VecDeque::new(),
@@ -252,7 +224,6 @@ impl Engine {
             parted: None,
             transfers: 0,
             fetches: Fetches::default(),
-            models: Models::default(),
             random: ChaCha20Rng::from_seed(setup.seed),
             pushes: 0,
             digits_ordered: 0,
@@ -327,7 +298,6 @@ impl Engine {
             Input::ScriptEnded(end) => self.on_script_ended(end),
             Input::Leg(event) => self.on_leg(event),
             Input::Fetched { fetch, result } => self.on_fetched(fetch, result),
-            Input::Model { run, event } => self.on_model(run, event),
             Input::Message(json) => {
                 if self.ended.is_none() && arguments::json("message", &json).is_ok() {
                     self.journal.note(self.now, "message", "through the API");
@@ -371,8 +341,8 @@ impl Engine {
             LegEvent::PromptEnded { prompt, played, complete } => self.on_prompt_ended(prompt, played, complete),
             LegEvent::Digit { digit } => self.on_digit(digit),
             LegEvent::DigitsSent => self.on_digits_sent(),
-            LegEvent::SpeechStarted { ago } => self.on_speech_started(ago),
-            LegEvent::SpeechEnded { ago } => self.on_speech_ended(ago),
+            LegEvent::SpeechStarted => self.on_speech_started(),
+            LegEvent::SpeechEnded => self.on_speech_ended(),
             LegEvent::Partial { recognition, utterance } => self.on_partial(recognition, utterance),
             LegEvent::Recognised { recognition, alternatives } => self.on_recognised(recognition, alternatives),
             LegEvent::RecogniseFailed { recognition, error } => self.on_recognise_failed(recognition, error),
@@ -400,7 +370,6 @@ impl Engine {
             Timer::Stopping => self.on_stop_limit(),
             Timer::Digits => self.on_digits_limit(),
             Timer::Fetch(fetch) => self.on_fetched(fetch, Err(HostError::TimedOut)),
-            Timer::Model(run) => self.on_model_late(run),
             Timer::Transfer => self.on_transfer_limit(),
             Timer::AutoRing => self.ring(),
             Timer::Ring => self.on_ring_limit(),
@@ -420,10 +389,9 @@ impl Engine {
         for _ in 0..STEPS {
             let steered = self.steer();
             self.advance_transfer();
-            let models = self.advance_models();
             let prompts = self.advance_prompts();
             let listening = self.advance_listening();
-            if !(steered || models || prompts || listening) {
+            if !(steered || prompts || listening) {
                 break;
             }
         }

@@ -4,7 +4,6 @@
 
 mod call;
 mod data;
-mod llm;
 mod voice;
 mod wait;
 

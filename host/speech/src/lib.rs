@@ -1,4 +1,4 @@
-//! Synthesisers behind a streaming trait, text normalisation, the audio cache.
+//! Synthesisers and recognisers behind streaming traits, text normalisation, the audio cache.
 //!
 //! [`Speech::render`] turns a segment of a prompt into chunks of audio:
 //!
@@ -13,11 +13,14 @@
 //!
 //! SSML is read by [`ssml`] and written anew, audio assets are decoded once.
 //!
+//! [`Ears::listen`] turns what a caller says into words: see [`recogniser`].
+//!
 //! What this room never does: link an engine, give an engine text or markup it
 //! obeys, wait for an engine without limit, cache half a render, or let a
 //! failing engine harm more than the sentence it was given.
 
 mod assets;
+mod breaker;
 mod cache;
 mod error;
 pub mod espeak;
@@ -25,14 +28,17 @@ pub mod espeak;
 pub mod fuzz;
 mod marks;
 pub mod normalise;
+pub mod recogniser;
 pub mod resample;
 pub mod sentences;
 mod speech;
 pub mod ssml;
 mod synthesiser;
 
+pub use breaker::{Admission, Breaker, BreakerConfig, BreakerState, Resting};
 pub use cache::{CacheConfig, CacheStats};
 pub use error::SpeechError;
 pub use espeak::{Espeak, EspeakConfig};
+pub use recogniser::{Ears, Recogniser, RecogniserError};
 pub use speech::{Speech, SpeechConfig};
 pub use synthesiser::{Chunk, EngineInfo, Part, Pending, Synthesiser, Utterance};
