@@ -12,6 +12,7 @@ use crate::legs::{Happening, Leg};
 use crate::live::{CallCommand, Snapshot};
 use crate::orphan::{Heir, ScriptTask};
 use callbox_dialogue::engine::{Engine, Input, Output};
+use callbox_dialogue::llm::Event;
 use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
 use callbox_dialogue::{CallId, EndCause, Setup, Time};
 use callbox_script::{Answered, Script, ScriptHost, Seat, Session};
@@ -241,6 +242,11 @@ impl Actor {
                 let request = self.fetcher.fetch(source, parameters);
                 self.fetches.spawn(async move { (fetch, request.await) });
             }
+            Output::Model { run, request: _ } => {
+                let error = HostError::Unavailable("no model is at hand".into());
+                self.engine.handle(self.now(), Input::Model { run, event: Event::Failed { error } });
+            }
+            Output::StopModel { run: _ } => {}
             Output::Push { seq, destination, body } => self.ledger.push(seq, destination, body),
             Output::Log { level, message } => self.log(level, &message),
             Output::StopScript => self.script.stop().cancel(),

@@ -295,6 +295,7 @@ impl Platform {
             voice: VoiceSettings { voice: None, language: route.language.clone(), rate: None },
             limits: self.inner.policy.limits.clone(),
             sources: route.sources(),
+            models: route.models(),
             destinations: route.destinations(),
             settings: route.settings(),
             assets: script.map(|script| script.assets.keys().cloned().collect()).unwrap_or_default(),

@@ -177,7 +177,7 @@ impl Caller {
                 },
                 Some(event) = self.media_events.recv() => self.media_event(&event),
                 Some(frame) = next_frame(&mut self.tap) => {
-                    let sound = self.ear.hear(&frame.samples);
+                    let sound = self.ear.hear(frame.samples());
                     self.heard(sound)?;
                 }
                 () = sleep_until(deadline) => {

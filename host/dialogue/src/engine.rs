@@ -18,6 +18,7 @@
 //! | `listening` | keys, speech, barge-in |
 //! | `transfers` | giving the call away |
 //! | `fetches` | context sources |
+//! | `models` | conversations with language models |
 //! | `line` | ringing, early media, answer, end of the leg |
 //! | `ending` | hang-up, grace, fallback, limits |
 //! | `journal` | the record |
@@ -31,6 +32,7 @@ mod handles;
 mod journal;
 mod line;
 mod listening;
+mod models;
 mod prompts;
 mod timers;
 mod transfers;
@@ -47,12 +49,14 @@ use self::handles::Handles;
 use self::journal::Journal;
 use self::line::{Audio, Line};
 use self::listening::{Key, Listening};
+use self::models::Models;
 use self::prompts::Prompts;
 use self::timers::{Timer, Timers};
 use self::transfers::Giving;
 use self::waits::Pending;
 use crate::call::{EndCause, EndReason};
 use crate::leg::{LegCommand, LegEvent, TransferId, VoiceSettings};
+use crate::llm;
 use crate::record::{CallRecord, EndedBy};
 use crate::script::{Event, Handle, HostCall, HostError, LogLevel, Reply, ScriptEnd};
 use crate::setup::Setup;
@@ -83,6 +87,13 @@ pub enum Input {
         fetch: Handle,
         /// What came.
         result: Result<String, HostError>,
+    },
+    /// A language model does something.
+    Model {
+        /// As given in [`Output::Model`].
+        run: Handle,
+        /// What.
+        event: llm::Event,
     },
     /// JSON for the script, through the API.
     Message(String),
@@ -123,6 +134,19 @@ pub enum Output {
         source: String,
         /// Name and value.
         parameters: Vec<(String, String)>,
+    },
+    /// Ask a language model. Answered by [`Input::Model`]s; the engine keeps the
+    /// time limits itself.
+    Model {
+        /// Names the request.
+        run: Handle,
+        /// What.
+        request: Box<llm::Request>,
+    },
+    /// Nobody waits for this model's answer any more: break off at once.
+    StopModel {
+        /// The request.
+        run: Handle,
     },
     /// A message for a destination; to be committed with the call's record at
     /// the latest, and delivered.
@@ -168,6 +192,8 @@ pub struct Engine {
     voice: VoiceSettings,
     listening: Option<Listening>,
     recognitions: u32,
+    /// What the last answer of a blocking listening means, and whether it is secret.
+    meaning: Option<(String, bool)>,
     /// Pressed while nobody listened for keys.
     keys: VecDeque<Key>,
     /// The caller is speaking.
@@ -178,6 +204,7 @@ pub struct Engine {
     parted: Option<TransferId>,
     transfers: u32,
     fetches: Fetches,
+    models: Models,
     random: ChaCha20Rng,
     pushes: u32,
     /// Times that digits were given to the leg, were sent, were late.
@@ -217,6 +244,7 @@ impl Engine {
             voice: setup.voice.clone(),
             listening: None,
             recognitions: 0,
+            meaning: None,
             keys: VecDeque::new(),
             speech_since: None,
             events: VecDeque::new(),
@@ -224,6 +252,7 @@ impl Engine {
             parted: None,
             transfers: 0,
             fetches: Fetches::default(),
+            models: Models::default(),
             random: ChaCha20Rng::from_seed(setup.seed),
             pushes: 0,
             digits_ordered: 0,
@@ -298,6 +327,7 @@ impl Engine {
             Input::ScriptEnded(end) => self.on_script_ended(end),
             Input::Leg(event) => self.on_leg(event),
             Input::Fetched { fetch, result } => self.on_fetched(fetch, result),
+            Input::Model { run, event } => self.on_model(run, event),
             Input::Message(json) => {
                 if self.ended.is_none() && arguments::json("message", &json).is_ok() {
                     self.journal.note(self.now, "message", "through the API");
@@ -341,8 +371,8 @@ impl Engine {
             LegEvent::PromptEnded { prompt, played, complete } => self.on_prompt_ended(prompt, played, complete),
             LegEvent::Digit { digit } => self.on_digit(digit),
             LegEvent::DigitsSent => self.on_digits_sent(),
-            LegEvent::SpeechStarted => self.on_speech_started(),
-            LegEvent::SpeechEnded => self.on_speech_ended(),
+            LegEvent::SpeechStarted { ago } => self.on_speech_started(ago),
+            LegEvent::SpeechEnded { ago } => self.on_speech_ended(ago),
             LegEvent::Partial { recognition, utterance } => self.on_partial(recognition, utterance),
             LegEvent::Recognised { recognition, alternatives } => self.on_recognised(recognition, alternatives),
             LegEvent::RecogniseFailed { recognition, error } => self.on_recognise_failed(recognition, error),
@@ -370,6 +400,7 @@ impl Engine {
             Timer::Stopping => self.on_stop_limit(),
             Timer::Digits => self.on_digits_limit(),
             Timer::Fetch(fetch) => self.on_fetched(fetch, Err(HostError::TimedOut)),
+            Timer::Model(run) => self.on_model_late(run),
             Timer::Transfer => self.on_transfer_limit(),
             Timer::AutoRing => self.ring(),
             Timer::Ring => self.on_ring_limit(),
@@ -389,9 +420,10 @@ impl Engine {
         for _ in 0..STEPS {
             let steered = self.steer();
             self.advance_transfer();
+            let models = self.advance_models();
             let prompts = self.advance_prompts();
             let listening = self.advance_listening();
-            if !(steered || prompts || listening) {
+            if !(steered || models || prompts || listening) {
                 break;
             }
         }

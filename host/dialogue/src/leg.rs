@@ -93,6 +93,18 @@ pub enum LegCommand {
         /// The prompt.
         prompt: PromptId,
     },
+    /// Let the prompt that plays fall silent, within one 20 ms frame, and keep its place. More text may come for it
+    /// meanwhile; it may be stopped. Not asked for a prompt that is paused.
+    Pause {
+        /// The prompt.
+        prompt: PromptId,
+    },
+    /// Let a paused prompt go on where it fell silent, within one 20 ms frame. What the pause took counts neither as
+    /// played nor for its word times.
+    Resume {
+        /// The prompt.
+        prompt: PromptId,
+    },
     /// Send DTMF; `,` pauses 500 ms. The leg reports [`LegEvent::DigitsSent`].
     SendDigits {
         /// `0`-`9`, `*`, `#`, `A`-`D`, `,`.
@@ -102,8 +114,15 @@ pub enum LegCommand {
     Recognise {
         /// The run.
         recognition: RecognitionId,
-        /// Languages, hints, end-pointing.
+        /// Languages, hints. When the caller is done is decided by the engine, which says so with `EndUtterance`; a
+        /// recogniser that knows better may give its result before.
         options: Box<ListenOptions>,
+    },
+    /// The caller is done: give the result for what was heard so far. The leg reports [`LegEvent::Recognised`], with no
+    /// hypothesis where nothing was made out, or [`LegEvent::RecogniseFailed`]; what comes later is not waited for.
+    EndUtterance {
+        /// The run.
+        recognition: RecognitionId,
     },
     /// Stop the recogniser; its result is not wanted any more.
     StopRecognising {
@@ -238,10 +257,18 @@ pub enum LegEvent {
     },
     /// [`LegCommand::SendDigits`] is done.
     DigitsSent,
-    /// The caller began to speak.
-    SpeechStarted,
+    /// The caller began to speak, as far as can be told from the sound.
+    SpeechStarted {
+        /// How long ago the sound itself began, by the time of the audio.
+        #[serde(default)]
+        ago: Millis,
+    },
     /// The caller stopped.
-    SpeechEnded,
+    SpeechEnded {
+        /// How long ago the sound itself was over, by the time of the audio.
+        #[serde(default)]
+        ago: Millis,
+    },
     /// An interim hypothesis.
     Partial {
         /// The run.
@@ -249,8 +276,8 @@ pub enum LegEvent {
         /// What it is so far.
         utterance: Utterance,
     },
-    /// The recogniser is done: hypotheses, the best first; none for speech it
-    /// could not make out.
+    /// The recogniser is done, because it was told to or by itself: hypotheses, the best first; none for speech it
+    /// could not make out. Its run is over.
     Recognised {
         /// The run.
         recognition: RecognitionId,

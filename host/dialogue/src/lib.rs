@@ -29,6 +29,7 @@
 //!     voice: Default::default(),
 //!     limits: Limits::default(),
 //!     sources: Default::default(),
+//!     models: Default::default(),
 //!     destinations: Vec::new(),
 //!     settings: Default::default(),
 //!     assets: Vec::new(),
@@ -46,6 +47,7 @@
 //!
 //! * [`call`] – who calls whom, and how a call ends
 //! * [`script`] – what a script asks ([`HostCall`]) and is told ([`HostReply`])
+//! * [`llm`] – what a language model is asked, and what it does
 //! * [`leg`] – what a leg is told ([`LegCommand`]) and reports ([`LegEvent`])
 //! * [`setup`] – what is settled before the call begins: limits, sources, fallback
 //! * [`record`] – what is left of a call: transcript, fields, timeline
@@ -54,6 +56,7 @@
 pub mod call;
 pub mod engine;
 pub mod leg;
+pub mod llm;
 pub mod record;
 pub mod script;
 pub mod secrets;

@@ -153,7 +153,7 @@ pub struct TimelineEntry {
     pub at: Time,
     /// A stable word: `created`, `ringing`, `early_media`, `answered`, `prompt_started`,
     /// `prompt_ended`, `prompt_failed`, `digit`, `digits_sent`, `listening`,
-    /// `heard`, `recogniser_failed`, `fetch`, `fetched`, `push`, `node`,
+    /// `heard`, `recogniser_failed`, `fetch`, `fetched`, `model`, `model_replied`, `push`, `node`,
     /// `message`, `transfer`, `log`, `drain`, `script_ended`, `script_error`,
     /// `script_stopped`, `fallback`, `ended`, `leg_silent`.
     pub kind: String,

@@ -6,11 +6,13 @@
 //! at a time; `start-*` calls return a [`Handle`] that later calls name.
 
 use crate::call::{CallInfo, EndCause};
+use crate::llm;
 use crate::time::Millis;
+use callbox_grammar::Grammar;
 use serde::{Deserialize, Serialize};
 
 /// Names something that a script waits for: a playback, a listening, a
-/// transfer, a fetch, a timer, a writer. Never reused within a call; 0 is the
+/// transfer, a fetch, a timer, a writer, a conversation. Never reused within a call; 0 is the
 /// event queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -112,10 +114,19 @@ pub struct ListenOptions {
     pub languages: Vec<String>,
     /// Words and phrases to expect.
     pub hints: Vec<String>,
+    /// What is an answer, and what it means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<Grammar>,
+    /// IANA zone whose today the grammar counts from; none for UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Silence before any speech or digit, from the end of the prompt.
     pub start_timeout: Millis,
     /// Silence that ends the utterance.
     pub end_silence: Millis,
+    /// Silence that ends it where what was heard is a whole answer that cannot go on. Never longer than `end_silence`.
+    #[serde(default = "complete_silence")]
+    pub complete_silence: Millis,
     /// Longest utterance.
     pub max_length: Millis,
     /// Accept keys.
@@ -130,6 +141,9 @@ pub struct ListenOptions {
     pub min_speech: Millis,
     /// Speech interrupts only past this many words.
     pub min_words: u8,
+    /// A prompt that was paused by a sound goes on when no words have come for so long; 0: the sound cuts it off.
+    #[serde(default = "resume_after")]
+    pub resume_after: Millis,
     /// Deliver interim hypotheses.
     pub partials: bool,
     /// Provider-specific settings, JSON text each.
@@ -141,8 +155,11 @@ impl Default for ListenOptions {
         Self {
             languages: Vec::new(),
             hints: Vec::new(),
+            grammar: None,
+            zone: None,
             start_timeout: 5_000,
             end_silence: 700,
+            complete_silence: complete_silence(),
             max_length: 30_000,
             digits: None,
             speech: true,
@@ -150,10 +167,19 @@ impl Default for ListenOptions {
             sensitive: false,
             min_speech: 200,
             min_words: 0,
+            resume_after: resume_after(),
             partials: false,
             extra: Vec::new(),
         }
     }
+}
+
+const fn complete_silence() -> Millis {
+    300
+}
+
+const fn resume_after() -> Millis {
+    2_000
 }
 
 /// What was recognised.
@@ -411,6 +437,12 @@ pub enum HostCall {
         /// The listening.
         handle: Handle,
     },
+    /// `listening.meaning` → `MaybeJson`; without a handle `voice.meaning`, of the last answer of `ask` or `listen`.
+    Meaning {
+        /// The listening.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        handle: Option<Handle>,
+    },
     /// `events.next` → `MaybeEvent`.
     NextEvent {
         /// None waits for ever.
@@ -481,6 +513,91 @@ pub enum HostCall {
     /// `fetching.wait` → `Json`.
     AwaitFetch {
         /// The request.
+        handle: Handle,
+    },
+    /// `llm.conversation.open` → `Handle`.
+    OpenConversation {
+        /// By the manifest's name.
+        model: String,
+    },
+    /// `llm.conversation.add` → `Done`.
+    AddMessage {
+        /// The conversation.
+        handle: Handle,
+        /// Whose words.
+        role: llm::Role,
+        /// They.
+        text: String,
+    },
+    /// `llm.conversation.add-tool` → `Done`.
+    AddTool {
+        /// The conversation.
+        handle: Handle,
+        /// The tool.
+        tool: llm::Tool,
+    },
+    /// `llm.conversation.add-tool-result` → `Done`.
+    AddToolResult {
+        /// The conversation.
+        handle: Handle,
+        /// The call that it answers.
+        id: String,
+        /// What came of it.
+        content: String,
+    },
+    /// `llm.conversation.set-temperature`, `set-max-tokens`, `set-extra` → `Done`.
+    SetModel {
+        /// The conversation.
+        handle: Handle,
+        /// What.
+        setting: llm::Setting,
+    },
+    /// `llm.conversation.reply` → `ModelReply`.
+    ModelReply {
+        /// The conversation.
+        handle: Handle,
+        /// What may cut it off.
+        barge_in: BargeIn,
+    },
+    /// `llm.conversation.start-reply` → `Handle`.
+    StartModelReply {
+        /// The conversation.
+        handle: Handle,
+        /// What may cut it off.
+        barge_in: BargeIn,
+    },
+    /// `llm.conversation.ask` → `ModelTurn`.
+    AskModel {
+        /// The conversation.
+        handle: Handle,
+        /// What may cut it off.
+        barge_in: BargeIn,
+        /// How to listen.
+        options: Box<ListenOptions>,
+    },
+    /// `llm.conversation.complete` → `ModelReply`.
+    Complete {
+        /// The conversation.
+        handle: Handle,
+    },
+    /// `llm.conversation.start-complete` → `Handle`.
+    StartComplete {
+        /// The conversation.
+        handle: Handle,
+    },
+    /// `llm.replying.wait` → `ModelReply`.
+    AwaitModelReply {
+        /// The reply.
+        handle: Handle,
+    },
+    /// `llm.replying.cancel` → `ModelReply`.
+    CancelModelReply {
+        /// The reply.
+        handle: Handle,
+    },
+    /// `llm.conversation.messages` → `Messages`.
+    ModelMessages {
+        /// The conversation.
         handle: Handle,
     },
     /// `results.set` → `Done`.
@@ -578,10 +695,18 @@ pub enum HostReply {
     LocalTime(LocalTime),
     /// JSON text.
     Json(String),
+    /// JSON text, where there may be none.
+    MaybeJson(Option<String>),
     /// Text.
     Text(String),
     /// Text, where there may be none.
     MaybeText(Option<String>),
+    /// What a model replied.
+    ModelReply(Box<llm::ModelReply>),
+    /// What a model replied, and what the caller said then.
+    ModelTurn(Box<llm::ModelTurn>),
+    /// A conversation with a model.
+    Messages(Vec<llm::Message>),
 }
 
 /// Why a host call failed (`types.error`).

@@ -4,7 +4,9 @@
 //! Looked for is what was heard, as it was heard. What a script makes of it – its last two digits, a date with dashes –
 //! is the script's own affair.
 
+use crate::llm::{ModelReply, ToolCall};
 use crate::script::{Heard, HostCall, HostReply, Prompt, Reply, Segment};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// What stands in place of a secret, where that is a text and not keys.
@@ -39,9 +41,23 @@ impl Secrets {
                 Heard::Digits(text) | Heard::NoMatch(text) => self.hide(text),
                 Heard::Nothing => {}
             },
+            HostReply::ModelTurn(turn) => {
+                if let Some(heard) = turn.heard.clone() {
+                    self.remember(&Ok(HostReply::Heard(heard)));
+                }
+            }
             HostReply::MaybeUtterance(Some(utterance)) => self.hide(&utterance.text),
             HostReply::Utterances(all) => all.iter().for_each(|utterance| self.hide(&utterance.text)),
             HostReply::MaybeText(Some(text)) | HostReply::Text(text) | HostReply::Json(text) => self.hide(text),
+            // What was said as words is written as digits here.
+            HostReply::MaybeJson(Some(text)) => match serde_json::from_str::<Value>(text) {
+                Ok(Value::Object(members)) => members.values().for_each(|value| match value {
+                    Value::String(text) => self.hide(text),
+                    Value::Number(number) => self.hide(&number.to_string()),
+                    _ => {}
+                }),
+                _ => self.hide(text),
+            },
             _ => {}
         }
     }
@@ -100,6 +116,7 @@ impl Secrets {
             HostCall::Fetch { parameters, .. } | HostCall::StartFetch { parameters, .. } => {
                 parameters.iter_mut().for_each(|(_, value)| clean(value));
             }
+            HostCall::AddMessage { text, .. } | HostCall::AddToolResult { content: text, .. } => clean(text),
             HostCall::SetField { value, .. } => clean(value),
             HostCall::SetDisposition { disposition: text }
             | HostCall::AddTag { tag: text }
@@ -108,6 +125,34 @@ impl Secrets {
             _ => {}
         }
         (masked != *call).then_some(masked)
+    }
+
+    /// The answer with [`MASK`] in place of every secret that a model was told and says again; none where it holds
+    /// none.
+    #[must_use]
+    pub fn out_of_reply(&self, reply: &Reply) -> Option<Reply> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let clean = |text: &mut String| *text = self.out_of(text).into_owned();
+        let clean_calls = |calls: &mut Vec<ToolCall>| calls.iter_mut().for_each(|call| clean(&mut call.arguments));
+        let clean_reply = |reply: &mut ModelReply| {
+            clean(&mut reply.text);
+            clean_calls(&mut reply.tool_calls);
+            reply.playout.iter_mut().for_each(|playout| clean(&mut playout.heard_text));
+        };
+        let mut masked = reply.as_ref().ok()?.clone();
+        match &mut masked {
+            HostReply::ModelReply(reply) => clean_reply(reply),
+            HostReply::ModelTurn(turn) => clean_reply(&mut turn.reply),
+            HostReply::Messages(all) => all.iter_mut().for_each(|message| {
+                clean(&mut message.text);
+                clean_calls(&mut message.tool_calls);
+            }),
+            _ => return None,
+        }
+        let masked = Ok(masked);
+        (masked != *reply).then_some(masked)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::call::CallInfo;
 use crate::leg::VoiceSettings;
+use crate::llm::Model;
 use crate::script::Segment;
 use crate::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Setup {
     pub limits: Limits,
     /// Declared by the manifest and bound by the deployment, by name.
     pub sources: BTreeMap<String, Source>,
+    /// Language models, likewise.
+    #[serde(default)]
+    pub models: BTreeMap<String, Model>,
     /// Destinations the manifest declares, by name.
     pub destinations: Vec<String>,
     /// Settings, with the manifest's defaults filled in.

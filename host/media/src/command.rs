@@ -123,6 +123,17 @@ pub enum MediaCommand {
         /// The prompt.
         prompt: PromptId,
     },
+    /// Hold the prompt that plays, from the next packet on: silence, or what the other side of a bridge says, until it is
+    /// resumed or stopped. One that waits behind it waits on; one that is still to be played begins held.
+    Pause {
+        /// The prompt.
+        prompt: PromptId,
+    },
+    /// Go on with it in the next packet, with the very sample at which it stopped.
+    Resume {
+        /// The prompt.
+        prompt: PromptId,
+    },
     /// Send DTMF behind what is being sent; a prompt that plays waits meanwhile. [`MediaEvent::DigitsSent`] follows.
     SendDigits {
         /// `0`-`9`, `*`, `#`, `A`-`D`; `,` pauses 500 ms. At most [`crate::dtmf::MAX_DIGITS`].
@@ -149,6 +160,16 @@ pub enum MediaCommand {
     /// Hand what is received, decoded, to a reader, 20 ms at a time; none ends it. Frames the reader does not take in
     /// time are dropped and counted.
     Tap(Option<TapSender>),
+    /// Tell when the caller begins and ceases to speak ([`MediaEvent::SpeechStarted`], [`MediaEvent::SpeechEnded`]) from
+    /// now on, and hand what is said to a reader. Replaces the reader before.
+    Listen {
+        /// Gets what was heard from half a second before the caller begins to speak, and everything from there on; of
+        /// somebody who speaks already, from the beginning, as far as half a second reaches back. Nothing that went to
+        /// the reader before. At 16 kHz where the call's codec has that. None where nobody makes words of it.
+        tap: Option<TapSender>,
+    },
+    /// Listen no more. [`MediaEvent::SpeechEnded`] follows where somebody was speaking.
+    Deafen,
     /// Write every datagram that the session's sockets send and receive into a pcap file, from now on: with what
     /// strangers send, before it is judged. Replaces a capture under way. The payload of RTP is zeros while what the
     /// caller says is secret ([`Self::Mask`]). [`MediaEvent::CaptureDone`] follows, at the latest with the session's
@@ -188,6 +209,18 @@ pub enum MediaEvent {
     Digit {
         /// `0`-`9`, `*`, `#`, `A`-`D`.
         digit: char,
+    },
+    /// The caller has begun to speak: told of voices alone, not of noise, tones, music without a pause or the echo of our
+    /// own prompt, as far as these can be told apart. A cough is told too: whether a sound is long enough to matter
+    /// is for others to decide.
+    SpeechStarted {
+        /// Since it began, counted from when that sound reached us.
+        ago_ms: Millis,
+    },
+    /// The caller has stopped, for longer than the pause within a word.
+    SpeechEnded {
+        /// Since the last of it, counted from when that sound reached us.
+        ago_ms: Millis,
     },
     /// All digits of a [`MediaCommand::SendDigits`] have been sent.
     DigitsSent,

@@ -12,6 +12,7 @@
 //! * [`timeline`], `waiting`, [`jitter`], [`conceal`], [`noise`] – from packets back to an even stream of samples
 //! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
 //! * [`playout`], [`bridge`], [`tap`] – what is said: prompts, or another call; and who listens beside us
+//! * `voice`, `listener` – whether the caller speaks, and who wants to know what
 //! * `incoming`, `outgoing` – the two directions of one call: decoded in order, encoded live
 //! * `stream`, `report` – all of the above for one call: packets, commands and time in; packets and events out
 //! * [`security`], [`srtp`], `dtls`, `shield` – what protects packets, and the guard between the sockets and a stream
@@ -42,6 +43,7 @@ mod histogram;
 mod incoming;
 pub mod jitter;
 pub mod latch;
+mod listener;
 pub mod noise;
 mod outgoing;
 pub mod pcap;
@@ -61,6 +63,7 @@ pub mod srtp;
 mod stream;
 pub mod tap;
 pub mod timeline;
+mod voice;
 mod waiting;
 pub mod wav;
 pub mod webrtc;

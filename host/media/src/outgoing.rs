@@ -52,6 +52,8 @@ pub(crate) struct Outgoing {
     down: Downsampler,
     /// The end of what was said last, at 8 kHz.
     before: [i16; FRAME],
+    /// That was in the present packet time.
+    speaks: bool,
     packet: [u8; HEADER + MAX_PAYLOAD],
 }
 
@@ -84,6 +86,7 @@ impl Outgoing {
             up: Upsampler::default(),
             down: Downsampler::default(),
             before: [0; FRAME],
+            speaks: false,
             packet: [0; HEADER + MAX_PAYLOAD],
         }
     }
@@ -109,6 +112,11 @@ impl Outgoing {
         }
     }
 
+    /// The last of what is said in the present packet time, at 8 kHz, 20 ms at most; empty where nothing is sent.
+    pub(crate) fn said(&self) -> &[i16] {
+        if self.speaks { &self.before } else { &[] }
+    }
+
     /// Packet times of so many samples at 8 kHz pass in which nothing is said.
     pub(crate) fn skip(&mut self, skipped: u32, samples: usize, codec: Codec) {
         self.sent.skipped += u64::from(skipped);
@@ -126,6 +134,7 @@ impl Outgoing {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.wrapping_add(samples as u32 * ticks);
         said.fill(0);
+        self.speaks = false;
         let (Some(target), Some((codec, _, encoder))) = (target, &mut self.encoder) else {
             self.marker = true;
             self.last_sent = None;
@@ -241,6 +250,7 @@ impl Outgoing {
                 said.copy_from_slice(voice);
             }
         }
+        self.speaks = true;
         let tail = said.len().min(FRAME);
         self.before.copy_within(tail.., 0);
         self.before[FRAME - tail..].copy_from_slice(&said[said.len() - tail..]);

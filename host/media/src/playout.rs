@@ -25,6 +25,10 @@ struct Prompt {
     played: u64,
     complete: bool,
     started: bool,
+    /// Held back: it keeps its place in the queue and says nothing.
+    paused: bool,
+    /// It has been resumed since its last packet.
+    resumed: bool,
 }
 
 impl Prompt {
@@ -68,6 +72,14 @@ impl Playout {
         }
     }
 
+    /// Holds a prompt back from the next packet on, or lets it go on where it stopped.
+    pub fn pause(&mut self, id: PromptId, paused: bool) {
+        if let Some(prompt) = self.prompts.iter_mut().find(|prompt| prompt.id == id) {
+            prompt.resumed |= prompt.paused && !paused;
+            prompt.paused = paused;
+        }
+    }
+
     /// Forgets a prompt; reports its end if it was playing or queued.
     pub fn stop(&mut self, id: PromptId) -> Option<MediaEvent> {
         let queued = self.queue.contains(&id);
@@ -81,16 +93,16 @@ impl Playout {
         queued.then(|| prompt.ended(false))
     }
 
-    /// Whether a prompt sounds or would, if it had audio.
+    /// Whether a prompt sounds or would, if it had audio. One that is paused does not.
     #[must_use]
     pub fn busy(&self) -> bool {
-        !self.queue.is_empty()
+        self.queue.front().is_some_and(|id| self.find(*id).is_none_or(|prompt| !prompt.paused))
     }
 
-    /// Whether the next packet is the first of a prompt.
+    /// Whether the next packet is the first of a prompt, or the first after a pause.
     #[must_use]
     pub fn starts(&self) -> bool {
-        self.queue.front().and_then(|id| self.find(*id)).is_some_and(|prompt| !prompt.started)
+        self.queue.front().and_then(|id| self.find(*id)).is_some_and(|prompt| !prompt.started || prompt.resumed)
     }
 
     /// Fills a packet of so many samples with what comes next: `copy` is told to put samples of a clip, from this one
@@ -109,6 +121,9 @@ impl Playout {
                 continue;
             };
             let prompt = &mut self.prompts[at];
+            if prompt.paused {
+                break;
+            }
             while let Some(clip) = prompt.clips.front()
                 && filled < samples
             {
@@ -126,6 +141,7 @@ impl Playout {
                 prompt.started = true;
                 event(MediaEvent::PromptStarted { prompt: id });
             }
+            prompt.resumed &= filled == 0;
             if !(prompt.complete && prompt.clips.is_empty()) {
                 break;
             }
@@ -157,7 +173,16 @@ impl Playout {
             let at = self.prompts.iter().position(|prompt| !self.queue.contains(&prompt.id))?;
             self.prompts.remove(at);
         }
-        self.prompts.push(Prompt { id, clips: VecDeque::new(), at: 0, played: 0, complete: false, started: false });
+        self.prompts.push(Prompt {
+            id,
+            clips: VecDeque::new(),
+            at: 0,
+            played: 0,
+            complete: false,
+            started: false,
+            paused: false,
+            resumed: false,
+        });
         self.prompts.last_mut()
     }
 }
@@ -231,6 +256,46 @@ mod tests {
         playout.play(A);
         assert_eq!(fill(&mut playout).1, 0);
         assert_eq!(playout.stop(A), None);
+    }
+
+    #[test]
+    fn a_paused_prompt_goes_on_with_the_sample_at_which_it_stopped() {
+        let (mut playout, said) = (Playout::default(), clip(400));
+        playout.append(A, Arc::clone(&said));
+        playout.complete(A);
+        playout.append(B, clip(160));
+        playout.complete(B);
+        playout.play(A);
+        playout.play(B);
+        let (first, ..) = fill(&mut playout);
+        playout.pause(A, true);
+        assert!(!playout.busy(), "others may speak meanwhile");
+        assert_eq!(fill(&mut playout), (vec![0; 160], 0, vec![]), "and the next one waits");
+        playout.pause(A, false);
+        assert!(playout.busy() && playout.starts());
+        let (second, ..) = fill(&mut playout);
+        assert!(!playout.starts());
+        let (third, filled, events) = fill(&mut playout);
+        assert_eq!([&first[..], &second, &third[..80]].concat(), said.samples());
+        assert_eq!((filled, events), (80, vec![ended(A, 50, true)]), "what was silence is not counted");
+        assert_eq!(fill(&mut playout).1, 160, "the next one");
+    }
+
+    #[test]
+    fn a_paused_prompt_can_be_stopped_and_one_that_waits_can_be_paused() {
+        let mut playout = Playout::default();
+        for id in [A, B] {
+            playout.append(id, clip(400));
+            playout.play(id);
+        }
+        fill(&mut playout);
+        playout.pause(A, true);
+        playout.pause(B, true);
+        assert_eq!(playout.stop(A), Some(ended(A, 20, false)));
+        assert_eq!(fill(&mut playout).1, 0);
+        playout.pause(B, false);
+        assert_eq!(fill(&mut playout).2, [MediaEvent::PromptStarted { prompt: B }]);
+        playout.pause(PromptId(9), true);
     }
 
     #[test]

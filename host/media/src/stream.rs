@@ -9,6 +9,7 @@ use crate::command::{MediaCommand, MediaEvent, MediaPlan, MediaStats};
 use crate::dtmf::{self, Event};
 use crate::incoming::Incoming;
 use crate::latch::{self, Latch, Sighting};
+use crate::listener::{Heard, Listener};
 use crate::noise;
 use crate::outgoing::{MOST, Outgoing, Turn};
 use crate::quality;
@@ -110,8 +111,10 @@ pub(crate) struct Stream {
     frame: [i16; FRAME],
     wide: [i16; 2 * FRAME],
     framed: usize,
-    frames: u64,
+    frames: i64,
     tap: Option<TapSender>,
+    /// Made when somebody listens to what is said for the first time.
+    listener: Option<Box<Listener>>,
     bridge: Option<Bridge>,
     recording: Option<Recording>,
     masked: bool,
@@ -155,6 +158,7 @@ impl Stream {
             framed: 0,
             frames: 0,
             tap: None,
+            listener: None,
             bridge: None,
             recording: None,
             masked: false,
@@ -185,6 +189,17 @@ impl Stream {
             MediaCommand::Stop { prompt } => {
                 if let Some(ended) = self.outgoing.playout.stop(prompt) {
                     out.event(ended);
+                }
+            }
+            MediaCommand::Pause { prompt } => self.outgoing.playout.pause(prompt, true),
+            MediaCommand::Resume { prompt } => self.outgoing.playout.pause(prompt, false),
+            MediaCommand::Listen { tap } => {
+                let wide = self.incoming.jitter().wide();
+                self.listener.get_or_insert_default().listen(tap, wide);
+            }
+            MediaCommand::Deafen => {
+                if let Some(listener) = &mut self.listener {
+                    listener.deafen(|event| out.event(event));
                 }
             }
             MediaCommand::SendDigits { digits } => self.outgoing.digits.queue(digits.chars(), true),
@@ -436,7 +451,12 @@ impl Stream {
     fn hear(&mut self, said: &[i16], out: &mut impl Output) {
         let (mut narrow, mut wide) = ([0; MOST], [0; 2 * MOST]);
         let (heard, wide) = (&mut narrow[..said.len()], &mut wide[..2 * said.len()]);
+        let made_up = self.incoming.jitter().stats().concealed;
         let is_wide = self.incoming.pop(heard, wide);
+        // It may have become less: the buffer learns that what it made up was a pause.
+        let made_up = self.incoming.jitter().stats().concealed.saturating_sub(made_up);
+        let made_up = 2 * made_up > heard.len() as u64;
+        let listens = self.listener.as_ref().is_some_and(|listener| listener.listening());
         if let Some(tones) = &mut self.tones {
             tones.push(heard, |digit| {
                 self.received.digits += 1;
@@ -446,8 +466,8 @@ impl Stream {
                 out.event(MediaEvent::Digit { digit });
             });
         }
-        if self.tap.is_some() || self.bridge.is_some() {
-            for (sample, pair) in heard.iter().zip(wide.chunks_exact(2)) {
+        if self.tap.is_some() || self.bridge.is_some() || listens {
+            for (at, (sample, pair)) in heard.iter().zip(wide.chunks_exact(2)).enumerate() {
                 self.frame[self.framed] = *sample;
                 self.wide[2 * self.framed..2 * self.framed + 2].copy_from_slice(pair);
                 self.framed += 1;
@@ -455,11 +475,23 @@ impl Stream {
                     continue;
                 }
                 self.framed = 0;
-                if self.tap.as_ref().is_some_and(|tap| !tap.offer(TapFrame { index: self.frames, samples: self.frame }))
-                {
+                if self.tap.as_ref().is_some_and(|tap| !tap.offer(TapFrame::narrow(self.frames * 20, &self.frame))) {
                     self.tap = None;
                 }
                 self.frames += 1;
+                if let Some(listener) = self.listener.as_mut().filter(|_| listens) {
+                    let behind = (heard.len() - 1 - at) as u32 / 8;
+                    listener.hear(
+                        &Heard {
+                            narrow: &self.frame,
+                            wide: is_wide.then_some(&self.wide),
+                            made_up,
+                            said: self.outgoing.said(),
+                            age_ms: behind + self.incoming.jitter().held_ms() as u32,
+                        },
+                        |event| out.event(event),
+                    );
+                }
                 let frame = if is_wide { Carried::Wide(self.wide) } else { Carried::Narrow(self.frame) };
                 if self.bridge.as_ref().is_some_and(|bridge| !bridge.give(frame)) {
                     self.bridge = None;

@@ -1,6 +1,6 @@
 //! A reader of what a session hears: recognisers, callers that record, tests.
 
-use crate::FRAME;
+use crate::{FRAME, SAMPLE_RATE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -8,10 +8,47 @@ use tokio::sync::mpsc;
 /// 20 ms of what was heard, after jitter buffer and concealment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TapFrame {
-    /// Its place in the stream, in frames since the tap began; a gap in the numbers is a frame that was dropped.
-    pub index: u64,
-    /// 16 bits at 8 kHz.
-    pub samples: [i16; FRAME],
+    at_ms: i64,
+    wide: bool,
+    samples: [i16; 2 * FRAME],
+}
+
+impl TapFrame {
+    /// A frame at 8 kHz.
+    pub(crate) fn narrow(at_ms: i64, frame: &[i16; FRAME]) -> Self {
+        let mut samples = [0; 2 * FRAME];
+        samples[..FRAME].copy_from_slice(frame);
+        Self { at_ms, wide: false, samples }
+    }
+
+    /// A frame at 16 kHz.
+    pub(crate) const fn wide(at_ms: i64, samples: [i16; 2 * FRAME]) -> Self {
+        Self { at_ms, wide: true, samples }
+    }
+
+    /// The same at another time.
+    pub(crate) const fn at(self, at_ms: i64) -> Self {
+        Self { at_ms, ..self }
+    }
+
+    /// When it begins, in milliseconds of audio since the tap was asked for; below zero for what was heard before.
+    /// It is 20 ms behind the frame before, more where frames were dropped or nobody spoke.
+    #[must_use]
+    pub const fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
+
+    /// Samples a second: 8,000 or 16,000, the same for all frames of a tap.
+    #[must_use]
+    pub const fn rate_hz(&self) -> u32 {
+        if self.wide { 2 * SAMPLE_RATE } else { SAMPLE_RATE }
+    }
+
+    /// The samples, of 16 bits.
+    #[must_use]
+    pub fn samples(&self) -> &[i16] {
+        if self.wide { &self.samples } else { &self.samples[..FRAME] }
+    }
 }
 
 /// The reading end.
@@ -21,7 +58,7 @@ pub struct Tap {
     dropped: Arc<AtomicU64>,
 }
 
-/// The end that goes into [`crate::MediaCommand::Tap`].
+/// The end that goes into [`crate::MediaCommand::Tap`] or [`crate::MediaCommand::Listen`].
 #[derive(Clone, Debug)]
 pub struct TapSender {
     frames: mpsc::Sender<TapFrame>,
@@ -37,7 +74,7 @@ impl Tap {
         (TapSender { frames: sender, dropped: Arc::clone(&dropped) }, Self { frames: receiver, dropped })
     }
 
-    /// The next frame; none once the session is closed or the tap was taken away.
+    /// The next frame; none once the session is closed or the tap was taken away. Cancel-safe.
     pub async fn next(&mut self) -> Option<TapFrame> {
         self.frames.recv().await
     }

@@ -116,7 +116,7 @@ async fn two_sessions_hear_each_other() {
         let mut samples: Vec<i16> = Vec::new();
         // What was said and the longest delay of the jitter buffer.
         while samples.len() < 8_000 + 1_600 {
-            samples.extend(within(heard.next()).await.unwrap().samples);
+            samples.extend(within(heard.next()).await.unwrap().samples());
         }
         if samples.windows(8_000).any(|window| window == expected) {
             break;

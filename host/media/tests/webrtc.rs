@@ -82,7 +82,7 @@ fn a_browser_hears_the_prompt_and_is_heard_whatever_the_codec() {
             let mut loud = 0;
             browser.until(|_| {
                 while let Some(frame) = frames.try_next() {
-                    loud += usize::from(frame.samples.iter().all(|sample| sample.unsigned_abs() > 1_000));
+                    loud += usize::from(frame.samples().iter().all(|sample| sample.unsigned_abs() > 1_000));
                 }
                 loud > 10
             });

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The interfaces of `callbox:dialogue` that a script may import.
-pub const INTERFACES: [&str; 11] =
-    ["types", "wait", "call", "voice", "events", "clock", "random", "context", "results", "settings", "log"];
+pub const INTERFACES: [&str; 12] =
+    ["types", "wait", "call", "voice", "events", "clock", "random", "context", "llm", "results", "settings", "log"];
 
 /// What admission learnt about an upload.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 
 mod call;
 mod data;
+mod llm;
 mod voice;
 mod wait;
 

@@ -31,6 +31,9 @@ pub struct Manifest {
     /// Data sources, by name (`context.fetch`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, SourceDeclaration>,
+    /// Language models, by name (`llm.conversation`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelDeclaration>,
     /// Destinations, by name (`results.push`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub destinations: BTreeMap<String, DestinationDeclaration>,
@@ -56,6 +59,15 @@ pub struct SourceDeclaration {
     /// Ask for it as soon as the call comes in.
     #[serde(default)]
     pub prefetch: bool,
+    /// What it is for, for whoever binds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A language model, as the script sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDeclaration {
     /// What it is for, for whoever binds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -140,6 +152,11 @@ impl Manifest {
         for (key, source) in &self.sources {
             name(&format!("sources.{}", shown(key)), key)?;
             text(&format!("sources.{key}.description"), source.description.as_deref(), 1_024)?;
+        }
+        count("models", self.models.len(), 8)?;
+        for (key, model) in &self.models {
+            name(&format!("models.{}", shown(key)), key)?;
+            text(&format!("models.{key}.description"), model.description.as_deref(), 1_024)?;
         }
         count("destinations", self.destinations.len(), 32)?;
         for (key, destination) in &self.destinations {
@@ -231,7 +248,7 @@ mod tests {
     #[test]
     fn reads_a_full_manifest_and_writes_it_back() {
         let json = br#"{"name":"appointment","version":"1.2","languages":["en","zh-CN"],"headers":["X-Customer-Id","User-to-User"],
-            "sources":{"appointment":{"prefetch":true,"description":"the visit"}},"destinations":{"outcome":{}},
+            "sources":{"appointment":{"prefetch":true,"description":"the visit"}},"models":{"assistant":{"description":"talks"}},"destinations":{"outcome":{}},
             "settings":{"language":{"default":"en"}},"secrets":["crm"],"nodes":["hello","menu"],"dispositions":["done"]}"#;
         let manifest = Manifest::parse(json).unwrap();
         assert_eq!(manifest.headers, ["x-customer-id", "user-to-user"]);
@@ -245,6 +262,7 @@ mod tests {
             (r#"{"name":"a","sources":{"crm":{"prefetch":"yes"}}}"#, "sources.crm.prefetch"),
             (r#"{"name":"a","sources":{"crm":{"url":"http://x"}}}"#, "sources.crm.url"),
             (r#"{"name":"a","colour":1}"#, "colour"),
+            (r#"{"name":"a","models":{"assistant":{"url":"http://x"}}}"#, "models.assistant.url"),
             (r#"{"name":""}"#, "name"),
             (r#"{"version":"1"}"#, "."),
             (r#"{"name":"a","languages":["en","e n"]}"#, "languages[1]"),

@@ -6,6 +6,7 @@ use crate::text::truncated;
 use callbox_dialogue::HostError;
 use callbox_dialogue::script::{DigitOptions, Handle, ListenOptions, TransferMode, TransferOptions};
 use callbox_dialogue::time::Millis;
+use callbox_grammar::Grammar;
 
 /// Something to wait for.
 #[derive(Debug)]
@@ -35,6 +36,14 @@ pub struct Listening(pub(crate) Handle);
 /// A request under way.
 #[derive(Debug)]
 pub struct Fetching(pub(crate) Handle);
+
+/// A conversation with a language model.
+#[derive(Debug)]
+pub struct Conversation(pub(crate) Handle);
+
+/// A model's reply under way.
+#[derive(Debug)]
+pub struct Replying(pub(crate) Handle);
 
 /// Entries of a list of options.
 const ENTRIES: usize = 256;
@@ -171,6 +180,22 @@ impl ListenOptionsBuilder {
             } else if self.problem.entries(WHAT, self.options.extra.len() + 1) {
                 self.options.extra.push((name, value));
             }
+        }
+    }
+
+    pub(crate) fn set_grammar(&mut self, json: &str) {
+        const WHAT: &str = "listen-options.set-grammar";
+        if self.problem.text(WHAT, json, JSON) {
+            match Grammar::read(json) {
+                Ok(grammar) => self.options.grammar = Some(grammar),
+                Err(error) => self.problem.note(|| format!("{WHAT}: {error}")),
+            }
+        }
+    }
+
+    pub(crate) fn set_zone(&mut self, zone: String) {
+        if self.problem.text("listen-options.set-zone", &zone, SHORT) {
+            self.options.zone = Some(zone);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The other side of a script: whoever answers its calls.
 
+use callbox_dialogue::llm::Setting;
 use callbox_dialogue::{HostCall, HostError, HostReply, Reply, Time};
 use std::future::Future;
 use std::pin::Pin;
@@ -86,6 +87,8 @@ pub const fn import_name(call: &HostCall) -> &'static str {
         HostCall::NextPartial { .. } => "listening.next-partial",
         HostCall::Alternatives { .. } => "listening.alternatives",
         HostCall::StopListening { .. } => "listening.stop",
+        HostCall::Meaning { handle: Some(_) } => "listening.meaning",
+        HostCall::Meaning { handle: None } => "voice.meaning",
         HostCall::NextEvent { .. } => "events.next",
         HostCall::EnableEvent { .. } => "events.enable",
         HostCall::After { .. } => "wait.after",
@@ -101,6 +104,21 @@ pub const fn import_name(call: &HostCall) -> &'static str {
         HostCall::Fetch { .. } => "context.fetch",
         HostCall::StartFetch { .. } => "context.start-fetch",
         HostCall::AwaitFetch { .. } => "fetching.wait",
+        HostCall::OpenConversation { .. } => "conversation.open",
+        HostCall::AddMessage { .. } => "conversation.add",
+        HostCall::AddTool { .. } => "conversation.add-tool",
+        HostCall::AddToolResult { .. } => "conversation.add-tool-result",
+        HostCall::SetModel { setting: Setting::Temperature(_), .. } => "conversation.set-temperature",
+        HostCall::SetModel { setting: Setting::MaxTokens(_), .. } => "conversation.set-max-tokens",
+        HostCall::SetModel { setting: Setting::Extra(..), .. } => "conversation.set-extra",
+        HostCall::ModelReply { .. } => "conversation.reply",
+        HostCall::StartModelReply { .. } => "conversation.start-reply",
+        HostCall::AskModel { .. } => "conversation.ask",
+        HostCall::Complete { .. } => "conversation.complete",
+        HostCall::StartComplete { .. } => "conversation.start-complete",
+        HostCall::AwaitModelReply { .. } => "replying.wait",
+        HostCall::CancelModelReply { .. } => "replying.cancel",
+        HostCall::ModelMessages { .. } => "conversation.messages",
         HostCall::SetField { .. } => "results.set",
         HostCall::SetDisposition { .. } => "results.set-disposition",
         HostCall::SetIntent { .. } => "results.set-intent",
@@ -136,6 +154,11 @@ pub(crate) const fn may_wait(call: &HostCall) -> bool {
             | HostCall::Select { .. }
             | HostCall::Fetch { .. }
             | HostCall::AwaitFetch { .. }
+            | HostCall::ModelReply { .. }
+            | HostCall::AskModel { .. }
+            | HostCall::Complete { .. }
+            | HostCall::AwaitModelReply { .. }
+            | HostCall::CancelModelReply { .. }
     )
 }
 
@@ -159,8 +182,12 @@ pub(crate) const fn reply_name(reply: &Reply) -> &'static str {
         Ok(HostReply::Bytes(_)) => "bytes",
         Ok(HostReply::LocalTime(_)) => "local-time",
         Ok(HostReply::Json(_)) => "json",
+        Ok(HostReply::MaybeJson(_)) => "maybe-json",
         Ok(HostReply::Text(_)) => "text",
         Ok(HostReply::MaybeText(_)) => "maybe-text",
+        Ok(HostReply::ModelReply(_)) => "model-reply",
+        Ok(HostReply::ModelTurn(_)) => "model-turn",
+        Ok(HostReply::Messages(_)) => "messages",
         Err(HostError::Ended(_)) => "error ended",
         Err(_) => "error",
     }

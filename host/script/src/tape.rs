@@ -10,6 +10,7 @@ use crate::config::ScriptLimits;
 use crate::run::RunReason;
 pub use callbox_dialogue::secrets::MASK;
 
+use callbox_dialogue::llm::ModelTurn;
 use callbox_dialogue::script::{Event, Heard, Utterance};
 use callbox_dialogue::{HostCall, HostReply, Reply, ScriptEnd, Secrets, Time};
 use serde::{Deserialize, Serialize};
@@ -206,7 +207,9 @@ impl Recorder {
         if sensitive {
             self.secrets.remember(reply);
         }
-        let masked = if sensitive { mask(reply) } else { None };
+        // A model may say again what it was told.
+        let said = self.secrets.out_of_reply(reply);
+        let masked = if sensitive { mask(said.as_ref().unwrap_or(reply)) } else { None }.or(said);
         let entry = EntryRef {
             seq: self.entries + 1,
             at,
@@ -267,15 +270,22 @@ fn mask(reply: &Reply) -> Option<Reply> {
             Event::SpeechStarted | Event::SpeechEnded | Event::Ended(_) | Event::Draining(_) => return None,
         })),
         HostReply::Json(_) => HostReply::Json(format!("\"{MASK}\"")),
+        HostReply::MaybeJson(Some(json)) => HostReply::MaybeJson(Some(mask_members(json))),
         HostReply::Text(_) => HostReply::Text(MASK.into()),
         HostReply::MaybeText(Some(_)) => HostReply::MaybeText(Some(MASK.into())),
         HostReply::Bytes(_) => HostReply::Bytes(Vec::new()),
-        HostReply::Done
+        HostReply::ModelTurn(turn) => {
+            HostReply::ModelTurn(Box::new(ModelTurn { heard: turn.heard.as_ref().map(heard), ..(**turn).clone() }))
+        }
+        HostReply::ModelReply(_)
+        | HostReply::Messages(_)
+        | HostReply::Done
         | HostReply::Info(_)
         | HostReply::Handle(_)
         | HostReply::Playout(_)
         | HostReply::MaybePlayout(_)
         | HostReply::MaybeUtterance(None)
+        | HostReply::MaybeJson(None)
         | HostReply::Transfer(_)
         | HostReply::MaybeEvent(None)
         | HostReply::Ready(_)
@@ -284,6 +294,17 @@ fn mask(reply: &Reply) -> Option<Reply> {
         | HostReply::LocalTime(_)
         | HostReply::MaybeText(None) => return None,
     }))
+}
+
+/// JSON with every member masked, so that a script still finds them.
+fn mask_members(json: &str) -> String {
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json) {
+        Ok(mut members) => {
+            members.values_mut().for_each(|value| *value = MASK.into());
+            serde_json::Value::Object(members).to_string()
+        }
+        Err(_) => format!("\"{MASK}\""),
+    }
 }
 
 #[cfg(test)]

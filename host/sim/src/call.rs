@@ -9,6 +9,7 @@ use crate::told::{Exchange, KEPT, Told};
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::engine::{Engine, Input, Output};
 use callbox_dialogue::leg::{LegEvent, PromptId};
+use callbox_dialogue::llm::Event;
 use callbox_dialogue::record::Role;
 use callbox_dialogue::script::{Handle, HostCall, HostError, ScriptEnd};
 use callbox_dialogue::{Reply, Setup, Time};
@@ -198,6 +199,11 @@ where
                 self.script.answer(Answered { reply, sensitive, at: self.now });
             }
             Output::Fetch { fetch, source, parameters } => self.fetch(fetch, source, parameters),
+            Output::Model { run, request: _ } => {
+                let error = HostError::Unavailable("the simulation has no answer of this model".into());
+                self.give(Input::Model { run, event: Event::Failed { error } });
+            }
+            Output::StopModel { run: _ } => {}
             Output::Push { seq, destination, body } => {
                 let push = Push { at: self.now, seq, destination, body };
                 self.seen.pushes.push(push.clone());

@@ -6,7 +6,7 @@
 use crate::far_end::{Act, Hearing, Saying, Sight};
 use crate::scenario::{
     Drain, Ended, Expect, HangUp, Interrupt, Message, Moves, Press, Pushed, Refuse, ResultExpected, Say, Scenario,
-    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected, literal,
+    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected,
 };
 use crate::scenario::{Given, IntentExpected};
 use crate::situation::{SourceAnswer, SourcePlan};
@@ -36,7 +36,7 @@ pub fn draft(name: &str, given: &Given, sights: &[(Time, Sight)]) -> Scenario {
         writer.saw(*at, sight);
     }
     writer.close();
-    Scenario { name: name.to_owned(), given: given.clone(), steps: writer.steps, cases: Vec::new() }
+    Scenario { name: name.to_owned(), given: given.clone(), steps: writer.steps, cases: Vec::new() }.literally()
 }
 
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Writer {
                 }
                 self.speaks_since = Some(at);
                 if !text.trim().is_empty() {
-                    self.steps.push(Step::Expect(Expect::contains(literal(text.trim()))));
+                    self.steps.push(Step::Expect(Expect::contains(text.trim().to_owned())));
                 }
             }
             Sight::PromptEnded { .. } => {
@@ -107,7 +107,7 @@ impl Writer {
                 self.transfers.push((*transfer, at, self.steps.len()));
                 self.given_away = true;
                 let mode = (*mode == TransferMode::Bridge).then_some(TransferMode::Bridge);
-                let expected = TransferExpected { to: literal(target), mode, ..TransferExpected::default() };
+                let expected = TransferExpected { to: target.clone(), mode, ..TransferExpected::default() };
                 self.steps.push(Step::Transfer(expected));
             }
             Sight::Joined { transfer } => {
@@ -116,9 +116,9 @@ impl Writer {
                 }
             }
             Sight::TransferEnded { transfer, result } => self.transferred(at, *transfer, result),
-            Sight::Node { name } => self.push(Step::Node(literal(name))),
+            Sight::Node { name } => self.push(Step::Node(name.clone())),
             Sight::Pushed(push) => {
-                let body = serde_json::from_str(&push.body).ok().map(plain);
+                let body = serde_json::from_str(&push.body).ok();
                 self.push(Step::Pushed(Pushed { to: push.destination.clone(), body, within: None }));
             }
             Sight::Ended { by, reason } => {
@@ -175,7 +175,7 @@ impl Writer {
             }
             Act::Message { json } => {
                 self.pause(at);
-                let value = serde_json::from_str(json).map(plain).unwrap_or_default();
+                let value = serde_json::from_str(json).unwrap_or_default();
                 self.steps.push(Step::Message(Message(value)));
             }
             Act::OperatorHangUp { .. } => {
@@ -192,7 +192,7 @@ impl Writer {
     }
 
     fn said(&mut self, at: Time, saying: &Saying) {
-        let text = literal(&saying.text);
+        let text = saying.text.clone();
         let mut pace = Pace::new(saying.rate.unwrap_or(self.rate));
         let length = words(&saying.text).into_iter().fold(0, |_, word| pace.say(word));
         if let Some(began) = self.speaks_since {
@@ -203,7 +203,7 @@ impl Writer {
                 Hearing::Perfect => (None, None),
                 Hearing::Nothing => (Some(String::new()), None),
                 Hearing::As(all) => {
-                    all.first().map_or((None, None), |(text, confidence)| (Some(literal(text)), *confidence))
+                    all.first().map_or((None, None), |(text, confidence)| (Some(text.clone()), *confidence))
                 }
             };
             let after = self.after(at);
@@ -292,14 +292,13 @@ impl Writer {
     fn left(&mut self, call: HostCall) {
         match call {
             HostCall::SetField { name, value } => {
-                self.result.fields.insert(name, serde_json::from_str(&value).map(plain).unwrap_or(Value::Null));
+                self.result.fields.insert(name, serde_json::from_str(&value).unwrap_or(Value::Null));
             }
-            HostCall::SetDisposition { disposition } => self.result.disposition = Some(literal(&disposition)),
+            HostCall::SetDisposition { disposition } => self.result.disposition = Some(disposition),
             HostCall::SetIntent { name, grade } => {
-                self.result.intent = Some(IntentExpected { name: literal(&name), grade });
+                self.result.intent = Some(IntentExpected { name, grade });
             }
             HostCall::AddTag { tag } => {
-                let tag = literal(&tag);
                 if !self.result.tags.contains(&tag) {
                     self.result.tags.push(tag);
                 }
@@ -326,22 +325,12 @@ fn between(from: Time, to: Time) -> Span {
     Span(Millis::try_from(to.since(from)).unwrap_or(Millis::MAX))
 }
 
-/// A value whose texts stand for themselves.
-fn plain(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(literal(&text)),
-        Value::Array(all) => Value::Array(all.into_iter().map(plain).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, plain(value))).collect()),
-        other => other,
-    }
-}
-
 /// What a source does from here on, as a step has it.
 #[must_use]
 pub fn source_change(name: &str, plan: &SourcePlan) -> SourceChange {
     let mut change = SourceChange { name: name.to_owned(), ..SourceChange::default() };
     match &plan.answer {
-        SourceAnswer::Value(value) => change.answers = Some(plain(value.clone())),
+        SourceAnswer::Value(value) => change.answers = Some(value.clone()),
         SourceAnswer::Never => change.never = true,
         SourceAnswer::Failure(error) => {
             change.fails = Some(match error {

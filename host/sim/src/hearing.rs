@@ -118,6 +118,11 @@ impl Ear {
         });
     }
 
+    /// The caller is done: the result for what was heard.
+    pub(crate) fn end(&mut self, id: RecognitionId) -> Option<LegEvent> {
+        self.run.take_if(|run| run.id == id).map(Run::result)
+    }
+
     /// The recogniser stops; its result is not wanted.
     pub(crate) fn stop(&mut self, id: RecognitionId) {
         self.run.take_if(|run| run.id == id);
@@ -151,7 +156,7 @@ impl Ear {
                 if let Some(run) = &mut self.run {
                     run.ends = None;
                 }
-                return Some(LegEvent::SpeechStarted);
+                return Some(LegEvent::SpeechStarted { ago: 0 });
             }
             Some(speech) if speech.is_due(now) => {
                 if speech.said < speech.words.len() {
@@ -165,7 +170,7 @@ impl Ear {
                 if let Some(run) = &mut self.run {
                     run.pause(now);
                 }
-                return Some(LegEvent::SpeechEnded);
+                return Some(LegEvent::SpeechEnded { ago: 0 });
             }
             _ => {}
         }

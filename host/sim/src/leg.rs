@@ -51,8 +51,17 @@ struct Prompt {
 struct Playing {
     prompt: PromptId,
     since: Time,
-    /// Time in which there was nothing to play.
+    /// Time in which there was nothing to play, or it was paused.
     starved: u64,
+    /// Since when it is paused.
+    paused: Option<Time>,
+}
+
+impl Playing {
+    /// How much of it has sounded, starving included where nobody has counted that yet.
+    fn sounded(&self, now: Time) -> u64 {
+        self.paused.unwrap_or(now).since(self.since).saturating_sub(self.starved)
+    }
 }
 
 #[derive(Debug)]
@@ -209,6 +218,16 @@ impl<'a> SimLeg<'a> {
                     self.prompts.remove(&prompt);
                 }
             }
+            LegCommand::Pause { prompt } => {
+                if let Some(playing) = self.playing.as_mut().filter(|playing| playing.prompt == prompt) {
+                    playing.paused.get_or_insert(now);
+                }
+            }
+            LegCommand::Resume { prompt } => {
+                if let Some(playing) = self.playing.as_mut().filter(|playing| playing.prompt == prompt) {
+                    playing.starved += playing.paused.take().map_or(0, |paused| now.since(paused));
+                }
+            }
             LegCommand::SendDigits { digits } => {
                 let took = digits.chars().map(|digit| if digit == ',' { COMMA } else { KEY }).sum::<u64>();
                 self.sights.push_back(Sight::Digits { digits });
@@ -217,6 +236,7 @@ impl<'a> SimLeg<'a> {
             LegCommand::Recognise { recognition, options } => {
                 self.ear.listen(now, recognition, &options, &self.language);
             }
+            LegCommand::EndUtterance { recognition } => self.reports.extend(self.ear.end(recognition)),
             LegCommand::StopRecognising { recognition } => self.ear.stop(recognition),
             LegCommand::Mask { on } => self.sights.push_back(Sight::Masked { on }),
             LegCommand::Transfer { transfer, target, mode, ring_timeout, caller_id, headers } => {
@@ -237,8 +257,7 @@ impl<'a> SimLeg<'a> {
         let Some(prompt) = self.prompts.get_mut(&id).filter(|prompt| !prompt.broken) else { return };
         if let Some(playing) = self.playing.as_mut().filter(|playing| playing.prompt == id) {
             // What comes now sounds now, not when it would have sounded.
-            let sounded = now.since(playing.since).saturating_sub(playing.starved);
-            playing.starved += sounded.saturating_sub(u64::from(prompt.audio.length));
+            playing.starved += playing.sounded(now).saturating_sub(u64::from(prompt.audio.length));
         }
         let had = prompt.audio.begun;
         for segment in segments {
@@ -263,13 +282,13 @@ impl<'a> SimLeg<'a> {
             let error = HostError::Unavailable("the prompt is not there".into());
             return self.reports.push_back(LegEvent::PrepareFailed { prompt, error });
         }
-        self.playing = Some(Playing { prompt, since: now, starved: 0 });
+        self.playing = Some(Playing { prompt, since: now, starved: 0, paused: None });
         self.reports.push_back(LegEvent::PromptStarted { prompt });
     }
 
-    /// When what plays has been played; not while more may come.
+    /// When what plays has been played; not while more may come, or while it is paused.
     fn playing_ends(&self) -> Option<Time> {
-        let playing = self.playing.as_ref()?;
+        let playing = self.playing.as_ref().filter(|playing| playing.paused.is_none())?;
         let prompt = self.prompts.get(&playing.prompt).filter(|prompt| !prompt.open)?;
         Some(playing.since + playing.starved + u64::from(prompt.audio.length))
     }
@@ -277,8 +296,7 @@ impl<'a> SimLeg<'a> {
     fn end_playing(&mut self, now: Time, complete: bool) {
         let Some(playing) = self.playing.take() else { return };
         let length = self.prompts.remove(&playing.prompt).map_or(0, |prompt| prompt.audio.length);
-        let sounded = now.since(playing.since).saturating_sub(playing.starved);
-        let played = Millis::try_from(sounded).unwrap_or(Millis::MAX).min(length);
+        let played = Millis::try_from(playing.sounded(now)).unwrap_or(Millis::MAX).min(length);
         self.reports.push_back(LegEvent::PromptEnded { prompt: playing.prompt, played, complete });
     }
 

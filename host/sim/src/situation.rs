@@ -2,6 +2,7 @@
 
 use callbox_dialogue::call::{CallInfo, Party};
 use callbox_dialogue::leg::VoiceSettings;
+use callbox_dialogue::llm::Model;
 use callbox_dialogue::setup::{Fallback, Limits, Setup, Source, SourcePolicy};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{CallId, Direction, HostError, Transport};
@@ -281,6 +282,7 @@ impl Situation {
             voice: VoiceSettings { voice: None, language, rate: None },
             limits: self.limits.clone(),
             sources: sources.collect(),
+            models: manifest.models.keys().map(|name| (name.clone(), Model::default())).collect(),
             destinations: manifest.destinations.keys().cloned().collect(),
             settings: settings.collect(),
             assets,

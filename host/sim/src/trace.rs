@@ -17,6 +17,7 @@
 //! ```
 
 use crate::told::Exchange;
+use callbox_dialogue::llm::{Finish, ModelReply, Setting};
 use callbox_dialogue::script::{
     BargeIn, DigitOptions, Event, Handle, Heard, ListenOptions, LogLevel, Playout, PlayoutEnd, Prompt, Queueing,
     Segment, TransferMode, TransferOptions, TransferOutcome, Utterance,
@@ -119,9 +120,15 @@ impl Renderer {
             | HostCall::NextPartial { handle }
             | HostCall::Alternatives { handle }
             | HostCall::StopListening { handle }
+            | HostCall::Meaning { handle: Some(handle) }
             | HostCall::IsReady { handle }
             | HostCall::Release { handle }
-            | HostCall::AwaitFetch { handle } => number(*handle),
+            | HostCall::AwaitFetch { handle }
+            | HostCall::Complete { handle }
+            | HostCall::StartComplete { handle }
+            | HostCall::AwaitModelReply { handle }
+            | HostCall::CancelModelReply { handle }
+            | HostCall::ModelMessages { handle } => number(*handle),
             HostCall::NextEvent { timeout } => within(*timeout),
             HostCall::EnableEvent { kind } => self.word(kind),
             HostCall::After { delay } | HostCall::Sleep { delay } => span(u64::from(*delay)),
@@ -137,6 +144,28 @@ impl Renderer {
                     let _ = write!(text, " {}={}", self.word(name), self.quoted(value));
                 }
                 text
+            }
+            HostCall::OpenConversation { model } => self.word(model),
+            HostCall::AddMessage { handle, role, text } => {
+                format!("{} {} {}", number(*handle), role.as_str(), self.quoted(text))
+            }
+            HostCall::AddTool { handle, tool } => format!("{} {}", number(*handle), self.word(&tool.name)),
+            HostCall::AddToolResult { handle, id, content } => {
+                format!("{} {} {}", number(*handle), self.word(id), self.quoted(content))
+            }
+            HostCall::SetModel { handle, setting } => match setting {
+                Setting::Temperature(degree) => format!("{} {degree}", number(*handle)),
+                Setting::MaxTokens(tokens) => format!("{} {tokens}", number(*handle)),
+                Setting::Extra(name, value) => {
+                    format!("{} {} = {}", number(*handle), self.word(name), self.json(value))
+                }
+            },
+            HostCall::ModelReply { handle, barge_in } | HostCall::StartModelReply { handle, barge_in } => {
+                barge(*barge_in).map_or_else(|| number(*handle), |barge| format!("{}, {barge}", number(*handle)))
+            }
+            HostCall::AskModel { handle, barge_in, options } => {
+                let barge = barge(*barge_in).map_or_else(String::new, |barge| format!(", {barge}"));
+                format!("{}{barge}; {}", number(*handle), listening(options))
             }
             HostCall::SetField { name, value } => format!("{} = {}", self.word(name), self.json(value)),
             HostCall::SetDisposition { disposition } => self.word(disposition),
@@ -154,6 +183,7 @@ impl Renderer {
             | HostCall::Answer
             | HostCall::Hangup
             | HostCall::AwaitQuiet
+            | HostCall::Meaning { handle: None }
             | HostCall::Now
             | HostCall::Elapsed
             | HostCall::RandomNumber
@@ -173,7 +203,10 @@ impl Renderer {
                 format!("{}; prompt {}", self.heard(heard, sensitive), self.playout(prompt))
             }
             HostReply::MaybeUtterance(Some(utterance)) => self.utterance(utterance, sensitive),
-            HostReply::MaybeUtterance(None) | HostReply::MaybeText(None) | HostReply::MaybeEvent(None) => "none".into(),
+            HostReply::MaybeUtterance(None)
+            | HostReply::MaybeText(None)
+            | HostReply::MaybeJson(None)
+            | HostReply::MaybeEvent(None) => "none".into(),
             HostReply::Utterances(all) => {
                 let all: Vec<_> = all.iter().take(4).map(|utterance| self.utterance(utterance, sensitive)).collect();
                 if all.is_empty() { "none".into() } else { all.join(" | ") }
@@ -201,10 +234,42 @@ impl Renderer {
                     offset % 60
                 )
             }
-            HostReply::Json(_) | HostReply::Text(_) | HostReply::MaybeText(Some(_)) if sensitive => MASK.into(),
-            HostReply::Json(text) => self.json(text),
+            HostReply::Json(_) | HostReply::MaybeJson(Some(_)) | HostReply::Text(_) | HostReply::MaybeText(Some(_))
+                if sensitive =>
+            {
+                MASK.into()
+            }
+            HostReply::Json(text) | HostReply::MaybeJson(Some(text)) => self.json(text),
             HostReply::Text(text) | HostReply::MaybeText(Some(text)) => self.quoted(text),
+            HostReply::ModelReply(reply) => self.model_reply(reply),
+            HostReply::ModelTurn(turn) => match &turn.heard {
+                Some(heard) => format!("{}; then {}", self.model_reply(&turn.reply), self.heard(heard, sensitive)),
+                None => self.model_reply(&turn.reply),
+            },
+            HostReply::Messages(all) => format!("{} turns", all.len()),
         }
+    }
+
+    fn model_reply(&self, reply: &ModelReply) -> String {
+        let mut text = if reply.text.is_empty() { String::new() } else { self.quoted(&reply.text) };
+        if let Some(playout) = &reply.playout {
+            let _ = write!(text, " {}", self.playout(playout));
+        }
+        for call in reply.tool_calls.iter().take(4) {
+            let problem = call.problem.as_ref().map_or("", |_| " (broken)");
+            let _ = write!(text, " calls {} {}{problem}", self.word(&call.name), self.json(&call.arguments));
+        }
+        match &reply.finish {
+            Finish::Done | Finish::ToolCalls | Finish::Interrupted => {}
+            Finish::Length => text.push_str(", cut at its limit"),
+            Finish::Broken(error) => {
+                let _ = write!(text, ", broke off: {}", self.error(error));
+            }
+            Finish::Other(word) => {
+                let _ = write!(text, ", {}", self.word(word));
+            }
+        }
+        text.trim_start().to_owned()
     }
 
     fn info(&self, info: &CallInfo) -> String {
@@ -421,7 +486,11 @@ const fn is_plain(call: &HostCall, reply: &Reply) -> bool {
                 | HostCall::SetIntent { .. }
                 | HostCall::AddTag { .. }
                 | HostCall::SetOptOut
-                | HostCall::SetDefault { .. },
+                | HostCall::SetDefault { .. }
+                | HostCall::AddMessage { .. }
+                | HostCall::AddTool { .. }
+                | HostCall::AddToolResult { .. }
+                | HostCall::SetModel { .. },
             Ok(HostReply::Done)
         )
     )

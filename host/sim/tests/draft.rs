@@ -117,7 +117,7 @@ fn questions(script: &mut Script) {
 
 fn given() -> Given {
     let mut given = Given::default();
-    given.sources.insert("crm".into(), SourceAnswer::value(json!({"name": "Ada"})));
+    given.sources.insert("crm".into(), SourceAnswer::value(json!({"name": "Ada", "owes": "${12}"})));
     given
 }
 

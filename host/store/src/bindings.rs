@@ -10,6 +10,7 @@ use crate::manifest::Names;
 use crate::secrets::{self, Secret, name};
 use crate::writer::Db;
 use crate::{Actor, FieldError, Store, StoreError, TenantId, UnixMs, audit, columns};
+use callbox_dialogue::llm::Model;
 use callbox_dialogue::setup::SourcePolicy;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,9 @@ pub struct BindingsInput {
     /// Context sources by name.
     #[serde(default)]
     pub sources: BTreeMap<String, SourceInput>,
+    /// Language models by name.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelInput>,
     /// Destinations by name.
     #[serde(default)]
     pub destinations: BTreeMap<String, DestinationInput>,
@@ -80,6 +84,32 @@ pub struct SourceInput {
     pub secret: Option<SecretInput>,
 }
 
+/// A language model as somebody sends it: any server that speaks OpenAI's protocol.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelInput {
+    /// Of its chat completions: `https://…/v1/chat/completions`, without user and password.
+    pub url: String,
+    /// The server's name of the model.
+    pub model: String,
+    /// Extra request headers, the key among them, as in a source: `{"authorization": "Bearer ${llm_key}"}`.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
+    pub headers: BTreeMap<String, Option<SecretInput>>,
+    /// The longest reply in tokens, 1 to 16,384; none for 512.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
+    /// Longest wait for its next sign, the first token and each that follows: 500 to 60,000; none for 5,000.
+    #[serde(default)]
+    pub patience_ms: Option<u32>,
+    /// Longest time for a whole reply, 1,000 to 300,000; none for 60,000.
+    #[serde(default)]
+    pub timeout_ms: Option<u32>,
+    /// Tokens that one call may use, read and written, 1 to 10,000,000; none for 50,000.
+    #[serde(default)]
+    pub tokens_per_call: Option<u64>,
+}
+
 /// A destination as somebody sends it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +132,9 @@ pub struct Bindings {
     /// Context sources by name.
     #[serde(default)]
     pub sources: BTreeMap<String, SourceBinding>,
+    /// Language models by name.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelBinding>,
     /// Destinations by name.
     #[serde(default)]
     pub destinations: BTreeMap<String, DestinationBinding>,
@@ -126,6 +159,39 @@ pub struct SourceBinding {
     /// Names of the extra request headers, in lower case.
     #[serde(default)]
     pub headers: BTreeSet<String>,
+}
+
+/// A bound language model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ModelBinding {
+    /// Of its chat completions.
+    pub url: String,
+    /// The server's name of the model.
+    pub model: String,
+    /// Names of the extra request headers, in lower case.
+    #[serde(default)]
+    pub headers: BTreeSet<String>,
+    /// The longest reply in tokens.
+    pub max_tokens: u32,
+    /// Longest wait for its next sign.
+    pub patience_ms: u32,
+    /// Longest time for a whole reply.
+    pub timeout_ms: u32,
+    /// Tokens that one call may use.
+    pub tokens_per_call: u64,
+}
+
+impl ModelBinding {
+    /// What the engine keeps.
+    #[must_use]
+    pub const fn limits(&self) -> Model {
+        Model {
+            max_tokens: self.max_tokens,
+            patience: self.patience_ms,
+            timeout: self.timeout_ms,
+            tokens_per_call: self.tokens_per_call,
+        }
+    }
 }
 
 /// A bound destination.
@@ -274,6 +340,7 @@ impl BindingsInput {
         let mut errors = Vec::new();
         let counts = [
             ("sources", self.sources.len()),
+            ("models", self.models.len()),
             ("destinations", self.destinations.len()),
             ("settings", self.settings.len()),
             ("secrets", self.secrets.len()),
@@ -284,6 +351,7 @@ impl BindingsInput {
             }
         }
         let names = self.sources.keys().map(|n| ("sources", n));
+        let names = names.chain(self.models.keys().map(|n| ("models", n)));
         let names = names.chain(self.destinations.keys().map(|n| ("destinations", n)));
         let names = names.chain(self.settings.keys().map(|n| ("settings", n)));
         let names = names.chain(self.secrets.keys().map(|n| ("secrets", n)));
@@ -298,6 +366,26 @@ impl BindingsInput {
             if source.timeout_ms.is_some_and(|t| !(100..=MAX_TIMEOUT_MS).contains(&t)) {
                 let message = format!("100 to {MAX_TIMEOUT_MS}");
                 errors.push(FieldError::new(format!("{path}.timeout_ms"), "out_of_range", message));
+            }
+        }
+        for (name, model) in &self.models {
+            let path = format!("models.{name}");
+            self.check_endpoint(&path, &model.url, &model.headers, None, &mut errors);
+            if model.model.is_empty() || model.model.len() > 256 || model.model.chars().any(char::is_control) {
+                let message = "1 to 256 bytes without control characters";
+                errors.push(FieldError::new(format!("{path}.model"), "invalid", message));
+            }
+            let ranges = [
+                ("max_tokens", model.max_tokens.map(u64::from), 1..=16_384),
+                ("patience_ms", model.patience_ms.map(u64::from), 500..=60_000),
+                ("timeout_ms", model.timeout_ms.map(u64::from), 1_000..=300_000),
+                ("tokens_per_call", model.tokens_per_call, 1..=10_000_000),
+            ];
+            for (member, value, range) in ranges {
+                if value.is_some_and(|value| !range.contains(&value)) {
+                    let message = format!("{} to {}", range.start(), range.end());
+                    errors.push(FieldError::new(format!("{path}.{member}"), "out_of_range", message));
+                }
             }
         }
         for (name, destination) in &self.destinations {
@@ -362,16 +450,20 @@ impl BindingsInput {
     fn split(self) -> (Bindings, Vec<(String, Option<SecretInput>)>) {
         let mut kept = Vec::new();
         let mut bindings = Bindings { settings: self.settings, ..Bindings::default() };
+        let take_headers = |endpoint: &str, headers: BTreeMap<String, Option<SecretInput>>, kept: &mut Vec<_>| {
+            let mut names = BTreeSet::new();
+            for (header, value) in headers {
+                let header = header.to_ascii_lowercase();
+                kept.push((name::header(endpoint, &header), value));
+                names.insert(header);
+            }
+            names
+        };
         let take = |endpoint: String,
                     headers: BTreeMap<String, Option<SecretInput>>,
                     secret: Option<SecretInput>,
                     kept: &mut Vec<_>| {
-            let mut names = BTreeSet::new();
-            for (header, value) in headers {
-                let header = header.to_ascii_lowercase();
-                kept.push((name::header(&endpoint, &header), value));
-                names.insert(header);
-            }
+            let names = take_headers(&endpoint, headers, kept);
             kept.push((endpoint, secret));
             names
         };
@@ -380,6 +472,20 @@ impl BindingsInput {
             let timeout_ms = input.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
             let binding = SourceBinding { url: input.url, timeout_ms, on_failure: input.on_failure, headers };
             bindings.sources.insert(source, binding);
+        }
+        for (model, input) in self.models {
+            let headers = take_headers(&name::model(&model), input.headers, &mut kept);
+            let usual = Model::default();
+            let binding = ModelBinding {
+                url: input.url,
+                model: input.model,
+                headers,
+                max_tokens: input.max_tokens.unwrap_or(usual.max_tokens),
+                patience_ms: input.patience_ms.unwrap_or(usual.patience),
+                timeout_ms: input.timeout_ms.unwrap_or(usual.timeout),
+                tokens_per_call: input.tokens_per_call.unwrap_or(usual.tokens_per_call),
+            };
+            bindings.models.insert(model, binding);
         }
         for (destination, input) in self.destinations {
             let headers = take(name::destination(&destination), input.headers, input.secret, &mut kept);
@@ -474,6 +580,7 @@ async fn store(
     .await?;
     let detail = serde_json::json!({
         "sources": bindings.sources.keys().collect::<Vec<_>>(),
+        "models": bindings.models.keys().collect::<Vec<_>>(),
         "destinations": bindings.destinations.keys().collect::<Vec<_>>(),
         "settings": bindings.settings.keys().collect::<Vec<_>>(),
         "secrets": bindings.secrets,
@@ -511,6 +618,16 @@ impl Store {
         source: &str,
     ) -> Result<Credentials, StoreError> {
         self.credentials(tenant, script, &name::source(source)).await
+    }
+
+    /// Secrets for a language model, its key among them: keep them no longer than the request.
+    pub async fn model_credentials(
+        &self,
+        tenant: &TenantId,
+        script: &str,
+        model: &str,
+    ) -> Result<Credentials, StoreError> {
+        self.credentials(tenant, script, &name::model(model)).await
     }
 
     /// Secrets for a push: keep them no longer than the request.

@@ -20,6 +20,9 @@ pub struct Names {
     /// Context sources.
     #[serde(default)]
     pub sources: BTreeMap<String, SourceName>,
+    /// Language models.
+    #[serde(default)]
+    pub models: BTreeMap<String, serde::de::IgnoredAny>,
     /// Destinations of pushes.
     #[serde(default)]
     pub destinations: BTreeMap<String, serde::de::IgnoredAny>,
@@ -52,6 +55,7 @@ impl Names {
     #[must_use]
     pub fn unbound(&self, bindings: &Bindings) -> Vec<String> {
         let sources = self.sources.keys().filter(|n| !bindings.sources.contains_key(*n));
+        let models = self.models.keys().filter(|n| !bindings.models.contains_key(*n));
         let destinations = self.destinations.keys().filter(|n| !bindings.destinations.contains_key(*n));
         let settings = self
             .settings
@@ -60,6 +64,7 @@ impl Names {
             .map(|(n, _)| n);
         let secrets = self.secrets.iter().filter(|n| !bindings.secrets.contains(*n));
         let mut all: Vec<String> = sources.map(|n| format!("source {n}")).collect();
+        all.extend(models.map(|n| format!("model {n}")));
         all.extend(destinations.map(|n| format!("destination {n}")));
         all.extend(settings.map(|n| format!("setting {n}")));
         all.extend(secrets.map(|n| format!("secret {n}")));

@@ -4,6 +4,7 @@ use crate::bindings::Bindings;
 use crate::manifest::Names;
 use crate::numbers::{Recording, route_key};
 use crate::{Store, StoreError, TenantId, columns};
+use callbox_dialogue::llm::Model;
 use callbox_dialogue::setup::{Fallback, Source};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,6 +58,13 @@ impl Route {
             Some((name.clone(), source))
         };
         self.names.sources.iter().filter_map(bound).collect()
+    }
+
+    /// The language models, likewise.
+    #[must_use]
+    pub fn models(&self) -> BTreeMap<String, Model> {
+        let bound = |name: &String| Some((name.clone(), self.bindings.models.get(name)?.limits()));
+        self.names.models.keys().filter_map(bound).collect()
     }
 
     /// The destinations as the engine wants them.

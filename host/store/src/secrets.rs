@@ -47,6 +47,11 @@ pub(crate) mod name {
         format!("source:{source}")
     }
 
+    /// Before the headers of a language model; it has no secret of its own, for nothing that it gets is signed.
+    pub(crate) fn model(model: &str) -> String {
+        format!("model:{model}")
+    }
+
     /// Signs the pushes to a destination.
     pub(crate) fn destination(destination: &str) -> String {
         format!("destination:{destination}")

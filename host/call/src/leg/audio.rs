@@ -129,7 +129,11 @@ impl Audio {
                 recognition,
                 error: HostError::Unavailable("no speech recogniser is configured".into()),
             }),
-            LegCommand::StopRecognising { .. } => {}
+            // Nothing is recognised, and no sound reported: there is nothing to pause for and nothing to end.
+            LegCommand::Pause { .. }
+            | LegCommand::Resume { .. }
+            | LegCommand::EndUtterance { .. }
+            | LegCommand::StopRecognising { .. } => {}
             LegCommand::Mask { on } => self.tell(MediaCommand::Mask(on)),
             other => return Some(other),
         }

@@ -114,8 +114,8 @@ pub(super) fn digits(given: &str) -> Checked<String> {
         .map_or_else(|| invalid("digits: only 0-9, *, #, A-D and the comma can be sent"), Ok)
 }
 
-/// How to listen. Terminators come out in upper case.
-pub(super) fn listening(options: &mut ListenOptions) -> Checked {
+/// How to listen, on a call in that language. Terminators come out in upper case.
+pub(super) fn listening(options: &mut ListenOptions, language: &str) -> Checked {
     if let Some(digits) = &mut options.digits {
         if digits.min < 1 || digits.max < digits.min || usize::from(digits.max) > DIGITS {
             return invalid(format!(
@@ -137,6 +137,18 @@ pub(super) fn listening(options: &mut ListenOptions) -> Checked {
     }
     for tag in &options.languages {
         name("language", tag)?;
+    }
+    if let Some(zone) = &options.zone {
+        name("zone", zone)?;
+    }
+    if let Some(grammar) = &options.grammar {
+        let checked = match &*options.languages {
+            [] => grammar.check(&[language]),
+            languages => grammar.check(languages),
+        };
+        if let Err(error) = checked {
+            return invalid(format!("grammar: {error}"));
+        }
     }
     for hint in &options.hints {
         line("hint", hint, 256)?;

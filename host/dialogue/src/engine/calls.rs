@@ -130,6 +130,7 @@ impl Engine {
             HostCall::AwaitListening { handle } => Ok(Wait(Pending::Heard { handle, own: false })),
             HostCall::NextPartial { handle } => Ok(Wait(Pending::Partial { handle })),
             HostCall::Alternatives { handle } => Ok(Wait(Pending::Alternatives { handle })),
+            HostCall::Meaning { handle } => Ok(Wait(Pending::Meaning { handle })),
             HostCall::StopListening { handle } => {
                 self.stop_listening(handle);
                 Ok(Wait(Pending::Heard { handle, own: false }))
@@ -175,6 +176,19 @@ impl Engine {
                 self.start_fetch(source, parameters, true).map(|handle| Done(HostReply::Handle(handle)))
             }
             HostCall::AwaitFetch { handle } => Ok(Wait(Pending::Fetch { handle, own: false })),
+            HostCall::OpenConversation { .. }
+            | HostCall::AddMessage { .. }
+            | HostCall::AddTool { .. }
+            | HostCall::AddToolResult { .. }
+            | HostCall::SetModel { .. }
+            | HostCall::ModelReply { .. }
+            | HostCall::StartModelReply { .. }
+            | HostCall::AskModel { .. }
+            | HostCall::Complete { .. }
+            | HostCall::StartComplete { .. }
+            | HostCall::AwaitModelReply { .. }
+            | HostCall::CancelModelReply { .. }
+            | HostCall::ModelMessages { .. } => self.call_model(call),
             HostCall::SetField { name, value } => self.set_field(name, &value),
             HostCall::SetDisposition { disposition } => {
                 arguments::name("disposition", &disposition)?;
@@ -323,7 +337,10 @@ impl Engine {
                 self.complete(prompt);
             }
             Some(Item::Timer { .. }) => self.timers.clear(Timer::After(handle)),
-            Some(Item::Playback { .. } | Item::Transfer { .. } | Item::Fetch { .. }) | None => {}
+            Some(Item::Conversation) => self.drop_conversation(handle),
+            Some(Item::ModelReply { .. }) => self.interrupt(handle, false),
+            Some(Item::Playback { .. } | Item::Transfer { .. } | Item::Fetch { .. } | Item::ModelVoice { .. })
+            | None => {}
         }
     }
 

@@ -118,6 +118,7 @@ impl Engine {
         for timer in self.handles.timers() {
             self.timers.clear(Timer::After(timer));
         }
+        self.forget_models();
         self.handles.clear();
         self.close_listening();
         self.events.clear();

@@ -2,6 +2,7 @@
 //! the script never sees.
 
 use crate::leg::{PromptId, TransferId};
+use crate::llm::ModelReply;
 use crate::script::{Handle, Heard, HostError, Playout, TransferOutcome, Utterance};
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,8 @@ pub(super) enum Item {
         result: Option<Result<Heard, HostError>>,
         partials: VecDeque<Utterance>,
         alternatives: Vec<Utterance>,
+        /// What the result means under the grammar, as JSON text.
+        meaning: Option<String>,
     },
     /// A transfer.
     Transfer { transfer: TransferId, result: Option<Result<TransferOutcome, HostError>> },
@@ -28,6 +31,13 @@ pub(super) enum Item {
     Fetch { request: Handle, result: Option<Result<String, HostError>> },
     /// A timer.
     Timer { at: Time },
+    /// A conversation with a model; what there is of it is in `models`.
+    Conversation,
+    /// A model's reply; `spoken` where it needs the caller.
+    ModelReply { spoken: bool, result: Option<Result<ModelReply, HostError>> },
+    /// The prompt that speaks it. Its reply is told how it ended, also when the
+    /// call is over.
+    ModelVoice { result: Option<Result<Playout, HostError>> },
 }
 
 #[derive(Debug)]
@@ -104,7 +114,14 @@ impl Handles {
                 Item::Transfer { result, .. } => {
                     result.get_or_insert_with(|| Err(error.clone()));
                 }
-                Item::Fetch { .. } | Item::Timer { .. } => {}
+                Item::ModelReply { spoken: true, result } => {
+                    result.get_or_insert_with(|| Err(error.clone()));
+                }
+                Item::Fetch { .. }
+                | Item::Timer { .. }
+                | Item::Conversation
+                | Item::ModelReply { spoken: false, .. }
+                | Item::ModelVoice { .. } => {}
             }
         }
     }
@@ -112,16 +129,34 @@ impl Handles {
     /// A prompt is over. Nobody may be interested any more. The first result
     /// stays, here and below.
     pub(super) fn played(&mut self, handle: Handle, outcome: Result<Playout, HostError>) {
-        if let Some(Entry { item: Item::Playback { result, .. }, .. }) = self.entries.get_mut(&handle) {
+        if let Some(Entry { item: Item::Playback { result, .. } | Item::ModelVoice { result }, .. }) =
+            self.entries.get_mut(&handle)
+        {
+            result.get_or_insert(outcome);
+        }
+    }
+
+    /// A model's reply is over.
+    pub(super) fn replied(&mut self, handle: Handle, outcome: Result<ModelReply, HostError>) {
+        if let Some(Entry { item: Item::ModelReply { result, .. }, .. }) = self.entries.get_mut(&handle) {
             result.get_or_insert(outcome);
         }
     }
 
     /// A listening is over.
-    pub(super) fn heard(&mut self, handle: Handle, outcome: Result<Heard, HostError>, hypotheses: Vec<Utterance>) {
-        if let Some(Entry { item: Item::Listening { result, alternatives, .. }, .. }) = self.entries.get_mut(&handle) {
-            result.get_or_insert(outcome);
+    pub(super) fn heard(
+        &mut self,
+        handle: Handle,
+        outcome: Result<Heard, HostError>,
+        hypotheses: Vec<Utterance>,
+        meant: Option<String>,
+    ) {
+        if let Some(Entry { item: Item::Listening { result: result @ None, alternatives, meaning, .. }, .. }) =
+            self.entries.get_mut(&handle)
+        {
+            *result = Some(outcome);
             *alternatives = hypotheses;
+            *meaning = meant;
         }
     }
 
@@ -178,6 +213,9 @@ impl Handles {
             Some(Item::Listening { result, .. }) => result.is_some(),
             Some(Item::Transfer { result, .. }) => result.is_some(),
             Some(Item::Fetch { result, .. }) => result.is_some(),
+            Some(Item::Conversation) => true,
+            Some(Item::ModelReply { result, .. }) => result.is_some(),
+            Some(Item::ModelVoice { result }) => result.is_some(),
         }
     }
 }

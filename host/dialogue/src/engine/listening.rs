@@ -25,7 +25,7 @@ use super::{Engine, Timer, arguments};
 use crate::leg::{LegCommand, PromptId, RecognitionId};
 use crate::record::Role;
 use crate::script::{BargeIn, Event, Handle, Heard, HostError, ListenOptions, PlayoutEnd, Utterance};
-use crate::time::Time;
+use crate::time::{Millis, Time};
 use std::collections::VecDeque;
 
 /// Speech threshold where nobody listens.
@@ -89,7 +89,7 @@ pub(super) struct Plan {
 impl Engine {
     /// Checks everything about a listening, before anything is said.
     pub(super) fn plan_listening(&self, mut options: Box<ListenOptions>) -> Result<Plan, HostError> {
-        arguments::listening(&mut options)?;
+        arguments::listening(&mut options, &self.setup.info.language)?;
         if self.listening.is_some() {
             return Err(HostError::LimitExceeded("a listening is under way; stop it or wait for it".into()));
         }
@@ -107,7 +107,13 @@ impl Engine {
         let Plan { options, speech } = plan;
         let sensitive = options.sensitive;
         let item = self.handles.add(
-            Item::Listening { sensitive, result: None, partials: VecDeque::new(), alternatives: Vec::new() },
+            Item::Listening {
+                sensitive,
+                result: None,
+                partials: VecDeque::new(),
+                alternatives: Vec::new(),
+                meaning: None,
+            },
             held,
         );
         if options.speech && !speech {
@@ -343,12 +349,13 @@ impl Engine {
         }
         // Which key it was stays open: it may turn out to be the first of a PIN typed ahead.
         self.journal.note(now, "digit", "a key that nobody listens for");
-        let cut = match self.prompts.head().map(|head| (head.stage, head.barge_in.digits)) {
-            Some((Stage::Playing { .. }, true)) => {
+        let cut = match self.prompts.head().map(|head| (head.stage, head.barge_in.digits, head.model)) {
+            // A model that has not begun to speak is told at once, too.
+            Some((Stage::Playing { .. }, true, _)) | Some((_, true, true)) => {
                 self.cut(PlayoutEnd::CutByDigits);
                 true
             }
-            Some((Stage::Stopping { end, .. }, _)) => end == PlayoutEnd::CutByDigits,
+            Some((Stage::Stopping { end, .. }, ..)) => end == PlayoutEnd::CutByDigits,
             _ => false,
         };
         if !secret {
@@ -369,7 +376,7 @@ impl Engine {
     }
 
     /// The caller began to speak.
-    pub(super) fn on_speech_started(&mut self) {
+    pub(super) fn on_speech_started(&mut self, _ago: Millis) {
         if self.ended.is_some() || !self.line.has_audio() || self.speech_since.is_some() {
             return;
         }
@@ -379,7 +386,7 @@ impl Engine {
     }
 
     /// The caller stopped.
-    pub(super) fn on_speech_ended(&mut self) {
+    pub(super) fn on_speech_ended(&mut self, _ago: Millis) {
         if self.ended.is_some() || self.speech_since.take().is_none() {
             return;
         }
@@ -520,6 +527,19 @@ impl Engine {
         }
     }
 
+    /// The same, and the keys that did not count yet are kept for the next one.
+    pub(super) fn leave_listening(&mut self, item: Handle) {
+        if !self.listening.as_ref().is_some_and(|listening| listening.item == item) {
+            return;
+        }
+        let Some(mut listening) = self.close_listening().filter(|listening| !listening.options.sensitive) else {
+            return;
+        };
+        for (digit, at) in std::mem::take(&mut listening.kept) {
+            self.keep_key(digit, at, false);
+        }
+    }
+
     /// Ends the listening under way, if any. What the caller has pressed so
     /// far stays in the transcript.
     pub(super) fn close_listening(&mut self) -> Option<Listening> {
@@ -565,7 +585,7 @@ impl Engine {
         {
             self.stop_prompt(id, end);
         }
-        self.handles.heard(listening.item, result, alternatives);
+        self.handles.heard(listening.item, result, alternatives, None);
     }
 
     fn digits_turn(&mut self, listening: &Listening, digits: String) {

@@ -52,6 +52,8 @@ pub(super) struct Prompt {
     segments: Vec<Segment>,
     /// More text may follow.
     pub(super) open: bool,
+    /// A language model writes it.
+    pub(super) model: bool,
     /// Text of a writer that does not make a sentence yet.
     pub(super) unfinished: String,
     marks: Vec<WordMark>,
@@ -100,9 +102,14 @@ impl Prompts {
         self.queue.is_empty()
     }
 
-    /// Whether some prompt still waits for text of its writer.
+    /// Whether some prompt still waits for text of the script.
     pub(super) fn has_open(&self) -> bool {
-        self.queue.iter().any(|prompt| prompt.open)
+        self.queue.iter().any(|prompt| prompt.open && !prompt.model)
+    }
+
+    /// The one that was queued last.
+    pub(super) fn last(&self) -> Option<&Prompt> {
+        self.queue.back()
     }
 
     pub(super) fn get_mut(&mut self, id: PromptId) -> Option<&mut Prompt> {
@@ -149,8 +156,12 @@ impl Engine {
     ) -> Handle {
         self.prompts.next = self.prompts.next.wrapping_add(1);
         let id = PromptId(self.prompts.next);
-        let writer = kind == Kind::Writer;
-        let item = self.handles.add(Item::Playback { prompt: id, writer, result: None }, kind.held());
+        let (writer, model) = (kind == Kind::Writer, kind == Kind::Model);
+        let item = match kind {
+            Kind::Model => Item::ModelVoice { result: None },
+            _ => Item::Playback { prompt: id, writer, result: None },
+        };
+        let item = self.handles.add(item, kind.held());
         self.prompts.queue.push_back(Prompt {
             id,
             item,
@@ -159,7 +170,8 @@ impl Engine {
             wording,
             voice,
             segments,
-            open: writer,
+            open: writer || model,
+            model,
             unfinished: String::new(),
             marks: Vec::new(),
             duration: None,
@@ -477,11 +489,13 @@ pub(super) enum Kind {
     Handle,
     /// The script writes its text.
     Writer,
+    /// A language model writes its text.
+    Model,
 }
 
 impl Kind {
     /// Whether the script gets a handle.
     const fn held(self) -> bool {
-        !matches!(self, Self::Blocking)
+        matches!(self, Self::Handle | Self::Writer)
     }
 }

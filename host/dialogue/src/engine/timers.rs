@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Digits,
     /// A context source is late.
     Fetch(Handle),
+    /// A language model is late.
+    Model(Handle),
     /// A transfer takes too long.
     Transfer,
     /// Let the caller hear ringing.

@@ -7,6 +7,7 @@
 use super::handles::Item;
 use super::{Engine, Output, Timer};
 use crate::leg::LegCommand;
+use crate::llm::{Finish, ModelTurn};
 use crate::script::{Handle, HostError, HostReply, Reply};
 use crate::time::Time;
 
@@ -35,10 +36,16 @@ pub(super) enum Pending {
     Partial { handle: Handle },
     /// Nothing: the hypotheses of a result.
     Alternatives { handle: Handle },
+    /// Nothing: what a result means; without a handle, that of the last blocking listening.
+    Meaning { handle: Option<Handle> },
     /// A transfer.
     Transfer { handle: Handle, own: bool },
     /// A context request.
     Fetch { handle: Handle, own: bool },
+    /// A model's reply.
+    ModelReply { handle: Handle, own: bool },
+    /// A model's reply, and what the caller says then.
+    ModelTurn { reply: Handle, listening: Handle },
     /// An event.
     Event { until: Option<Time> },
     /// Time.
@@ -75,15 +82,21 @@ impl Engine {
         };
         match pending {
             Pending::Playback { handle, own: true }
-            | Pending::Heard { handle, own: true }
             | Pending::Transfer { handle, own: true }
-            | Pending::Fetch { handle, own: true } => {
+            | Pending::Fetch { handle, own: true }
+            | Pending::ModelReply { handle, own: true } => {
                 self.handles.remove(handle);
             }
+            Pending::Heard { handle, own: true } => self.keep_meaning(handle),
             Pending::Ask { playback, listening } => {
                 self.handles.remove(playback);
-                self.handles.remove(listening);
+                self.keep_meaning(listening);
                 self.drop_listening(listening);
+            }
+            Pending::ModelTurn { reply, listening } => {
+                self.handles.remove(reply);
+                self.handles.remove(listening);
+                self.leave_listening(listening);
             }
             _ => {}
         }
@@ -145,6 +158,16 @@ impl Engine {
                 }
                 _ => unknown(*handle),
             },
+            Pending::Meaning { handle: None } => {
+                let (meaning, sensitive) = self.meaning.clone().unzip();
+                Some((Ok(HostReply::MaybeJson(meaning)), sensitive.unwrap_or(false)))
+            }
+            Pending::Meaning { handle: Some(handle) } => match self.handles.get(*handle) {
+                Some(Item::Listening { meaning, sensitive, .. }) => {
+                    Some((Ok(HostReply::MaybeJson(meaning.clone())), *sensitive))
+                }
+                _ => unknown(*handle),
+            },
             Pending::Transfer { handle, .. } => match self.handles.get(*handle) {
                 Some(Item::Transfer { result, .. }) => plain(result.clone()?.map(HostReply::Transfer)),
                 _ => unknown(*handle),
@@ -153,6 +176,13 @@ impl Engine {
                 Some(Item::Fetch { result, .. }) => plain(result.clone()?.map(HostReply::Json)),
                 _ => unknown(*handle),
             },
+            Pending::ModelReply { handle, .. } => match self.handles.get(*handle) {
+                Some(Item::ModelReply { result, .. }) => {
+                    plain(result.clone()?.map(|reply| HostReply::ModelReply(Box::new(reply))))
+                }
+                _ => unknown(*handle),
+            },
+            Pending::ModelTurn { reply, listening } => self.outcome_of_model_turn(*reply, *listening),
             Pending::Event { until } => {
                 let event = self.events.pop_front();
                 let none = self.ended.is_some() || self.passed(*until);
@@ -171,6 +201,14 @@ impl Engine {
                 (!ready.is_empty() || nothing || self.passed(*until)).then_some((Ok(HostReply::Ready(ready)), false))
             }
         }
+    }
+
+    /// A blocking listening is over and forgotten, but for what its answer means.
+    fn keep_meaning(&mut self, handle: Handle) {
+        self.meaning = match self.handles.remove(handle) {
+            Some(Item::Listening { meaning: Some(meaning), sensitive, .. }) => Some((meaning, sensitive)),
+            _ => None,
+        };
     }
 
     fn outcome_of_digits(&mut self, digits: &str, number: &mut Option<u32>) -> Answer {
@@ -211,6 +249,25 @@ impl Engine {
             }
             (Some(Ok(_)) | None, _) => None,
         }
+    }
+
+    fn outcome_of_model_turn(&self, reply: Handle, listening: Handle) -> Answer {
+        let Some(Item::ModelReply { result, .. }) = self.handles.get(reply) else { return unknown(reply) };
+        let Some(Item::Listening { result: heard, sensitive, .. }) = self.handles.get(listening) else {
+            return unknown(listening);
+        };
+        let reply = match result.clone()? {
+            Ok(reply) => reply,
+            Err(error) => return plain(Err(error)),
+        };
+        let heard = match heard {
+            Some(Ok(heard)) => Some(heard.clone()),
+            Some(Err(error)) => return plain(Err(error.clone())),
+            // There is nothing to answer yet.
+            None if matches!(reply.finish, Finish::ToolCalls | Finish::Broken(_)) => None,
+            None => return None,
+        };
+        Some((Ok(HostReply::ModelTurn(Box::new(ModelTurn { reply, heard }))), *sensitive))
     }
 
     /// Whether a wait for this would return at once.

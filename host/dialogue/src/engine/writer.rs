@@ -32,6 +32,13 @@ impl Engine {
         if all > PROMPT_TEXT {
             return Err(HostError::LimitExceeded(format!("text of the writer: {all} bytes, at most {PROMPT_TEXT}")));
         }
+        self.feed(prompt, text);
+        Ok(())
+    }
+
+    /// More text for an open prompt: what makes a sentence is spoken.
+    pub(super) fn feed(&mut self, prompt: PromptId, text: &str) {
+        let Some(state) = self.prompts.get_mut(prompt).filter(|prompt| prompt.open) else { return };
         state.unfinished.push_str(text);
         let mut sentences = Vec::new();
         while let Some(end) = sentence_end(&state.unfinished) {
@@ -44,7 +51,6 @@ impl Engine {
         if !sentences.is_empty() {
             self.append(prompt, sentences);
         }
-        Ok(())
     }
 
     /// Speaks what does not make a sentence.

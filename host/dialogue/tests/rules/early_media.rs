@@ -60,7 +60,7 @@ fn keys_and_speech_may_come_early() {
     assert_eq!((heard, prompt.end), (Heard::Digits("1".into()), PlayoutEnd::CutByDigits));
     rig.call(listen(speech()));
     rig.wait(100);
-    rig.leg(LegEvent::SpeechStarted);
+    rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.recognised("yes", 0, 400);
     assert!(matches!(rig.until_reply(), Ok(HostReply::Heard(Heard::Speech(_)))));
     assert_eq!(answers(&rig), 0);

@@ -265,8 +265,8 @@ fn noise_does_not_keep_a_call_alive_but_prompts_and_transcripts_do() {
     rig.recognised("yes", 0, 400);
     rig.call(HostCall::Sleep { delay: 1_000_000 });
     rig.wait(5_000);
-    rig.leg(LegEvent::SpeechStarted);
-    rig.leg(LegEvent::SpeechEnded);
+    rig.leg(LegEvent::SpeechStarted { ago: 0 });
+    rig.leg(LegEvent::SpeechEnded { ago: 0 });
     rig.until_reply().unwrap();
     assert_eq!(rig.now, quiet + 5_000 + 10_000, "from the last transcript");
 }

@@ -38,6 +38,7 @@ pub(crate) fn setup() -> Setup {
         voice: callbox_dialogue::leg::VoiceSettings { language: "en".into(), ..Default::default() },
         limits: Limits::default(),
         sources: BTreeMap::new(),
+        models: Default::default(),
         destinations: vec!["outcome".into()],
         settings: BTreeMap::from([("greeting".to_owned(), "hello".to_owned())]),
         assets: vec!["chime.wav".into()],

@@ -126,9 +126,9 @@ fn nothing_heard_is_the_absence_of_a_transcript() {
     // Comfort noise: the caller "speaks" again and again, and nothing comes of it.
     for _ in 0..100 {
         rig.wait(250);
-        rig.leg(LegEvent::SpeechStarted);
+        rig.leg(LegEvent::SpeechStarted { ago: 0 });
         rig.wait(250);
-        rig.leg(LegEvent::SpeechEnded);
+        rig.leg(LegEvent::SpeechEnded { ago: 0 });
     }
     assert_eq!(heard(rig.until_reply()), Heard::Nothing);
     assert!(rig.now - begin < 60_000);
@@ -140,11 +140,11 @@ fn a_recogniser_that_owes_its_result_is_not_waited_for_for_ever() {
     rig.call(listen(speech()));
     let recognition = rig.recognition().unwrap();
     rig.wait(1_000);
-    rig.leg(LegEvent::SpeechStarted);
+    rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.wait(200);
     rig.leg(LegEvent::Partial { recognition, utterance: utterance("good mor", 1_000, 1_200) });
     rig.wait(300);
-    rig.leg(LegEvent::SpeechEnded);
+    rig.leg(LegEvent::SpeechEnded { ago: 0 });
     let begin = rig.now;
     assert_eq!(heard(rig.until_reply()), Heard::NoMatch("good mor".into()));
     assert_eq!(rig.now, begin + 700 + 3_000);
@@ -155,7 +155,7 @@ fn speech_that_never_ends_is_no_match() {
     let mut rig = Rig::up(setup());
     rig.call(listen(ListenOptions { max_length: 4_000, ..speech() }));
     let recognition = rig.recognition().unwrap();
-    rig.leg(LegEvent::SpeechStarted);
+    rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.leg(LegEvent::Partial { recognition, utterance: utterance("well", 0, 200) });
     assert_eq!(heard(rig.until_reply()), Heard::NoMatch("well".into()));
     assert_eq!(rig.now, 100 + 4_000 + 700 + 2_000);
@@ -185,7 +185,7 @@ fn speech_and_keys_without_a_recogniser_are_keys() {
     rig.wait(2_000);
     assert_eq!(rig.recognition(), None);
     // The leg may know that somebody speaks; nobody could tell what.
-    rig.leg(LegEvent::SpeechStarted);
+    rig.leg(LegEvent::SpeechStarted { ago: 0 });
     let (heard, _) = answer(rig.until_reply());
     assert_eq!(heard, Heard::Nothing);
     assert_eq!(rig.now, 100 + 10 + 1_000 + 5_000);

@@ -68,7 +68,7 @@ impl Call {
     }
 
     fn heard(&mut self) -> Vec<i16> {
-        std::iter::from_fn(|| self.tap.try_next()).flat_map(|frame| frame.samples).collect()
+        std::iter::from_fn(|| self.tap.try_next()).flat_map(|frame| frame.samples().to_vec()).collect()
     }
 
     fn say(&mut self, clip: &Arc<Clip>) {

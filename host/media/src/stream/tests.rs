@@ -182,7 +182,8 @@ fn a_prompt_is_heard_sample_by_sample_after_the_line_and_the_buffer() {
     for _ in 0..60 {
         line.tick(|_| false);
     }
-    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_next()).flat_map(|frame| frame.samples).collect();
+    let samples: Vec<i16> =
+        std::iter::from_fn(|| heard.try_next()).flat_map(|frame| frame.samples().to_vec()).collect();
     let expected: Vec<i16> = clip.encoded(Law::Mu).iter().map(|byte| Law::Mu.decode_sample(*byte)).collect();
     let at = samples.windows(4_000).position(|window| window == expected).expect("all of it, in one piece");
     // 20 ms of line, 40 ms of buffer, and the tick in which it is taken out.
@@ -377,7 +378,8 @@ fn both_laws_are_understood_and_other_payloads_are_not() {
     for tick in 1..=6 {
         stream.tick(ms(tick * 20), 0, &mut out);
     }
-    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_next()).flat_map(|frame| frame.samples).collect();
+    let samples: Vec<i16> =
+        std::iter::from_fn(|| heard.try_next()).flat_map(|frame| frame.samples().to_vec()).collect();
     assert!(samples[320..960].iter().all(|sample| (sample - level).abs() < 300), "{samples:?}");
     assert_eq!(stream.stats().rejected, 5);
 }
@@ -397,7 +399,8 @@ fn the_tone_of_a_key_is_not_heard_beside_its_event() {
         }
         stream.tick(ms(u64::from(n) * 20 + 20), 0, &mut out);
     }
-    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_next()).flat_map(|frame| frame.samples).collect();
+    let samples: Vec<i16> =
+        std::iter::from_fn(|| heard.try_next()).flat_map(|frame| frame.samples().to_vec()).collect();
     let first = samples.iter().position(|sample| *sample != 0).unwrap();
     assert!(samples[first..first + 320].iter().all(|sample| *sample > 30_000));
     assert!(samples[first + 320..first + 960].iter().all(|sample| *sample == 0), "the key");

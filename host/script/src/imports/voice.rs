@@ -38,7 +38,7 @@ fn prompt(what: Vec<voice::Segment>, barge_in: voice::BargeIn, queueing: voice::
 }
 
 impl State {
-    fn listen_options(&self, options: &Resource<ListenOptionsBuilder>) -> Outcome<Box<ListenOptions>> {
+    pub(super) fn listen_options(&self, options: &Resource<ListenOptionsBuilder>) -> Outcome<Box<ListenOptions>> {
         Ok(self.table.get(options).map_err(wasmtime::Error::from)?.options()?)
     }
 
@@ -90,6 +90,11 @@ impl voice::Host for State {
             heard: heard.into(),
             prompt: prompt.into(),
         })
+    }
+
+    async fn meaning(&mut self) -> wasmtime::Result<Option<String>> {
+        let call = HostCall::Meaning { handle: None };
+        plain_answer!(self, call, HostReply::MaybeJson(json) => json, or None)
     }
 
     async fn start_listen(&mut self, options: Resource<ListenOptionsBuilder>) -> Outcome<Resource<Listening>> {
@@ -227,6 +232,26 @@ impl voice::HostListenOptions for State {
         Ok(())
     }
 
+    fn set_grammar(&mut self, this: Resource<ListenOptionsBuilder>, grammar: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&this)?.set_grammar(&grammar);
+        Ok(())
+    }
+
+    fn set_zone(&mut self, this: Resource<ListenOptionsBuilder>, zone: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&this)?.set_zone(zone);
+        Ok(())
+    }
+
+    fn set_complete_silence(&mut self, this: Resource<ListenOptionsBuilder>, limit: Millis) -> wasmtime::Result<()> {
+        self.plain_options(&this)?.complete_silence = limit;
+        Ok(())
+    }
+
+    fn set_resume_after(&mut self, this: Resource<ListenOptionsBuilder>, limit: Millis) -> wasmtime::Result<()> {
+        self.plain_options(&this)?.resume_after = limit;
+        Ok(())
+    }
+
     async fn drop(&mut self, this: Resource<ListenOptionsBuilder>) -> wasmtime::Result<()> {
         self.remove(this).map(drop)
     }
@@ -253,6 +278,12 @@ impl voice::HostListening for State {
         let handle = self.table.get(&this)?.0;
         let call = HostCall::Alternatives { handle };
         plain_answer!(self, call, HostReply::Utterances(all) => all.into_iter().map(Into::into).collect(), or Vec::new())
+    }
+
+    async fn meaning(&mut self, this: Resource<Listening>) -> wasmtime::Result<Option<String>> {
+        let handle = self.table.get(&this)?.0;
+        let call = HostCall::Meaning { handle: Some(handle) };
+        plain_answer!(self, call, HostReply::MaybeJson(json) => json, or None)
     }
 
     async fn stop(&mut self, this: Resource<Listening>) -> Outcome<voice::Heard> {

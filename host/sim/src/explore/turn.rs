@@ -2,7 +2,7 @@
 
 use crate::far_end::{Act, Saying};
 use crate::scenario::{
-    Expect, HangUp, Interrupt, Message, Press, Say, Silence, Span, Step, TransferAnswer, TransferExpected, literal,
+    Expect, HangUp, Interrupt, Message, Press, Say, Silence, Span, Step, TransferAnswer, TransferExpected,
 };
 use crate::situation::{TransferGoes, TransferPlan};
 use callbox_dialogue::Time;
@@ -74,7 +74,7 @@ pub(super) fn steps(turns: &[Turn], exact: bool) -> Vec<Step> {
                 let after = (exact || *after != REACTION).then_some(Span(*after));
                 match act {
                     Deed::Press(keys) => Step::Press(Press { after, ..Press::keys(keys.clone()) }),
-                    Deed::Say(text) => Step::Say(Say { after, ..Say::text(literal(text)) }),
+                    Deed::Say(text) => Step::Say(Say { after, ..Say::text(text.clone()) }),
                     Deed::Noise(length) => Step::Noise(Span(*length)),
                     Deed::HangUp => Step::HangUp(HangUp { after }),
                     Deed::Message(value) => Step::Message(Message(value.clone())),
@@ -85,7 +85,7 @@ pub(super) fn steps(turns: &[Turn], exact: bool) -> Vec<Step> {
                     Step::Interrupt(Interrupt { after: Span(*after), press: Some(keys.clone()), say: None })
                 }
                 Deed::Say(text) => {
-                    Step::Interrupt(Interrupt { after: Span(*after), say: Some(literal(text)), press: None })
+                    Step::Interrupt(Interrupt { after: Span(*after), say: Some(text.clone()), press: None })
                 }
                 Deed::Noise(length) => Step::Noise(Span(*length)),
                 Deed::HangUp => Step::HangUp(HangUp { after: Some(Span(0)) }),
@@ -100,7 +100,7 @@ pub(super) fn steps(turns: &[Turn], exact: bool) -> Vec<Step> {
 /// The robot says this.
 pub(super) fn expect(prompt: &str) -> Option<Step> {
     let text = shown(prompt);
-    (!text.is_empty()).then(|| Step::Expect(Expect::contains(literal(&text))))
+    (!text.is_empty()).then(|| Step::Expect(Expect::contains(text)))
 }
 
 fn expected(target: &str, plan: &TransferPlan) -> TransferExpected {
@@ -115,7 +115,7 @@ fn expected(target: &str, plan: &TransferPlan) -> TransferExpected {
     };
     let talks = matches!(plan.goes, TransferGoes::Returned);
     TransferExpected {
-        to: literal(target),
+        to: target.to_owned(),
         answers: Some(answers),
         after: Some(Span(plan.after)),
         talk: talks.then_some(Span(plan.talk)),

@@ -63,12 +63,8 @@ fn scenario(ground: &Ground, call: &Call, finding: &Finding, exact: bool, said: 
     if name.chars().count() > NAME {
         name = name.chars().take(NAME).chain(['…']).collect();
     }
-    Scenario {
-        name: crate::scenario::literal(&name),
-        given: call.circumstances.given(&ground.bases),
-        steps: all,
-        cases: Vec::new(),
-    }
+    let given = call.circumstances.given(&ground.bases);
+    Scenario { name, given, steps: all, cases: Vec::new() }.literally()
 }
 
 /// The robot says anything.

@@ -10,7 +10,7 @@ mod world;
 
 use crate::scenario::{
     Drain, Ended, Expect, Given, HangUp, Heard as HeardStep, Message, Moves, ResultExpected, Scenario, ScenarioFile,
-    Span, Step, literal,
+    Span, Step,
 };
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::engine::without_tags;
@@ -20,7 +20,6 @@ use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndCause, HostCall, HostError, HostReply, Reply, ScriptEnd, Time};
 use callbox_script::tape::{Entry, MASK};
 use callbox_script::{Manifest, Recording, RunReason, import_name};
-use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A scenario that was made.
@@ -46,22 +45,7 @@ pub fn from_tape(recording: &Recording, manifest: &Manifest, name: &str) -> From
     maker.close(recording);
     let scenario = Scenario { name: name.to_owned(), steps: maker.steps, ..Scenario::default() };
     let file = ScenarioFile { given: maker.given, scenarios: vec![scenario], ..ScenarioFile::default() };
-    FromTape { file: literally(file), entries: maker.origins, notes: maker.notes }
-}
-
-/// The file with all its texts meant as they are: none of them asks for a case.
-fn literally(file: ScenarioFile) -> ScenarioFile {
-    fn texts(value: &mut Value) {
-        match value {
-            Value::String(text) => *text = literal(text),
-            Value::Array(all) => all.iter_mut().for_each(texts),
-            Value::Object(all) => all.values_mut().for_each(texts),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-    let Ok(mut value) = serde_json::to_value(&file) else { return file };
-    texts(&mut value);
-    serde_json::from_value(value).unwrap_or(file)
+    FromTape { file: file.literally(), entries: maker.origins, notes: maker.notes }
 }
 
 /// A prompt, as far as the tape tells.

@@ -1,9 +1,11 @@
 //! A scenario file as a whole.
 
+use super::cases::literal;
 use super::given::Given;
 use super::step::Step;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -44,7 +46,37 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+impl Scenario {
+    /// The scenario with all its texts meant as they are: none of them asks for a case. What comes from a call or from a
+    /// person is made a scenario by way of this, once and as a whole.
+    #[must_use]
+    pub fn literally(self) -> Self {
+        literally(self)
+    }
+}
+
+/// With all texts meant as they are.
+fn literally<T: Serialize + DeserializeOwned>(it: T) -> T {
+    fn texts(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = literal(text),
+            Value::Array(all) => all.iter_mut().for_each(texts),
+            Value::Object(all) => all.values_mut().for_each(texts),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let Ok(mut value) = serde_json::to_value(&it) else { return it };
+    texts(&mut value);
+    serde_json::from_value(value).unwrap_or(it)
+}
+
 impl ScenarioFile {
+    /// The file with all its texts meant as they are, as [`Scenario::literally`] has it.
+    #[must_use]
+    pub fn literally(self) -> Self {
+        literally(self)
+    }
+
     /// The file as YAML, for a person to read and to go on with. Reading it gives the same file again.
     #[must_use]
     pub fn to_yaml(&self) -> String {

@@ -1,5 +1,6 @@
 //! What is wrong with a scenario file, and where.
 
+use crate::trace::printable;
 use std::fmt;
 
 /// A place in a file. Lines and columns count from 1; a column is a character.
@@ -116,13 +117,7 @@ pub(super) fn list(words: &[&str]) -> String {
 
 /// A word for a message: short, without what could move a cursor.
 pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    let mut shown: String =
-        text.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
+    printable(text, 60)
 }
 
 /// Several problems as one text, for whoever has no better way to show them.

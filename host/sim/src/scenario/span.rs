@@ -1,5 +1,6 @@
 //! Durations and moments as people write them.
 
+use super::problem::shown;
 use callbox_dialogue::time::Millis;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -126,10 +127,6 @@ impl fmt::Display for Moment {
             write!(f, "{}", self.0)
         }
     }
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Reads from a string, writes as one, and says so in the schema.

@@ -46,8 +46,8 @@ fn any_event() -> impl Strategy<Value = LegEvent> {
             .prop_map(|(prompt, played, complete)| LegEvent::PromptEnded { prompt, played, complete }),
         6 => prop_oneof![prop::char::range('0', '9'), any::<char>()].prop_map(|digit| LegEvent::Digit { digit }),
         1 => Just(LegEvent::DigitsSent),
-        2 => Just(LegEvent::SpeechStarted),
-        2 => Just(LegEvent::SpeechEnded),
+        2 => Just(LegEvent::SpeechStarted { ago: 0 }),
+        2 => Just(LegEvent::SpeechEnded { ago: 0 }),
         2 => (recognition(), said.clone()).prop_map(|(recognition, utterance)| LegEvent::Partial { recognition, utterance }),
         2 => (recognition(), vec(said, 0..3))
             .prop_map(|(recognition, alternatives)| LegEvent::Recognised { recognition, alternatives }),

@@ -119,15 +119,15 @@ impl Reader {
                 self.quiet_since = self.now;
             }
             Input::Leg(
-                LegEvent::SpeechStarted
+                LegEvent::SpeechStarted { .. }
                 | LegEvent::Partial { .. }
                 | LegEvent::Recognised { .. }
-                | LegEvent::SpeechEnded,
+                | LegEvent::SpeechEnded { .. },
             ) => {
                 self.speech = true;
                 match input {
-                    Input::Leg(LegEvent::SpeechStarted) => self.speaking = true,
-                    Input::Leg(LegEvent::SpeechEnded) => self.speaking = false,
+                    Input::Leg(LegEvent::SpeechStarted { .. }) => self.speaking = true,
+                    Input::Leg(LegEvent::SpeechEnded { .. }) => self.speaking = false,
                     _ => {}
                 }
                 if matches!(input, Input::Leg(LegEvent::Recognised { .. })) {
@@ -157,7 +157,11 @@ impl Reader {
                     prop_assert!(self.script_over, "the script is still there");
                     self.finished += 1;
                 }
-                Output::Fetch { .. } | Output::Push { .. } | Output::Log { .. } => {}
+                Output::Fetch { .. }
+                | Output::Model { .. }
+                | Output::StopModel { .. }
+                | Output::Push { .. }
+                | Output::Log { .. } => {}
             }
         }
         prop_assert!(self.replies <= self.calls);
@@ -213,9 +217,9 @@ impl Reader {
             Some(Input::Leg(LegEvent::Digit { .. })) => barge_in.digits || over,
             // The threshold of speech is passed by the clock or by words; keys kept so far count
             // when speech turns out to be noise.
-            Some(Input::Leg(LegEvent::SpeechStarted | LegEvent::Partial { .. } | LegEvent::Recognised { .. })) => {
-                barge_in.speech || barge_in.digits || over
-            }
+            Some(Input::Leg(
+                LegEvent::SpeechStarted { .. } | LegEvent::Partial { .. } | LegEvent::Recognised { .. },
+            )) => barge_in.speech || barge_in.digits || over,
             Some(Input::Tick) => barge_in.speech || barge_in.digits || self.script_over || over,
             // A prompt in front is over: keys kept so far count; without a threshold, so does speech.
             Some(Input::Leg(LegEvent::PromptEnded { .. } | LegEvent::PrepareFailed { .. })) => {

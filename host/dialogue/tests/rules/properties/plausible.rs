@@ -349,8 +349,8 @@ impl Play {
                 };
                 self.rig.leg(LegEvent::Digit { digit });
             }
-            Op::SpeechStarted => self.rig.leg(LegEvent::SpeechStarted),
-            Op::SpeechEnded => self.rig.leg(LegEvent::SpeechEnded),
+            Op::SpeechStarted => self.rig.leg(LegEvent::SpeechStarted { ago: 0 }),
+            Op::SpeechEnded => self.rig.leg(LegEvent::SpeechEnded { ago: 0 }),
             Op::Partial(count) => {
                 if let Some(recognition) = self.rig.recognition() {
                     let utterance = utterance(&self.words(count), 0, 100);
