@@ -164,3 +164,124 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::tap::Tap;
+    use crate::voice::tests::says;
+    use std::sync::LazyLock;
+
+    static WORD: LazyLock<Vec<i16>> = LazyLock::new(|| says("rms", "a table for two"));
+
+    /// Hears 8 kHz; returns what is told, and at the end of which frame.
+    fn hear(listener: &mut Listener, samples: &[i16]) -> Vec<(usize, MediaEvent)> {
+        let mut told = Vec::new();
+        for (n, narrow) in samples.as_chunks::<FRAME>().0.iter().enumerate() {
+            let heard = Heard { narrow, wide: None, made_up: false, said: &[], age_ms: 40 };
+            listener.hear(&heard, |event| told.push((n + 1, event)));
+        }
+        told
+    }
+
+    fn silence(frames: usize) -> Vec<i16> {
+        vec![0; frames * FRAME]
+    }
+
+    /// All that waits in a tap: the time of the first frame, and the samples.
+    fn tapped(tap: &mut Tap) -> Option<(i64, Vec<i16>)> {
+        let frames: Vec<_> = std::iter::from_fn(|| tap.try_next()).collect();
+        assert!(frames.windows(2).all(|pair| pair[1].at_ms() == pair[0].at_ms() + 20), "without a gap");
+        Some((frames.first()?.at_ms(), frames.iter().flat_map(|frame| frame.samples().to_vec()).collect()))
+    }
+
+    #[test]
+    fn a_reader_gets_what_was_said_and_a_little_before_but_no_silence() {
+        let (mut listener, (sender, mut tap)) = (Listener::default(), Tap::new(1_000));
+        listener.listen(Some(sender), false);
+        assert_eq!(hear(&mut listener, &silence(200)), []);
+        assert_eq!(tapped(&mut tap), None);
+        let line = [&WORD[..], &silence(20)].concat();
+        let told = hear(&mut listener, &line);
+        let [(began, MediaEvent::SpeechStarted { ago_ms }), (ended, MediaEvent::SpeechEnded { ago_ms: past })] =
+            told[..]
+        else {
+            panic!("{told:?}")
+        };
+        // Both count from when the sound reached us, which was 40 ms before it was heard.
+        let from = (began * 20 + 40) as i64 - i64::from(ago_ms);
+        let to = (ended * 20 + 40) as i64 - i64::from(past);
+        let spoken = (WORD.len() / 8) as i64;
+        assert!((-40..150).contains(&from) && (spoken - 100..spoken + 60).contains(&to), "{from} to {to} of {spoken}");
+        let (at, samples) = tapped(&mut tap).unwrap();
+        assert!((3_500..4_000).contains(&at), "{at}");
+        let before = (4_000 - at) as usize * 8;
+        assert!(samples[..before].iter().all(|sample| *sample == 0));
+        assert_eq!(samples[before..], line[..line.len() / FRAME * FRAME], "and all of it, to what follows");
+    }
+
+    #[test]
+    fn a_reader_who_comes_while_somebody_speaks_gets_the_beginning_and_nothing_twice() {
+        let mut listener = Listener::default();
+        listener.listen(None, false);
+        let line = [&silence(50)[..], &WORD].concat();
+        let (begun, rest) = line.split_at(60 * FRAME);
+        assert!(matches!(hear(&mut listener, begun)[..], [(_, MediaEvent::SpeechStarted { .. })]));
+        let (sender, mut tap) = Tap::new(1_000);
+        listener.listen(Some(sender), false);
+        let (at, samples) = tapped(&mut tap).unwrap();
+        assert!((-500..-200).contains(&at), "{at}");
+        assert_eq!(samples, begun[begun.len() - samples.len()..]);
+        hear(&mut listener, &rest[..FRAME * 5]);
+        assert_eq!(tapped(&mut tap), Some((0, rest[..FRAME * 5].to_vec())));
+        let (sender, mut tap) = Tap::new(1_000);
+        listener.listen(Some(sender), false);
+        assert_eq!(tapped(&mut tap), None, "another has it");
+        hear(&mut listener, &rest[FRAME * 5..FRAME * 6]);
+        assert_eq!(tapped(&mut tap), Some((0, rest[FRAME * 5..FRAME * 6].to_vec())));
+    }
+
+    #[test]
+    fn what_was_said_to_nobody_is_not_handed_over() {
+        let mut listener = Listener::default();
+        listener.listen(None, false);
+        hear(&mut listener, &[&silence(50)[..], &WORD, &silence(15)].concat());
+        let (sender, mut tap) = Tap::new(1_000);
+        listener.listen(Some(sender), false);
+        hear(&mut listener, &silence(100));
+        assert_eq!(tapped(&mut tap), None);
+        hear(&mut listener, &WORD);
+        let (at, samples) = tapped(&mut tap).unwrap();
+        assert!((1_500..2_000).contains(&at) && samples.len() > FRAME * 10, "{at}");
+    }
+
+    #[test]
+    fn who_listens_no_more_is_told_that_nobody_speaks() {
+        let (mut listener, (sender, mut tap)) = (Listener::default(), Tap::new(1_000));
+        listener.listen(Some(sender), false);
+        hear(&mut listener, &[&silence(50)[..], &WORD[..WORD.len() / 2]].concat());
+        let mut told = Vec::new();
+        listener.deafen(|event| told.push(event));
+        assert!(matches!(told[..], [MediaEvent::SpeechEnded { .. }]), "{told:?}");
+        assert!(tapped(&mut tap).is_some() && !listener.listening());
+        listener.deafen(|event| panic!("{event:?}"));
+    }
+
+    #[test]
+    fn a_wideband_call_is_tapped_at_its_rate() {
+        let (mut listener, (sender, mut tap)) = (Listener::default(), Tap::new(1_000));
+        listener.listen(Some(sender), true);
+        let line = [&silence(50)[..], &WORD].concat();
+        let mut up = Upsampler::default();
+        for narrow in line.as_chunks::<FRAME>().0 {
+            let mut wide = [0; 2 * FRAME];
+            up.push(narrow, &mut wide);
+            let heard = Heard { narrow, wide: Some(&wide), made_up: false, said: &[], age_ms: 0 };
+            listener.hear(&heard, |_| {});
+        }
+        let frame = tap.try_next().unwrap();
+        assert_eq!((frame.rate_hz(), frame.samples().len()), (16_000, 320));
+    }
+}

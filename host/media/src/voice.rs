@@ -18,7 +18,7 @@ pub(crate) const WINDOW_MS: u32 = 16;
 
 /// From this score on a window begins to be a voice, and while we speak ourselves.
 const SOUNDS_LIKE: f32 = 0.5;
-const SOUNDS_LIKE_OVER_PROMPT: f32 = 0.65;
+const SOUNDS_LIKE_OVER_PROMPT: f32 = 0.55;
 /// A voice goes on down to this score.
 const STILL_SOUNDS_LIKE: f32 = 0.35;
 /// A voice begins so many decibels above the background, and goes on down to so many.
@@ -38,18 +38,18 @@ const STRETCHES: usize = 8;
 /// What has changed by less than [`STEADY_RANGE`] decibels for so many windows, a third of a second, is no voice.
 const STEADY: usize = 20;
 const STEADY_RANGE: f32 = 2.0;
-/// Nobody speaks for so many windows, 12 s, without drawing breath: it is music.
-const BREATHLESS: u32 = 750;
-/// A breath, in decibels below the loudest of late.
-const BREATH: f32 = 20.0;
+/// Nobody speaks for so many windows, 20 s, without drawing breath: it is music.
+const BREATHLESS: u32 = 1_250;
 /// How much softer than what we say an echo is at least, until the line has shown that it is softer; in decibels.
-const ECHO: f32 = 15.0;
+const ECHO: f32 = 18.0;
 /// The softest echo that is reckoned with.
 const SOFTEST_ECHO: f32 = 40.0;
-/// What the estimate of the echo moves up with each window that is clear of it, and down with each that is not: it comes
-/// to rest where one in eight windows is above it.
-const LEARN_UP: f32 = 0.1;
-const LEARN_DOWN: f32 = 0.7;
+/// What the estimate of that moves up with each window that is softer, and down with each that is louder: it comes to
+/// rest where one window in twenty is louder, and those by less than [`ECHO_MARGIN`].
+const LEARN_UP: f32 = 0.02;
+const LEARN_DOWN: f32 = 0.4;
+/// A voice is louder than the echo by so much.
+const ECHO_MARGIN: f32 = 3.0;
 /// Windows for which an echo of what we say may come: 320 ms.
 const ECHO_WINDOWS: usize = 20;
 /// Windows at the beginning of a stream in which the network finds its way.
@@ -74,8 +74,10 @@ pub(crate) struct Voice {
     recent: u32,
     /// Windows since the last one that was a voice.
     silent: u32,
-    /// Windows for which somebody has been speaking without a breath.
+    /// Windows for which somebody has been speaking.
     breathless: u32,
+    /// What sounds is no voice after all, until there is a pause.
+    is_music: bool,
     /// Windows judged since it was reset, as far as that matters.
     judged: u32,
     /// The loudest of the present voice, or of what has been heard lately.
@@ -86,7 +88,7 @@ pub(crate) struct Voice {
     /// How loud what we say was, newest last.
     said: VecDeque<f32>,
     /// How much softer than that its echo is at least.
-    echo: f32,
+    softer: f32,
 }
 
 impl Default for Voice {
@@ -97,12 +99,13 @@ impl Default for Voice {
             recent: 0,
             silent: 0,
             breathless: 0,
+            is_music: false,
             judged: 0,
             loudest: SOFTEST,
             background: Background::default(),
             levels: [0.0; 2],
             said: VecDeque::with_capacity(ECHO_WINDOWS),
-            echo: ECHO,
+            softer: ECHO,
         }
     }
 }
@@ -119,6 +122,7 @@ impl Voice {
         let ceased = self.speaking.then_some(self.silent * WINDOW_MS);
         self.detector.reset();
         self.speaking = false;
+        self.is_music = false;
         (self.recent, self.silent, self.breathless, self.judged) = (0, 0, 0, 0);
         self.background.interrupted();
         self.said.clear();
@@ -130,7 +134,7 @@ impl Voice {
     pub(crate) fn judge(&mut self, window: &[i16; WINDOW], made_up: bool, said: &[i16]) -> Option<Turn> {
         let score = self.detector.predict_i16(window);
         let level = decibels(window);
-        let prompt = self.prompt(level, decibels(said));
+        let echo = self.echo(level, decibels(said));
         self.judged = self.judged.saturating_add(1);
         if made_up {
             // Neither begins a voice nor tells of the background; one that speaks is given the time it takes.
@@ -138,35 +142,31 @@ impl Voice {
             return self.rests();
         }
         let background = self.background.hears(level).max(SOFTEST);
-        let over_prompt = prompt.is_some();
         let [a, b] = self.levels;
         self.levels = [b, level];
         let is_tone = a.max(b).max(level) - a.min(b).min(level) < TONE;
-        let least = prompt.map_or(SOFTEST, |said| said - self.echo);
-        let is_voice = if self.speaking {
+        let least = echo.map_or(SOFTEST, |echo| echo + ECHO_MARGIN);
+        let is_voice = if self.speaking || self.is_music {
             score >= STILL_SOUNDS_LIKE
                 && level >= background + STILL_STANDS_OUT
                 && level >= self.loudest - DEPTH
                 && level >= least
         } else {
-            let wanted = if over_prompt { SOUNDS_LIKE_OVER_PROMPT } else { SOUNDS_LIKE };
+            let wanted = if echo.is_some() { SOUNDS_LIKE_OVER_PROMPT } else { SOUNDS_LIKE };
             self.judged > SETTLING && score >= wanted && level >= background + STANDS_OUT && level >= least
         };
         // Of a voice that is over, 6 dB in a second.
         let fading = if self.speaking { self.loudest } else { self.loudest - 0.1 };
         self.loudest = fading.max(level).max(SOFTEST);
-        self.breathless = if level < self.loudest - BREATH { 0 } else { self.breathless.saturating_add(1) };
         self.recent = (self.recent << 1 | u32::from(is_voice)) & 0b11111;
-        if self.breathless >= BREATHLESS {
-            return self.ceases();
-        }
-        if is_voice && self.speaking {
+        if is_voice && (self.speaking || self.is_music) {
             self.silent = 0;
-            return None;
+            return self.goes_on();
         }
-        if !self.speaking && !is_tone && self.recent.count_ones() >= BEGUN {
+        if is_voice && !is_tone && self.recent.count_ones() >= BEGUN {
             self.speaking = true;
             self.silent = 0;
+            self.breathless = 0;
             self.loudest = level;
             // The network tells a window late, and the first of the last five may be no voice.
             let windows = u32::BITS - self.recent.leading_zeros() + 1;
@@ -175,13 +175,25 @@ impl Voice {
         self.rests()
     }
 
+    /// A window more of a voice.
+    fn goes_on(&mut self) -> Option<Turn> {
+        self.breathless = self.breathless.saturating_add(1);
+        self.is_music = self.breathless >= BREATHLESS;
+        if self.is_music { self.ceases() } else { None }
+    }
+
     /// A window without a voice.
     fn rests(&mut self) -> Option<Turn> {
-        if !self.speaking {
+        if !(self.speaking || self.is_music) {
             return None;
         }
         self.silent += 1;
-        if self.silent < ENDED { None } else { self.ceases() }
+        self.breathless = self.breathless.saturating_add(1);
+        if self.silent < ENDED {
+            return None;
+        }
+        self.is_music = false;
+        self.ceases()
     }
 
     fn ceases(&mut self) -> Option<Turn> {
@@ -191,8 +203,8 @@ impl Voice {
         std::mem::take(&mut self.speaking).then_some(Turn::Ceased(silent * WINDOW_MS))
     }
 
-    /// How loud the prompt has been that may echo in what is heard now, where one plays; learns from it.
-    fn prompt(&mut self, heard: f32, said: f32) -> Option<f32> {
+    /// How loud an echo may be in what is heard now, where a prompt plays; learns from it.
+    fn echo(&mut self, heard: f32, said: f32) -> Option<f32> {
         if self.said.len() == ECHO_WINDOWS {
             self.said.pop_front();
         }
@@ -201,11 +213,12 @@ impl Voice {
         if loudest < SOFTEST + 20.0 {
             return None;
         }
+        let echo = loudest - self.softer;
         if !self.speaking {
-            let step = if heard < loudest - self.echo { LEARN_UP } else { -LEARN_DOWN };
-            self.echo = (self.echo + step).clamp(ECHO, SOFTEST_ECHO);
+            let step = if heard < echo { LEARN_UP } else { -LEARN_DOWN };
+            self.softer = (self.softer + step).clamp(ECHO, SOFTEST_ECHO);
         }
-        Some(loudest)
+        Some(echo)
     }
 }
 
@@ -277,3 +290,6 @@ fn decibels(samples: &[i16]) -> f32 {
     let energy = samples.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum::<f32>();
     10.0 * (energy / samples.len().max(1) as f32 / (32_768.0 * 32_768.0) + 1e-10).log10()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -18,6 +18,7 @@ use callbox_media::{
 use callbox_webrtc::caller::Wishes;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -109,6 +110,19 @@ fn the_steady_state_of_a_call_allocates_nothing() {
     }
 }
 
+/// Something that sounds like a voice.
+fn voice() -> Arc<Clip> {
+    let mut phase = 0.0_f64;
+    let sample = |n: i32| {
+        let time = f64::from(n) / 8_000.0;
+        phase += (140.0 + 30.0 * (time * 2.1).sin()) * std::f64::consts::TAU / 8_000.0;
+        let level = 3_000.0 + 2_500.0 * (time * 20.0).sin();
+        let tones: f64 = [1.0, 0.6, 0.5, 0.3, 0.2].iter().zip(1..).map(|(a, k)| a * (phase * f64::from(k)).sin()).sum();
+        (level * tones) as i16
+    };
+    Clip::from_pcm((0..80_000).map(sample).collect())
+}
+
 fn nothing_is_allocated(codec: Codec, security: &Security) {
     let folder = tempfile::tempdir().unwrap();
     let plane = MediaPlane::start(MediaConfig { ports: 0..=0, workers: 2, ..MediaConfig::default() }).unwrap();
@@ -121,12 +135,14 @@ fn nothing_is_allocated(codec: Codec, security: &Security) {
         security: security.clone(),
         ..MediaPlan::new(codec, codec.static_payload_type().unwrap_or(111), remote)
     };
-    // One session talks to us, is protected, recorded, captured, tapped and plays a prompt; two are bridged, on different workers, and
+    // One session talks to us, is protected, recorded, captured, tapped, listened to and plays a prompt, which it hears
+    // as a voice; two are bridged, on different workers, and
     // echo each other's silence.
     let sessions: Vec<_> = (0..3).map(|_| plane.open(&CallId("call".into())).unwrap()).collect();
     let (tap, mut frames) = Tap::new(64);
+    let (words, mut said) = Tap::new(64);
     let prompt = PromptId(1);
-    let clip = Clip::from_pcm(vec![5_000; 80_000]);
+    let clip = voice();
     for law in Law::ALL {
         clip.encoded(law);
     }
@@ -136,6 +152,7 @@ fn nothing_is_allocated(codec: Codec, security: &Security) {
         MediaCommand::Record { path: folder.path().join("call.wav") },
         MediaCommand::Capture { path: folder.path().join("call.pcap"), decrypted: true },
         MediaCommand::Tap(Some(tap)),
+        MediaCommand::Listen { tap: Some(words) },
         MediaCommand::Append { prompt, clip },
         MediaCommand::Complete { prompt },
         MediaCommand::Play { prompt },
@@ -146,12 +163,15 @@ fn nothing_is_allocated(codec: Codec, security: &Security) {
     other.send(MediaCommand::Configure(plan(one.local_rtp()))).unwrap();
     one.send(MediaCommand::Bridge { with: other.id() }).unwrap();
     // Every packet goes straight back.
-    let mut buffer = [0; 2_000];
+    let (mut buffer, mut words_heard) = ([0; 2_000], 0);
     let mut echo = |count: usize| {
         for _ in 0..count {
             let length = peer.recv(&mut buffer).unwrap();
             peer.send_to(&buffer[..length], talking.local_rtp()).unwrap();
             while frames.try_next().is_some() {}
+            while said.try_next().is_some() {
+                words_heard += 1;
+            }
         }
     };
     // Vectors grow to their size, the first blocks of the recording come round.
@@ -167,6 +187,7 @@ fn nothing_is_allocated(codec: Codec, security: &Security) {
     for allocations in seconds {
         seen.push(allocations);
         if allocations == 0 {
+            assert!(words_heard > 50, "{words_heard} frames of a voice");
             return;
         }
     }
