@@ -44,9 +44,11 @@ pub(crate) struct BindingsStored {
     request_body(content = BindingsInput, example = json!({
         "sources": {"appointment": {"url": "https://crm.example.com/context", "timeout_ms": 2000, "on_failure": "continue",
             "headers": {"authorization": "Bearer ${crm_token}"}}},
+        "models": {"assistant": {"url": "https://llm.example.com/v1/chat/completions", "model": "qwen3-8b",
+            "headers": {"authorization": "Bearer ${llm_key}"}, "max_tokens": 300, "tokens_per_call": 50000}},
         "destinations": {"outcome": {"url": "https://crm.example.com/outcome"}},
         "settings": {"language": "en"},
-        "secrets": {"crm_token": "4f1c9a0e"}
+        "secrets": {"crm_token": "4f1c9a0e", "llm_key": "sk-4f1c"}
     })),
     responses(
         (status = 200, description = "As they are now", body = BindingsStored),

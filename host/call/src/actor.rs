@@ -10,6 +10,7 @@ use crate::context::ContextFetcher;
 use crate::ledger::{Ledger, Rescue};
 use crate::legs::{Happening, Leg};
 use crate::live::{CallCommand, Snapshot};
+use crate::models::Models;
 use crate::orphan::{Heir, ScriptTask};
 use callbox_dialogue::engine::{Engine, Input, Output};
 use callbox_dialogue::llm::Event;
@@ -48,6 +49,7 @@ struct Actor {
     script: ScriptTask,
     fetcher: ContextFetcher,
     fetches: JoinSet<(Handle, Result<String, HostError>)>,
+    models: Models,
     commands: mpsc::Receiver<CallCommand>,
     ledger: Ledger,
     finished: bool,
@@ -59,6 +61,7 @@ enum Wake {
     Script(HostCall),
     ScriptEnded(Result<(), JoinError>),
     Fetched(Handle, Result<String, HostError>),
+    Model(Handle, Event),
     Command(CallCommand),
     Deadline,
 }
@@ -115,6 +118,7 @@ impl Actor {
             calls,
             answers,
             script: task,
+            models: Models::new(fetcher.clone()),
             fetcher,
             fetches: JoinSet::new(),
             commands,
@@ -156,6 +160,7 @@ impl Actor {
                 // An aborted or panicked fetch: the engine's own time limit answers the script.
                 Err(_) => Wake::Deadline,
             },
+            (run, event) = self.models.next() => Wake::Model(run, event),
             () = sleep_until(deadline.unwrap_or(self.began)), if deadline.is_some() => Wake::Deadline,
         }
     }
@@ -172,6 +177,7 @@ impl Actor {
             }
             Wake::ScriptEnded(run) => self.script_ended(now, run),
             Wake::Fetched(fetch, result) => self.engine.handle(now, Input::Fetched { fetch, result }),
+            Wake::Model(run, event) => self.engine.handle(now, Input::Model { run, event }),
             Wake::Command(CallCommand::Web(command)) => self.leg.web(command).await,
             Wake::Command(command) => self.command(now, command),
             Wake::Deadline => self.engine.handle(now, Input::Tick),
@@ -242,11 +248,8 @@ impl Actor {
                 let request = self.fetcher.fetch(source, parameters);
                 self.fetches.spawn(async move { (fetch, request.await) });
             }
-            Output::Model { run, request: _ } => {
-                let error = HostError::Unavailable("no model is at hand".into());
-                self.engine.handle(self.now(), Input::Model { run, event: Event::Failed { error } });
-            }
-            Output::StopModel { run: _ } => {}
+            Output::Model { run, request } => self.models.ask(run, *request),
+            Output::StopModel { run } => self.models.stop(run),
             Output::Push { seq, destination, body } => self.ledger.push(seq, destination, body),
             Output::Log { level, message } => self.log(level, &message),
             Output::StopScript => self.script.stop().cancel(),

@@ -1,8 +1,9 @@
-//! Context requests of one call: from a source's name to the customer's answer.
+//! Context sources and language models of one call: from the name in the manifest to the answer.
 
 use crate::platform::Rooms;
-use callbox_delivery::{ContextRequest, FetchError};
+use callbox_delivery::{ContextRequest, FetchError, ModelAnswer, ModelRequest};
 use callbox_dialogue::Setup;
+use callbox_dialogue::llm::Request;
 use callbox_dialogue::script::HostError;
 use callbox_store::calls::CallStart;
 use callbox_store::routing::Route;
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Asks the sources of one call. What a source is bound to never leaves this room.
+/// Asks the sources and models of one call. What they are bound to never leaves this room.
 #[derive(Clone)]
 pub(crate) struct ContextFetcher {
     rooms: Rooms,
@@ -55,6 +56,36 @@ impl ContextFetcher {
     ) -> impl Future<Output = Result<String, HostError>> + Send + use<> {
         let this = self.clone();
         async move { this.ask(&source, parameters).await }
+    }
+
+    /// Its id.
+    pub(crate) fn call(&self) -> &str {
+        &self.facts.start.id
+    }
+
+    /// Asks a language model: what it answers comes bit by bit. The engine keeps the time limits.
+    pub(crate) async fn ask_model(&self, request: &Request) -> Result<ModelAnswer, HostError> {
+        let Facts { route, start, .. } = self.facts.as_ref();
+        let model = request.model.as_str();
+        let Some(binding) = route.bindings.models.get(model) else {
+            return Err(HostError::NotFound(format!("the model {model} is not bound")));
+        };
+        let credentials = self
+            .rooms
+            .store
+            .model_credentials(&start.tenant_id, &route.script_id, model)
+            .await
+            .map_err(|error| HostError::Unavailable(format!("model {model}: {}", error.code())))?;
+        let ask = ModelRequest { url: &binding.url, model: &binding.model, credentials: &credentials, request };
+        let limit = Duration::from_millis(binding.timeout_ms.into());
+        let answer = callbox_delivery::ask_model(&self.rooms.egress, ask, limit).await;
+        answer.map_err(|error| {
+            tracing::warn!(call = start.id, model, %error, "a language model failed");
+            match HostError::from(error) {
+                HostError::Unavailable(why) => HostError::Unavailable(format!("model {model}: {why}")),
+                other => other,
+            }
+        })
     }
 
     async fn ask(&self, source: &str, parameters: Vec<(String, String)>) -> Result<String, HostError> {

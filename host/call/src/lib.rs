@@ -27,6 +27,7 @@ mod ledger;
 mod leg;
 mod legs;
 mod live;
+mod models;
 mod negotiation;
 mod orphan;
 mod outbound;

@@ -5,7 +5,8 @@
 
 use crate::guard::{EgressPolicy, Refused};
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use futures_util::{Stream, StreamExt};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -133,6 +134,8 @@ pub(crate) struct Post<'a> {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
+    /// In lower case.
+    pub(crate) content_type: Option<String>,
     response: reqwest::Response,
 }
 
@@ -147,6 +150,16 @@ impl Answer {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+
+    /// The body as it comes, up to a limit.
+    pub(crate) fn stream(self, limit: usize) -> impl Stream<Item = Result<Bytes, EgressError>> + Send {
+        let mut read = 0;
+        self.response.bytes_stream().map(move |chunk| {
+            let chunk = chunk.map_err(explain)?;
+            read += chunk.len();
+            if read > limit { Err(EgressError::TooLarge(limit)) } else { Ok(chunk) }
+        })
     }
 
     /// The beginning of the body, as far as it comes within `patience`. What follows
@@ -213,10 +226,12 @@ impl Egress {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
         }
-        headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let response = self.client.post(url).headers(headers).body(post.body).send().await.map_err(explain)?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        Ok(Answer { status: response.status().as_u16(), retry_after, response })
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let content_type = content_type.map(str::to_ascii_lowercase);
+        Ok(Answer { status: response.status().as_u16(), retry_after, content_type, response })
     }
 
     /// Sends, and lets `read` take what it wants of the answer, all within the time.

@@ -32,3 +32,27 @@ pub fn network(data: &[u8]) {
         assert!((0..=crate::ladder::MAX_RETRY_AFTER_MS).contains(&ms));
     }
 }
+
+/// What a model answers, one event a line: whatever comes, the reading ends, and nothing follows its end.
+pub fn model(data: &[u8]) {
+    use callbox_dialogue::llm::Event;
+    let text = String::from_utf8_lossy(data);
+    let mut chat = crate::model::Chat::default();
+    let (mut written, mut over) = (0, false);
+    for line in text.lines() {
+        let Ok(events) = chat.take(line) else { return };
+        assert!(!over || events.is_empty(), "something comes behind the end");
+        for event in events {
+            match event {
+                Event::Text { text } => written += text.len(),
+                Event::ToolCall(call) => assert!(call.arguments.len() <= text.len() * 6),
+                Event::Done { .. } => over = true,
+                Event::Failed { .. } => panic!("the reading itself fails by its result"),
+            }
+        }
+    }
+    assert!(written <= text.len() * 3, "more was read than written");
+    if let Ok(events) = chat.end() {
+        assert!(over != matches!(events.last(), Some(Event::Done { .. })), "there is one end");
+    }
+}

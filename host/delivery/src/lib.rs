@@ -3,6 +3,7 @@
 //!
 //! * [`Egress`] – the guarded client: no private address, no redirect, no endless answer
 //! * [`fetch_context`] – what a customer knows of a caller, asked at the INVITE
+//! * [`ask_model`] – a language model's answer, as it comes
 //! * [`OutboxWorker`] – brings what the store's outbox holds to its receivers
 //! * [`ladder`] – when to try again
 //! * [`sign`] – Standard Webhooks signatures
@@ -18,11 +19,13 @@ mod egress;
 pub mod fuzz;
 mod guard;
 pub mod ladder;
+mod model;
 mod signing;
 mod worker;
 
 pub use context::{ContextRequest, FetchError, MAX_CONTEXT, fetch_context};
 pub use egress::{ClientError, Egress, EgressError, Resolver, SystemResolver};
 pub use guard::{EgressPolicy, Refused};
+pub use model::{MAX_ANSWER, ModelAnswer, ModelError, ModelRequest, ask_model};
 pub use signing::{SignError, sign};
 pub use worker::{OutboxWorker, WorkerConfig, WorkerStats};

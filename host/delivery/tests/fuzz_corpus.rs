@@ -38,6 +38,16 @@ const PIECES: &[&[u8]] = &[
     "é".as_bytes(),
     b"xn--",
     b"0",
+    b"[DONE]",
+    b"\"choices\"",
+    b"\"delta\"",
+    b"\"tool_calls\"",
+    b"\"arguments\"",
+    b"\"index\":7",
+    b"\"error\"",
+    b"<think>",
+    b"</think>",
+    b"null",
 ];
 
 const ROOM: Mutations<'_> =
@@ -51,4 +61,9 @@ fn url() {
 #[test]
 fn network() {
     ROOM.run("network", fuzz::network);
+}
+
+#[test]
+fn model() {
+    ROOM.run("model", fuzz::model);
 }
