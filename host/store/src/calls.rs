@@ -1,6 +1,7 @@
 //! The books of every call: begun at the INVITE, listed, read.
 
 use crate::document::{ScriptUsed, address};
+use crate::statement::Statement;
 use crate::writer::Db;
 use crate::{Page, PageRequest, Store, StoreError, TenantId, UnixMs, columns, outbox};
 use callbox_dialogue::call::{Direction, Party, Transport};
@@ -8,7 +9,6 @@ use callbox_dialogue::record::TimelineEntry;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sqlx::QueryBuilder;
 use utoipa::ToSchema;
 
 /// Whether a call runs.
@@ -271,6 +271,38 @@ fn brief(start: &CallStart, answered_at: Option<UnixMs>) -> Value {
     })
 }
 
+/// The query of a list.
+pub(crate) fn search(tenant: &TenantId, filter: &CallFilter, page: &PageRequest) -> Result<Statement, StoreError> {
+    let mut sql = Statement::new("");
+    sql.with(SUMMARY, tenant.as_str());
+    let words = [
+        (" AND number_id = ", filter.number_id.clone()),
+        (" AND script_id = ", filter.script_id.clone()),
+        (" AND direction = ", filter.direction.map(|d| columns::as_word(&d)).transpose()?),
+        (" AND state = ", filter.state.map(|s| columns::as_word(&s)).transpose()?),
+        (" AND outcome = ", filter.outcome.clone()),
+        (" AND relation_id = ", filter.relation_id.clone()),
+        (" AND external_id = ", filter.external_id.clone()),
+    ];
+    for (condition, value) in words {
+        if let Some(value) = value {
+            sql.with(condition, value.as_str());
+        }
+    }
+    if let Some(from) = filter.created_from {
+        sql.with(" AND created_at >= ", from);
+    }
+    if let Some(to) = filter.created_to {
+        sql.with(" AND created_at < ", to);
+    }
+    if let Some(cursor) = &page.cursor {
+        let (at, id) = read_cursor(cursor)?;
+        sql.with(" AND (created_at, id) < (", at).with(", ", id.as_str()).and(")");
+    }
+    sql.with(" ORDER BY created_at DESC, id DESC LIMIT ", page.rows());
+    Ok(sql)
+}
+
 impl Store {
     /// Opens the books of a call: the row, and `call.started` for whoever wants it.
     /// Until this succeeds the call is not accepted: answer an error with 503.
@@ -279,7 +311,7 @@ impl Store {
             return Err(StoreError::Internal(format!("not a call id: {:?}", start.id)));
         }
         let wake = self
-            .write(move |db| {
+            .write_beside(move |db| {
                 Box::pin(async move {
                     if !insert(db, &start).await? {
                         return Ok(false);
@@ -300,7 +332,7 @@ impl Store {
     pub async fn mark_answered(&self, start: &CallStart, at: UnixMs) -> Result<(), StoreError> {
         let start = start.clone();
         let wake = self
-            .write(move |db| {
+            .write_beside(move |db| {
                 Box::pin(async move {
                     let changed = sqlx::query(
                         "UPDATE calls SET answered_at = $1
@@ -335,8 +367,9 @@ impl Store {
         data: &Value,
     ) -> Result<Option<String>, StoreError> {
         let (t, c, data, now) = (tenant.clone(), call.to_owned(), data.to_string(), self.now());
-        let id =
-            self.write(move |db| Box::pin(async move { outbox::tell(db, &t, &c, kind, &data, now).await })).await?;
+        let id = self
+            .write_beside(move |db| Box::pin(async move { outbox::tell(db, &t, &c, kind, &data, now).await }))
+            .await?;
         if id.is_some() {
             self.wake_outbox();
         }
@@ -350,43 +383,18 @@ impl Store {
         filter: &CallFilter,
         page: &PageRequest,
     ) -> Result<Page<CallSummary>, StoreError> {
-        let mut sql = QueryBuilder::<sqlx::Sqlite>::new(SUMMARY);
-        sql.push_bind(tenant);
-        let words = [
-            ("number_id", filter.number_id.clone()),
-            ("script_id", filter.script_id.clone()),
-            ("direction", filter.direction.map(|d| columns::as_word(&d)).transpose()?),
-            ("state", filter.state.map(|s| columns::as_word(&s)).transpose()?),
-            ("outcome", filter.outcome.clone()),
-            ("relation_id", filter.relation_id.clone()),
-            ("external_id", filter.external_id.clone()),
-        ];
-        for (column, value) in words {
-            if let Some(value) = value {
-                sql.push(" AND ").push(column).push(" = ").push_bind(value);
-            }
-        }
-        if let Some(from) = filter.created_from {
-            sql.push(" AND created_at >= ").push_bind(from);
-        }
-        if let Some(to) = filter.created_to {
-            sql.push(" AND created_at < ").push_bind(to);
-        }
-        if let Some(cursor) = &page.cursor {
-            let (at, id) = read_cursor(cursor)?;
-            sql.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
-        }
-        sql.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(page.rows());
-        let rows = sql.build_query_as::<Row>().fetch_all(self.readers()).await?;
+        let rows: Vec<Row> = search(tenant, filter, page)?.fetch_all(self.readers()).await?;
         let calls = rows.into_iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(page, calls, |c| format!("{}.{}", c.created_at.0, c.id)))
     }
 
     /// One call, with its record once it is over.
     pub async fn call(&self, tenant: &TenantId, call: &str) -> Result<Call, StoreError> {
-        let mut sql = QueryBuilder::<sqlx::Sqlite>::new(SUMMARY);
-        sql.push_bind(tenant).push(" AND id = ").push_bind(call);
-        let row = sql.build_query_as::<Row>().fetch_optional(self.readers()).await?;
+        let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SUMMARY}$1 AND id = $2")))
+            .bind(tenant)
+            .bind(call)
+            .fetch_optional(self.readers())
+            .await?;
         let summary = row.ok_or_else(|| StoreError::not_found("call", call))?.read()?;
         let (start, record): (String, Option<String>) = sqlx::query_as(
             "SELECT c.start, d.record FROM calls c LEFT JOIN call_details d ON d.call_id = c.id
@@ -437,8 +445,7 @@ impl Store {
 
     async fn detail<T>(&self, tenant: &TenantId, call: &str, column: &'static str) -> Result<Option<T>, StoreError>
     where
-        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
-        Option<T>: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        T: for<'r> sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any> + Send + Unpin,
     {
         let sql = format!(
             "SELECT {column} FROM calls c LEFT JOIN call_details d ON d.call_id = c.id WHERE c.tenant_id = $1 AND c.id = $2"

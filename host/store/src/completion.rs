@@ -55,6 +55,7 @@ pub struct Completed {
     pub first: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct Closing {
     start: CallStart,
     document: CallDocument,
@@ -103,10 +104,11 @@ async fn known(db: &mut Db, start: &CallStart) -> Result<Option<Completed>, Stor
 /// Closes a call within the transaction at hand.
 pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<Completed, StoreError> {
     let Closing { start, document, record, timeline, tape, signalling, recordings, pushes } = closing;
+    calls::insert(db, &start).await?;
+    outbox::lock(db, &start.tenant_id, &start.id).await?;
     if let Some(done) = known(db, &start).await? {
         return Ok(done);
     }
-    calls::insert(db, &start).await?;
     for push in pushes {
         outbox::push(db, push, now).await?;
     }
@@ -176,7 +178,7 @@ impl Store {
     /// stored the first time.
     pub async fn complete_call(&self, completion: CallCompletion) -> Result<Completed, StoreError> {
         let (closing, now) = (Closing::prepare(completion)?, self.now());
-        let done = self.write(move |db| Box::pin(close(db, closing, now))).await?;
+        let done = self.write_beside(move |db| Box::pin(close(db, closing, now))).await?;
         self.wake_outbox();
         Ok(done)
     }

@@ -6,7 +6,9 @@
 //! is a webhook's id, or `SCRIPT/DESTINATION`; it names no URL and holds no secret:
 //! both are looked up when the request is made.
 
+use crate::dialect::Dialect;
 use crate::secrets::{Secret, name};
+use crate::statement::Statement;
 use crate::writer::Db;
 use crate::{Page, PageRequest, Store, StoreError, TenantId, UnixMs, columns, id, webhooks};
 use serde::{Deserialize, Serialize};
@@ -288,10 +290,18 @@ struct LeasedRow {
     tries: i64,
 }
 
-/// PostgreSQL adds FOR UPDATE SKIP LOCKED to the inner query.
-pub(crate) const LEASE: &str = "UPDATE deliveries SET state = 'leased', due_at = $1, lease = $2, leased_by = $3
-    WHERE id IN (SELECT id FROM deliveries WHERE endpoint = $4 AND due_at <= $5 ORDER BY due_at LIMIT $6)
-    RETURNING id, tenant_id, event_id, endpoint, tries";
+/// Takes what is due of one endpoint, the longest due first; what another host is taking is left to it.
+pub(crate) fn lease_sql(dialect: Dialect) -> String {
+    format!(
+        "WITH due AS MATERIALIZED (
+             SELECT id FROM deliveries WHERE endpoint = $4 AND due_at <= $5 ORDER BY due_at LIMIT $6 {}
+         )
+         UPDATE deliveries SET state = 'leased', due_at = $1, lease = $2, leased_by = $3
+         WHERE id IN (SELECT id FROM due)
+         RETURNING id, tenant_id, event_id, endpoint, tries",
+        dialect.skip_locked()
+    )
+}
 
 /// Leases up to `count` due deliveries of one endpoint, the longest due first.
 async fn lease_endpoint(
@@ -301,7 +311,7 @@ async fn lease_endpoint(
     count: usize,
 ) -> Result<Vec<Leased>, StoreError> {
     let lease = id::new("lse");
-    let rows: Vec<LeasedRow> = sqlx::query_as(LEASE)
+    let rows: Vec<LeasedRow> = sqlx::query_as(sqlx::AssertSqlSafe(lease_sql(Dialect::of(db))))
         .bind(request.now.plus(request.lease_for_ms))
         .bind(&lease)
         .bind(&request.host)
@@ -409,6 +419,20 @@ async fn finish(db: &mut Db, leased: &Leased, report: &AttemptReport, now: UnixM
     Ok(())
 }
 
+/// The query of a list.
+pub(crate) fn search(tenant: &TenantId, filter: &DeliveryFilter, page: &PageRequest) -> Result<Statement, StoreError> {
+    let mut sql = Statement::new("");
+    sql.with(COLUMNS, tenant.as_str()).with(" AND d.id < ", page.below_id("dlv")?.as_str());
+    if let Some(endpoint) = &filter.endpoint {
+        sql.with(" AND d.endpoint = ", endpoint.as_str());
+    }
+    if let Some(state) = filter.state {
+        sql.with(" AND d.state = ", columns::as_word(&state)?.as_str());
+    }
+    sql.with(" ORDER BY d.id DESC LIMIT ", page.rows());
+    Ok(sql)
+}
+
 impl Store {
     /// Takes what is due into the worker's hands. Writes nothing when nothing is.
     pub async fn lease(&self, request: LeaseRequest) -> Result<Leases, StoreError> {
@@ -424,7 +448,7 @@ impl Store {
         }
         let (limit, now) = (request.limit, request.now);
         let due = due.into_iter().map(|(room, endpoint, _)| (endpoint, room)).collect();
-        let items = self.write(move |db| Box::pin(async move { lease_all(db, &request, due).await })).await?;
+        let items = self.write_beside(move |db| Box::pin(async move { lease_all(db, &request, due).await })).await?;
         if items.len() >= limit {
             next_due = Some(now);
         }
@@ -462,7 +486,7 @@ impl Store {
         let mut leased = leased.clone();
         leased.body = Vec::new();
         let now = self.now();
-        self.write(move |db| Box::pin(async move { finish(db, &leased, &report, now).await })).await
+        self.write_beside(move |db| Box::pin(async move { finish(db, &leased, &report, now).await })).await
     }
 
     /// Deliveries, the newest first.
@@ -472,25 +496,18 @@ impl Store {
         filter: &DeliveryFilter,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, StoreError> {
-        let mut sql = sqlx::QueryBuilder::<sqlx::Sqlite>::new(COLUMNS);
-        sql.push_bind(tenant).push(" AND d.id < ").push_bind(page.below_id("dlv")?);
-        if let Some(endpoint) = &filter.endpoint {
-            sql.push(" AND d.endpoint = ").push_bind(endpoint);
-        }
-        if let Some(state) = filter.state {
-            sql.push(" AND d.state = ").push_bind(columns::as_word(&state)?);
-        }
-        sql.push(" ORDER BY d.id DESC LIMIT ").push_bind(page.rows());
-        let rows = sql.build_query_as::<Row>().fetch_all(self.readers()).await?;
+        let rows: Vec<Row> = search(tenant, filter, page)?.fetch_all(self.readers()).await?;
         let deliveries = rows.into_iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(page, deliveries, |d| d.id.clone()))
     }
 
     /// One delivery with its attempts and what is sent.
     pub async fn delivery(&self, tenant: &TenantId, delivery: &str) -> Result<DeliveryDetail, StoreError> {
-        let mut sql = sqlx::QueryBuilder::<sqlx::Sqlite>::new(COLUMNS);
-        sql.push_bind(tenant).push(" AND d.id = ").push_bind(delivery);
-        let row = sql.build_query_as::<Row>().fetch_optional(self.readers()).await?;
+        let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS}$1 AND d.id = $2")))
+            .bind(tenant)
+            .bind(delivery)
+            .fetch_optional(self.readers())
+            .await?;
         let row = row.ok_or_else(|| StoreError::not_found("delivery", delivery))?.read()?;
         let body: Vec<u8> = sqlx::query_scalar("SELECT body FROM events WHERE tenant_id = $1 AND id = $2")
             .bind(tenant)
@@ -523,7 +540,7 @@ impl Store {
     /// before. One that is under way or waits is sent now.
     pub async fn redeliver(&self, tenant: &TenantId, delivery: &str) -> Result<Delivery, StoreError> {
         let (t, d, now) = (tenant.clone(), delivery.to_owned(), self.now());
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 let changed = sqlx::query(
                     "UPDATE deliveries SET state = 'pending', tries = 0, due_at = $1, finished_at = NULL
@@ -555,8 +572,9 @@ impl Store {
         let mut queued = 0;
         loop {
             let (t, hook, now, start) = (tenant.clone(), hook.clone(), self.now(), after.clone());
-            let (count, last) =
-                self.write(move |db| Box::pin(async move { replay_some(db, &t, &hook, start, to, now).await })).await?;
+            let (count, last) = self
+                .write_beside(move |db| Box::pin(async move { replay_some(db, &t, &hook, start, to, now).await }))
+                .await?;
             queued += count;
             self.wake_outbox();
             match last {

@@ -1,6 +1,7 @@
 //! What can go wrong with the store, with codes that the API, the logs and the
 //! documentation share.
 
+use crate::dialect;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -74,6 +75,9 @@ pub enum StoreError {
     /// Too much work is waiting.
     #[error("the database is overloaded: {0}; try again soon")]
     Overloaded(String),
+    /// It met other changes of the same, each time it was tried.
+    #[error("others changed the same at the same time: {0}; try again")]
+    Collision(String),
     /// Another process runs calls on this file.
     #[error("another callbox uses {0}; stop it, or give this one its own database")]
     InUse(String),
@@ -117,6 +121,7 @@ impl StoreError {
             Self::Artefact { .. } => "store_artefact",
             Self::Unavailable(_) => "store_unavailable",
             Self::Overloaded(_) => "store_overloaded",
+            Self::Collision(_) => "store_collision",
             Self::InUse(_) => "store_in_use",
             Self::TooNew(_) => "store_too_new",
             Self::BadUrl { .. } => "store_bad_url",
@@ -129,7 +134,10 @@ impl StoreError {
     /// what to answer with 503 rather than 500, and what to try again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::DiskFull(_) | Self::ReadOnly(_) | Self::Unavailable(_) | Self::Overloaded(_))
+        matches!(
+            self,
+            Self::DiskFull(_) | Self::ReadOnly(_) | Self::Unavailable(_) | Self::Overloaded(_) | Self::Collision(_)
+        )
     }
 
     /// One wrong field.
@@ -166,27 +174,17 @@ impl StoreError {
     }
 }
 
-// SQLite's primary result codes: https://www.sqlite.org/rescode.html
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::PoolTimedOut => {
-                return Self::Overloaded("no connection became free".to_owned());
+                Self::Overloaded("no connection became free, and none could be made".to_owned())
             }
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => return Self::Closed,
-            sqlx::Error::Io(io) => return Self::io("database", io),
-            _ => {}
-        }
-        let detail = error.to_string();
-        let Some(database) = error.as_database_error() else { return Self::Internal(detail) };
-        let primary = database.code().and_then(|c| c.parse::<u32>().ok()).map(|c| c & 0xff);
-        match primary {
-            Some(13) => Self::DiskFull(detail),
-            Some(3 | 8) => Self::ReadOnly(detail),
-            Some(11 | 26) => Self::Corrupt(detail),
-            Some(5 | 6) => Self::Overloaded(detail),
-            Some(10 | 14 | 15) => Self::Unavailable(detail),
-            _ => Self::Internal(detail),
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Closed,
+            sqlx::Error::Io(io) => Self::io("database", io),
+            sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => Self::Unavailable(error.to_string()),
+            sqlx::Error::Database(database) => dialect::meaning(database.as_ref()),
+            _ => Self::Internal(error.to_string()),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Store {
             return Err(StoreError::invalid("Idempotency-Key", "invalid", "1 to 255 printable ASCII characters"));
         }
         let (t, key, fingerprint, now) = (tenant.clone(), key.to_owned(), fingerprint.to_owned(), self.now());
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 sqlx::query(
                     "DELETE FROM idempotency_keys WHERE tenant_id = $1 AND key = $2
@@ -94,7 +94,7 @@ impl Store {
         body: Vec<u8>,
     ) -> Result<(), StoreError> {
         let (t, key) = (tenant.clone(), key.to_owned());
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 sqlx::query(
                     "UPDATE idempotency_keys SET status = $1, response = $2
@@ -115,7 +115,7 @@ impl Store {
     /// Gives a claimed key back: nothing was done.
     pub async fn idempotency_abandon(&self, tenant: &TenantId, key: &str) -> Result<(), StoreError> {
         let (t, key) = (tenant.clone(), key.to_owned());
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 sqlx::query("DELETE FROM idempotency_keys WHERE tenant_id = $1 AND key = $2 AND status IS NULL")
                     .bind(t)
@@ -131,7 +131,7 @@ impl Store {
     /// Forgets what is older than [`REMEMBERED_MS`]; call it now and then.
     pub async fn idempotency_purge(&self) -> Result<u64, StoreError> {
         let before = self.now().plus(-REMEMBERED_MS);
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 let gone =
                     sqlx::query("DELETE FROM idempotency_keys WHERE created_at <= $1").bind(before).execute(db).await?;

@@ -12,9 +12,10 @@
 //! * [`secrets`] – the only way to a secret value
 //! * [`blobs`] – uploaded components, by digest
 //!
-//! Reads use a pool of connections; all writes go through one writer that
-//! commits what is waiting together ([SQLite: one file, write-ahead log, flushed
-//! at every commit]). When a function that writes returns `Ok`, it is on the disk.
+//! The database is an SQLite file or a PostgreSQL, chosen by URL; what differs is in `dialect`. Reads use a pool of
+//! connections. Writes go through a queue: an SQLite file has one writer, which commits what is waiting together
+//! ([SQLite: one file, write-ahead log, flushed at every commit]), a PostgreSQL several, of several hosts. When a
+//! function that writes returns `Ok`, it is on the disk.
 //!
 //! What it never does: hand out a row of another tenant, put a secret into a
 //! list, a log or a debug text, or lose what it has accepted.
@@ -28,6 +29,7 @@ pub mod calls;
 mod columns;
 pub mod completion;
 pub mod deliveries;
+mod dialect;
 pub mod document;
 mod error;
 #[doc(hidden)]
@@ -37,6 +39,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod manifest;
 pub mod numbers;
+mod open;
 pub mod outbox;
 mod page;
 #[cfg(test)]
@@ -47,6 +50,7 @@ pub mod routing;
 pub mod scripts;
 pub mod secrets;
 pub mod sip_accounts;
+mod statement;
 pub mod tenants;
 mod time;
 pub mod trunks;
@@ -59,22 +63,40 @@ pub use id::{Actor, TenantId};
 pub use page::{Page, PageRequest};
 pub use time::{Clock, ManualClock, SystemClock, UnixMs};
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use dialect::Dialect;
+use sqlx::AnyPool;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use writer::{Db, Work, Writer};
+use writer::{Db, Turn, Work, Writer};
 
 /// The version of the documents that leave the house (`api_version`).
 pub const API_VERSION: &str = "v1";
 
-/// Connections for reading.
-const READERS: u32 = 4;
-/// Longest wait for a lock that another process holds.
-const BUSY: Duration = Duration::from_secs(5);
+/// How a store is opened.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Connections to a PostgreSQL, at most: half of them write. An SQLite file needs no such number.
+    pub connections: u32,
+    /// How long a read or a write waits for a server that cannot be reached, before it fails as one that may succeed
+    /// later ([`StoreError::is_transient`]).
+    pub patience: Duration,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { connections: 16, patience: Duration::from_secs(5), clock: Arc::new(SystemClock) }
+    }
+}
+
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreOptions").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
 
 /// The database and the folder of artefacts. Cloning gives another handle.
 #[derive(Clone)]
@@ -83,11 +105,12 @@ pub struct Store {
 }
 
 struct Inner {
+    dialect: Dialect,
     writer: Writer,
-    readers: SqlitePool,
+    readers: AnyPool,
     clock: Arc<dyn Clock>,
     artefacts: PathBuf,
-    /// The file, unless the database lives in memory.
+    /// The file, unless the database lives in memory or elsewhere.
     file: Option<PathBuf>,
     default_tenant: TenantId,
     outbox: Notify,
@@ -97,84 +120,51 @@ struct Inner {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("file", &self.inner.file).finish_non_exhaustive()
-    }
-}
-
-/// The file holds secrets: nobody else on the machine reads it. SQLite gives its
-/// companions (`-wal`, `-shm`) the mode of the file.
-fn keep_private(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(StoreError::io(&format!("creating {}", path.display()), &error)),
+        f.debug_struct("Store")
+            .field("dialect", &self.inner.dialect)
+            .field("file", &self.inner.file)
+            .finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// Opens the database at `url` (`sqlite:///var/lib/callbox/callbox.db`,
-    /// `sqlite::memory:` for tests), creates what is missing, and brings the schema
-    /// up to date. Artefacts go into the folder `artefacts`. Call it on a tokio
-    /// runtime.
+    /// Opens the database at `url` (`sqlite:///var/lib/callbox/callbox.db`, `sqlite::memory:` for tests,
+    /// `postgres://callbox@db.example/callbox?sslmode=verify-full`), creates what is missing in it, and brings the
+    /// schema up to date. Artefacts go into the folder `artefacts`. Call it on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::BadUrl`] for what cannot be a database, [`StoreError::Unavailable`] for one that does not answer.
     pub async fn open(url: &str, artefacts: &Path) -> Result<Self, StoreError> {
-        Self::open_with_clock(url, artefacts, Arc::new(SystemClock)).await
+        Self::open_with(url, artefacts, StoreOptions::default()).await
     }
 
     /// The same, with the time from somewhere else.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
     pub async fn open_with_clock(url: &str, artefacts: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        if !url.starts_with("sqlite:") {
-            let scheme = url.split(':').next().unwrap_or_default();
-            return Err(StoreError::BadUrl {
-                url: format!("{scheme}:…"),
-                reason: "only sqlite: can be used by this version".to_owned(),
-            });
-        }
-        let bad_url = |reason: String| StoreError::BadUrl { url: url.to_owned(), reason };
-        let memory = url.contains(":memory:") || url.contains("mode=memory");
-        let mut options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| bad_url(error.to_string()))?
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .busy_timeout(BUSY)
-            .statement_cache_capacity(256)
-            .disable_statement_logging();
-        let mut file = None;
-        if !memory {
-            let path = options.get_filename().to_path_buf();
-            if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder)
-                    .map_err(|e| StoreError::io(&format!("creating {}", folder.display()), &e))?;
-            }
-            keep_private(&path)?;
-            file = Some(path);
-            options = options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .pragma("journal_size_limit", "67108864");
-        }
+        Self::open_with(url, artefacts, StoreOptions { clock, ..StoreOptions::default() }).await
+    }
+
+    /// The same, with all that can be chosen.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(url: &str, artefacts: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let StoreOptions { connections, patience, clock } = options;
+        let opened = open::open(url, connections, patience).await?;
         std::fs::create_dir_all(artefacts)
             .map_err(|e| StoreError::io(&format!("creating {}", artefacts.display()), &e))?;
-        // By way of a pool because the future of a migration over a borrowed connection is not `Send`.
-        let first = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        sqlx::migrate!("./migrations").run(&first).await?;
-        let mut connection = first.acquire().await?.detach();
-        let default_tenant = tenants::ensure_default(&mut connection, clock.now()).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(1)
-            .acquire_timeout(Duration::from_secs(10))
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(options.clone().pragma("query_only", "1"))
-            .await?;
+        let now = clock.now();
+        let default_tenant =
+            opened.writer.run(Turn::Alone, move |db| Box::pin(tenants::ensure_default(db, now))).await?;
         let inner = Inner {
-            writer: Writer::start(connection, options),
-            readers,
+            dialect: opened.dialect,
+            writer: opened.writer,
+            readers: opened.readers,
             clock,
             artefacts: artefacts.to_path_buf(),
-            file,
+            file: opened.file,
             default_tenant,
             outbox: Notify::new(),
             signals: revisions::Signals::new(),
@@ -199,7 +189,7 @@ impl Store {
     pub async fn check(&self) -> Result<(), StoreError> {
         let tenant = self.default_tenant().clone();
         sqlx::query("SELECT id FROM tenants WHERE id = $1").bind(tenant.0.clone()).fetch_one(self.readers()).await?;
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 sqlx::query("UPDATE tenants SET name = name WHERE id = $1").bind(tenant.0).execute(db).await?;
                 Ok(())
@@ -233,21 +223,31 @@ impl Store {
         self.inner.outbox.notified().await;
     }
 
-    pub(crate) fn readers(&self) -> &SqlitePool {
+    pub(crate) fn readers(&self) -> &AnyPool {
         &self.inner.readers
     }
 
+    /// Writes what nobody else may change at the same time: [`Turn::Alone`].
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut Db) -> Work<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Db) -> Work<'c, T> + Clone + Send + 'static,
     {
-        self.inner.writer.run(work).await
+        self.inner.writer.run(Turn::Alone, work).await
+    }
+
+    /// Writes what comes often and minds itself whom it meets: [`Turn::Beside`].
+    pub(crate) async fn write_beside<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Db) -> Work<'c, T> + Clone + Send + 'static,
+    {
+        self.inner.writer.run(Turn::Beside, work).await
     }
 
     pub(crate) fn write_some_time<F>(&self, work: F)
     where
-        F: for<'c> FnOnce(&'c mut Db) -> Work<'c, ()> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Db) -> Work<'c, ()> + Clone + Send + 'static,
     {
         self.inner.writer.try_run(work);
     }

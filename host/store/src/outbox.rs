@@ -2,6 +2,7 @@
 //! of what it tells about, with the bytes every receiver will get and one delivery
 //! per endpoint. The delivery room takes it from there (see [`crate::deliveries`]).
 
+use crate::dialect::Dialect;
 use crate::writer::Db;
 use crate::{API_VERSION, FieldError, Store, StoreError, TenantId, UnixMs, id, webhooks};
 use callbox_dialogue::CallId;
@@ -121,6 +122,17 @@ pub(crate) async fn put(db: &mut Db, event: &NewEvent<'_>, endpoints: &[String])
     Ok(())
 }
 
+/// Whatever else is to be written about a call waits until this transaction ends: what is read about it stays so.
+pub(crate) async fn lock(db: &mut Db, tenant: &TenantId, call: &str) -> Result<(), StoreError> {
+    let dialect = Dialect::of(db);
+    if dialect == Dialect::Sqlite {
+        return Ok(());
+    }
+    let sql = format!("SELECT id FROM calls WHERE tenant_id = $1 AND id = $2 {}", dialect.for_update());
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tenant).bind(call).fetch_optional(db).await?;
+    Ok(())
+}
+
 /// The next sequence number of a call; none when there is no such call.
 pub(crate) async fn next_sequence(db: &mut Db, tenant: &TenantId, call: &str) -> Result<i64, StoreError> {
     sqlx::query_scalar(
@@ -183,6 +195,7 @@ pub(crate) async fn announce_to_subscribers(
 }
 
 /// A push that was looked at: its body is JSON of a fair size.
+#[derive(Clone)]
 pub(crate) struct CheckedPush {
     push: NewPush,
     data: String,
@@ -206,6 +219,7 @@ pub(crate) fn check(push: NewPush) -> Result<CheckedPush, StoreError> {
 /// Writes a push once; the id it has.
 pub(crate) async fn push(db: &mut Db, checked: CheckedPush, now: UnixMs) -> Result<String, StoreError> {
     let CheckedPush { push, data } = checked;
+    lock(db, &push.tenant_id, &push.call_id).await?;
     let known: Option<String> =
         sqlx::query_scalar("SELECT id FROM events WHERE tenant_id = $1 AND call_id = $2 AND push_seq = $3")
             .bind(&push.tenant_id)
@@ -236,7 +250,7 @@ impl Store {
     /// `{destination, body}`.
     pub async fn enqueue_push(&self, push: NewPush) -> Result<String, StoreError> {
         let (checked, now) = (check(push)?, self.now());
-        let id = self.write(move |db| Box::pin(self::push(db, checked, now))).await?;
+        let id = self.write_beside(move |db| Box::pin(self::push(db, checked, now))).await?;
         self.wake_outbox();
         Ok(id)
     }

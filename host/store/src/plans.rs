@@ -1,6 +1,7 @@
 //! Every query that runs per call or per delivery finds its rows by an index, also
 //! at a million calls: asserted on the plans of SQLite.
 
+use crate::dialect::Dialect;
 use crate::{Store, deliveries, routing, webrtc_tokens};
 
 /// The plan's lines, none of which may scan a table that grows.
@@ -16,10 +17,11 @@ async fn no_query_of_a_call_scans_a_table() {
     let store = Store::open("sqlite::memory:", folder.path()).await.unwrap();
     let list = "SELECT id FROM calls WHERE tenant_id = 't'";
     let page = "AND (created_at, id) < (1, 'x') ORDER BY created_at DESC, id DESC LIMIT 51";
+    let lease = deliveries::lease_sql(Dialect::Sqlite);
     let queries = [
         format!("{} WHERE n.route_key = '1'", routing::BY_NUMBER),
         deliveries::OPEN.to_owned(),
-        deliveries::LEASE.to_owned(),
+        lease.clone(),
         "UPDATE deliveries SET state = 'dead' WHERE endpoint = 'e' AND tenant_id = 't' AND due_at IS NOT NULL".to_owned(),
         "UPDATE deliveries SET state = 'pending' WHERE leased_by = 'h'".to_owned(),
         "SELECT id FROM sip_accounts WHERE username = 'u' AND realm = 'r' AND enabled = 1".to_owned(),
@@ -47,9 +49,10 @@ async fn no_query_of_a_call_scans_a_table() {
     ];
     for sql in queries {
         let plan = plan(&store, &sql).await;
-        // The recursion over endpoints scans its own queue of one row.
-        let scans = plan.lines().filter(|l| l.starts_with("SCAN ") && *l != "SCAN open" && !l.contains("CONSTANT ROW"));
+        // The recursion over endpoints scans its own queue of one row, a lease what it has found.
+        let own = |line: &str| matches!(line, "SCAN open" | "SCAN due") || line.contains("CONSTANT ROW");
+        let scans = plan.lines().filter(|line| line.starts_with("SCAN ") && !own(line));
         assert_eq!(scans.count(), 0, "{sql}\n{plan}");
-        assert!(!plan.contains("USE TEMP B-TREE FOR ORDER BY") || sql == deliveries::LEASE, "{sql}\n{plan}");
+        assert!(!plan.contains("USE TEMP B-TREE FOR ORDER BY") || sql == lease, "{sql}\n{plan}");
     }
 }

@@ -93,7 +93,8 @@ impl Store {
         let mut after = String::new();
         loop {
             let (owner, start, now) = (host.to_owned(), after, self.now());
-            let step = self.write(move |db| Box::pin(async move { close_some(db, &owner, start, now).await })).await?;
+            let step =
+                self.write_beside(move |db| Box::pin(async move { close_some(db, &owner, start, now).await })).await?;
             recovered.calls += step.0;
             match step.1 {
                 Some(last) => after = last,
@@ -102,7 +103,7 @@ impl Store {
         }
         let (owner, now) = (host.to_owned(), self.now());
         recovered.deliveries = self
-            .write(move |db| {
+            .write_beside(move |db| {
                 Box::pin(async move {
                     let freed = sqlx::query(
                         "UPDATE deliveries SET state = 'pending', due_at = $1, lease = NULL, leased_by = NULL

@@ -284,7 +284,9 @@ impl Store {
     ) -> Result<Option<String>, StoreError> {
         let (t, data, now) = (tenant.clone(), data.to_string(), self.now());
         let id = self
-            .write(move |db| Box::pin(async move { outbox::announce_to_subscribers(db, &t, kind, &data, now).await }))
+            .write_beside(move |db| {
+                Box::pin(async move { outbox::announce_to_subscribers(db, &t, kind, &data, now).await })
+            })
             .await?;
         if id.is_some() {
             self.wake_outbox();

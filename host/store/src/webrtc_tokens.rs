@@ -319,7 +319,7 @@ impl Store {
         };
         let (mut row, number, actor, hash) = (token, new.number, actor.clone(), hash(secret.expose()).to_vec());
         let token = self
-            .write(move |db| {
+            .write_beside(move |db| {
                 Box::pin(async move {
                     row.number_id = number_of(db, &row.tenant_id, &number).await?;
                     sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM webrtc_tokens WHERE id IN ({OVER})")))
@@ -382,7 +382,7 @@ impl Store {
     pub async fn spend_webrtc_token(&self, token: &WebToken) -> Result<(), TokenError> {
         let (id, now) = (token.id.clone(), self.now());
         let spent = self
-            .write(move |db| {
+            .write_beside(move |db| {
                 Box::pin(async move {
                     let changed = sqlx::query(
                         "UPDATE webrtc_tokens SET used = used + 1

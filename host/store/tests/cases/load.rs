@@ -1,21 +1,17 @@
 //! Many at once: nobody is told that the database is locked, and one that fails
 //! takes nothing of the others with it.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, end};
+use callbox_store::PageRequest;
 use callbox_store::calls::CallFilter;
 use callbox_store::outbox::NewPush;
-use callbox_store::{PageRequest, Store};
-use fixture::{House, end};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_and_readers_do_not_lock_each_other_out() {
     let house = House::new().await;
     house.webhook(&[]).await;
     // A second process looks on and changes things, as an administrator's command would.
-    let url = format!("sqlite://{}/callbox.db", house.folder.path().display());
-    let other = Store::open(&url, &house.folder.path().join("artefacts")).await.unwrap();
+    let other = house.another().await;
     let mut tasks = Vec::new();
     for n in 0..50 {
         let store = house.store.clone();

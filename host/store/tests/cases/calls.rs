@@ -1,16 +1,13 @@
 //! The books of calls: exactly one `call.completed`, sequences without a gap, orphans.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, T0, end};
 use callbox_dialogue::call::{Direction, EndReason};
 use callbox_dialogue::record::{Outcome, TimelineEntry};
 use callbox_dialogue::time::Time;
 use callbox_store::calls::{CallFilter, CallState};
 use callbox_store::completion::NewRecording;
 use callbox_store::outbox::NewPush;
-use callbox_store::{PageRequest, StoreError, TenantId, UnixMs, id};
-use fixture::{House, T0, end};
+use callbox_store::{PageRequest, TenantId, UnixMs, id};
 use serde_json::Value;
 
 fn push(house: &House, call: &str, seq: u32) -> NewPush {
@@ -171,18 +168,6 @@ async fn a_call_that_broke_off_in_a_process_that_goes_on_is_closed_once() {
         assert_eq!((&record["end_reason"], &record["outcome"]), (&"platform_error".into(), &outcome.into()));
         assert_eq!(store.timeline(&tenant, &start.id).await.unwrap().last().unwrap().detail, "a bug");
     }
-}
-
-#[tokio::test]
-async fn two_processes_do_not_run_calls_on_one_file() {
-    let house = House::new().await;
-    house.store.start_host("a").await.unwrap();
-    let url = format!("sqlite://{}/callbox.db", house.folder.path().display());
-    let second = callbox_store::Store::open(&url, &house.folder.path().join("artefacts")).await.unwrap();
-    assert!(matches!(second.start_host("b").await, Err(StoreError::InUse(_))));
-    // It may still look and administer.
-    assert_eq!(second.default_tenant(), house.store.default_tenant());
-    second.check().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,11 +1,7 @@
-//! A full disk, a broken file, a newer schema, a process killed in the middle.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! What happens to a file: a full disk, a broken one, a newer schema, two processes at once, one that is killed.
 
-mod fixture;
-
-use callbox_store::scripts::NewVersion;
+use crate::fixture::{House, call, end};
 use callbox_store::{PageRequest, Store, StoreError};
-use fixture::{House, call, end, who};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -76,7 +72,7 @@ async fn files_that_are_no_database_are_told() {
     std::fs::write(&folder_as_file, "").unwrap();
     let error = open(&folder_as_file.join("callbox.db")).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_) | StoreError::ReadOnly(_)), "{error:?}");
-    let error = Store::open("postgres://user:hunter2@db/x", folder.path()).await.unwrap_err();
+    let error = Store::open("mysql://user:hunter2@db/x", folder.path()).await.unwrap_err();
     assert!(matches!(&error, StoreError::BadUrl { .. }) && !error.to_string().contains("hunter2"), "{error}");
 }
 
@@ -141,31 +137,14 @@ async fn a_database_in_memory_works_too() {
 }
 
 #[tokio::test]
-async fn artefacts_are_whole_or_told() {
+async fn two_processes_do_not_run_calls_on_one_file() {
     let house = House::new().await;
-    let digest = house.store.put_blob(b"component".to_vec()).await.unwrap();
-    assert_eq!(house.store.put_blob(b"component".to_vec()).await.unwrap(), digest);
-    assert_eq!(house.store.blob(&digest).await.unwrap(), b"component");
-    let hex = digest.trim_start_matches("sha256:");
-    let path = house.folder.path().join("artefacts").join(&hex[..2]).join(hex);
-    std::fs::write(&path, "compomemt").unwrap();
-    assert_eq!(house.store.blob(&digest).await.unwrap_err().code(), "store_artefact");
-    std::fs::remove_file(&path).unwrap();
-    for none in [digest.as_str(), "sha256:../../etc/passwd", "", "sha256:é"] {
-        assert_eq!(house.store.blob(none).await.unwrap_err().code(), "store_artefact", "{none}");
-    }
-    let script = house.script("s").await;
-    let new = NewVersion {
-        digest,
-        size: 9,
-        manifest: serde_json::json!({}),
-        imports: Vec::new(),
-        checks: serde_json::json!([]),
-        toolchain: None,
-        note: None,
-    };
-    let refused = house.store.add_version(&house.tenant(), &script.id, new, &who()).await.unwrap_err();
-    assert_eq!(refused.code(), "store_artefact");
+    house.store.start_host("a").await.unwrap();
+    let second = house.another().await;
+    assert!(matches!(second.start_host("b").await, Err(StoreError::InUse(_))));
+    // It may still look and administer.
+    assert_eq!(second.default_tenant(), house.store.default_tenant());
+    second.check().await.unwrap();
 }
 
 const CHILD: &str = "CALLBOX_STORE_TEST_CHILD";
@@ -204,7 +183,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut begun = Vec::new();
     for lines in [1_usize, 20, 77, 150] {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_killed", "--nocapture"])
+            .args(["--exact", "file::child_that_writes_until_killed", "--nocapture"])
             .env(CHILD, folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

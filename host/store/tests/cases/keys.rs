@@ -1,12 +1,9 @@
 //! Keys, idempotency keys, tenants.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, T0, who};
 use callbox_store::idempotency::Begin;
 use callbox_store::keys::{AuthError, NewKey, Refusal, Scopes};
 use callbox_store::{PageRequest, UnixMs};
-use fixture::{House, T0, who};
 use std::collections::BTreeSet;
 
 fn new(scope: &str) -> NewKey {
@@ -59,7 +56,7 @@ async fn keys_end() {
 
 #[tokio::test]
 async fn when_a_key_was_used_is_known_to_the_minute() {
-    let house = House::new().await;
+    let house = House::in_order().await;
     let issued = house.store.bootstrap_key().await.unwrap().unwrap();
     let used = async || {
         // The note is written some time; the writer works in order, so a write behind it waits for it.

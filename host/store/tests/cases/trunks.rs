@@ -1,14 +1,11 @@
 //! Trunks and SIP accounts: kept apart by tenant, their secrets apart from them, and told of when they change.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, number, who};
 use callbox_store::revisions::Topic;
 use callbox_store::sip_accounts::NewSipAccount;
 use callbox_store::{PageRequest, StoreError};
 use callbox_trunk::TrunkSettings;
 use callbox_trunk::settings::Password;
-use fixture::{House, number, who};
 use serde_json::{Value, json};
 
 fn trunk(name: &str, more: Value) -> TrunkSettings {

@@ -1,15 +1,12 @@
 //! Leasing, reporting, redelivery, replay.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, T0, end, who};
 use callbox_store::deliveries::{
     AttemptReport, DeliveryFilter, DeliveryState, LeaseRequest, Leased, Leases, Target, Verdict,
 };
 use callbox_store::outbox::{NewPush, destination_endpoint};
 use callbox_store::webhooks::NewWebhook;
 use callbox_store::{PageRequest, Store};
-use fixture::{House, T0, end, who};
 use std::collections::BTreeMap;
 
 async fn lease(store: &Store, per_endpoint: usize, limit: usize, busy: &[(&str, usize)]) -> Leases {

@@ -1,8 +1,6 @@
 //! A tenant's walls: everything another tenant has is not there.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, T0, end, number, who};
 use callbox_store::calls::CallFilter;
 use callbox_store::deliveries::DeliveryFilter;
 use callbox_store::keys::{NewKey, Scopes};
@@ -12,7 +10,6 @@ use callbox_store::sip_accounts::NewSipAccount;
 use callbox_store::webhooks::NewWebhook;
 use callbox_store::{PageRequest, StoreError, bindings};
 use callbox_trunk::settings::Password;
-use fixture::{House, T0, end, number, who};
 
 #[tokio::test]
 async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {

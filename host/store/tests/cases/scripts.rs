@@ -1,12 +1,9 @@
 //! Scripts, versions, bindings, numbers and the route from a number to a script.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod fixture;
-
+use crate::fixture::{House, number, who};
 use callbox_store::routing::Routing;
 use callbox_store::scripts::{NewScript, PublicationAction};
 use callbox_store::{Page, PageRequest, StoreError, TenantId};
-use fixture::{House, number, who};
 use serde_json::json;
 
 const BINDINGS: &str = r#"{
