@@ -8,6 +8,7 @@
 //!   what decides how long to wait for it
 //! * [`Grammar::understand_keys`] – the same for keys of the telephone
 //! * [`Grammar::jsgf`] – the sentences of the grammar, for a recogniser that must be told them beforehand
+//! * [`Grammar::sentence`] – a sentence that somebody might answer
 //! * [`Grammar::check`] – what is wrong with a grammar, and where
 //!
 //! One table of rules per language drives all of them, so that what a recogniser is told to listen for is what is
@@ -16,11 +17,25 @@
 //! What this room never does: read a clock (today is a parameter), do I/O, panic on what anybody said or wrote, or work
 //! without bounds on it. It knows nothing of calls.
 
+mod answer;
 mod check;
+mod date;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod grammar;
 mod jsgf;
+mod lex;
+mod matching;
 mod meaning;
+mod money;
+mod phone;
+mod rule;
+mod sentences;
+mod tag;
+mod time;
+mod tongue;
+mod written;
 
 pub use error::GrammarError;
 pub use grammar::{Answer, Choice, Grammar, Towards, Universal};
