@@ -5,6 +5,7 @@
 //! when a prompt plays: the engine does.
 
 use crate::leg::LegSignal;
+use callbox_dialogue::engine::without_tags;
 use callbox_dialogue::leg::{LegEvent, PromptId, VoiceSettings, WordMark};
 use callbox_dialogue::script::{HostError, Segment};
 use callbox_dialogue::time::Millis;
@@ -102,7 +103,7 @@ struct Render {
     media: Arc<Session>,
     script: Option<Arc<Script>>,
     signals: mpsc::Sender<LegSignal>,
-    /// Bytes of the prompt's plain text before the present segment.
+    /// Bytes of the prompt's text, SSML without its tags, before the present segment.
     text_bytes: u32,
     /// Length of the audio so far.
     audio_ms: Millis,
@@ -134,26 +135,32 @@ impl Render {
     async fn segment(&mut self, segment: &Segment) -> Result<(), HostError> {
         let script = self.script.clone();
         let mut chunks = self.speech.render(segment, &self.voice, |path| script?.assets.get(path).cloned());
+        let (text_base, audio_base) = (self.text_bytes, self.audio_ms);
         while let Some(chunk) = chunks.recv().await {
             let chunk = chunk.map_err(|e| e.to_host_error())?;
-            let (text_base, audio_base) = (self.text_bytes, self.audio_ms);
             self.marks.extend(chunk.words.iter().map(|word| WordMark {
                 at: audio_base.saturating_add(word.at),
                 text_end: text_base.saturating_add(word.text_end),
             }));
-            self.audio_ms = self.audio_ms.saturating_add(chunk.clip.duration_ms());
-            self.feed(MediaCommand::Append { prompt: self.prompt, clip: chunk.clip })?;
-            if !self.prepared {
-                self.ready().await;
+            // A chunk may tell of words only.
+            if !chunk.clip.samples().is_empty() {
+                self.audio_ms = self.audio_ms.saturating_add(chunk.clip.duration_ms());
+                self.feed(MediaCommand::Append { prompt: self.prompt, clip: chunk.clip })?;
+                if !self.prepared {
+                    self.ready().await;
+                }
             }
             let marks = self.marks.clone();
             self.report(LegEvent::Words { prompt: self.prompt, marks, duration: None }).await;
         }
-        if let Segment::Text(text) = segment {
-            // Text segments are joined by a space.
-            let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            self.text_bytes = self.text_bytes.saturating_add(bytes).saturating_add(1);
-        }
+        let bytes = match segment {
+            Segment::Text(text) => text.len(),
+            Segment::Ssml(ssml) => without_tags(ssml).len(),
+            Segment::Asset(_) | Segment::Silence(_) => return Ok(()),
+        };
+        // Texts are joined by a space.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.text_bytes = self.text_bytes.saturating_add(bytes).saturating_add(1);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
 //! * Flags are those of `callbox serve --help`.
 
+use crate::speech::Speech;
 use crate::webrtc::WebRtc;
 use callbox_call::{InboundPolicy, TrunkPolicy};
 use callbox_media::MediaConfig;
@@ -208,20 +209,6 @@ pub(crate) struct Media {
 pub(crate) struct Store {
     /// `sqlite:///path/file.db`; by default `callbox.db` in the data directory.
     pub(crate) url: Option<String>,
-}
-
-/// The voice.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Speech {
-    /// The espeak-ng program.
-    pub(crate) espeak: PathBuf,
-    /// Rendered prompts kept in memory.
-    pub(crate) cache_mb: usize,
-    /// A folder where rendered prompts are kept over a restart. What was said lies there as plain audio, names
-    /// and amounts included: off unless it is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 /// Limits of scripts.
@@ -440,12 +427,6 @@ impl Default for Media {
     }
 }
 
-impl Default for Speech {
-    fn default() -> Self {
-        Self { espeak: "espeak-ng".into(), cache_mb: 64, cache_dir: None }
-    }
-}
-
 impl Default for Script {
     fn default() -> Self {
         Self { cpu_per_turn_ms: 200, cpu_per_call_ms: 10_000, memory_mb: 64, upload_mb: 32 }
@@ -521,6 +502,7 @@ impl Config {
             return Err(miette!(help = "for example sip.udp = [\"0.0.0.0:5060\"]", "no SIP address to listen on"));
         }
         self.webrtc.check()?;
+        self.speech.check()?;
         self.tls.check(!sip.tls.is_empty() || !sip.wss.is_empty())?;
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
@@ -533,6 +515,7 @@ impl Config {
         let mut shown = self.clone();
         shown.outbound.password = None;
         shown.webrtc.turn.secret = None;
+        shown.speech = shown.speech.without_secrets();
         toml::to_string_pretty(&shown).map_err(|error| miette!("the configuration cannot be written: {error}"))
     }
 
@@ -564,7 +547,7 @@ impl Tls {
 }
 
 /// Variables of other commands, which are no part of the host's configuration.
-const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir"];
+const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir", "speechd_key"];
 
 /// Values that are text, whatever they look like.
 const TEXTS: [&str; 15] = [

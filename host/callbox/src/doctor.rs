@@ -2,10 +2,8 @@
 //! cannot.
 
 use crate::config::Config;
-use crate::rooms::speech;
 use crate::serve::{ServeArgs, writable};
-use crate::webrtc;
-use callbox_speech::Speech;
+use crate::{speech, webrtc};
 use miette::IntoDiagnostic;
 use std::fmt::Display;
 use std::io::Write;
@@ -41,7 +39,7 @@ pub(crate) async fn run(args: ServeArgs) -> miette::Result<ExitCode> {
         ("WebRTC", browsers(&config)),
         ("open files", open_files(&config)),
         ("memory maps", memory_maps(&config)),
-        ("voice", voice(&config).await),
+        ("voice", voices(&config).await),
         ("script compiler", compiler()),
     ] {
         let (mark, text, help) = match verdict {
@@ -189,14 +187,24 @@ fn memory_maps(config: &Config) -> Verdict {
     Verdict::Good(format!("vm.max_map_count is {limit}"))
 }
 
-async fn voice(config: &Config) -> Verdict {
-    let checked = match Speech::new(speech(config)) {
+async fn voices(config: &Config) -> Verdict {
+    let checked = match speech::voices(config) {
         Ok(speech) => speech.check().await,
-        Err(error) => Err(error),
+        Err(error) => return bad(error, "speech.synthesisers names the voices"),
     };
-    match checked {
-        Ok(version) => Verdict::Good(version),
-        Err(error) => bad(error, "prompts need it: apt-get install espeak-ng"),
+    let told: Vec<String> = checked
+        .iter()
+        .map(|(name, checked)| match checked {
+            Ok(version) => format!("{name} {version}"),
+            Err(error) => format!("{name}: {error}"),
+        })
+        .collect();
+    let broken = checked.iter().filter(|(_, checked)| checked.is_err()).count();
+    let told = told.join("; ");
+    match broken {
+        0 => Verdict::Good(told),
+        all if all == checked.len() => bad(told, "prompts need one that works: apt-get install espeak-ng"),
+        _ => Verdict::Poor(told, "another voice steps in for one that does not work".to_owned()),
     }
 }
 

@@ -11,6 +11,8 @@ mod replay;
 mod rooms;
 mod serve;
 mod server;
+mod speech;
+mod speechd;
 mod trunk;
 mod webrtc;
 
@@ -33,6 +35,7 @@ enum Command {
     /// See how trunks are.
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
+    Speechd(speechd::SpeechdArgs),
     /// Check whether this machine can run a host.
     Doctor(serve::ServeArgs),
     /// Print the configuration in force, without secrets.
@@ -60,6 +63,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
         Command::Ladder(args) => ladder::run(&args).await?,
         Command::Replay(args) => return replay::run(&args).await,
         Command::Trunk(command) => trunk::run(&command).await?,
+        Command::Speechd(args) => speechd::run(args).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Config(args) => {
             let text = args.load()?.to_toml()?;

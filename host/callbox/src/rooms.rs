@@ -10,7 +10,6 @@ use callbox_sip::{
     ClientCertificates, Credentials, DialogPolicy, Dns, Homer, Pem, PublicAddress, RegistrarConfig, RegistrarRules,
     Reliable, SipConfig, SourcePolicy, Strangers, TlsConfig, TlsIdentity, Transport, Treatment,
 };
-use callbox_speech::{EspeakConfig, SpeechConfig};
 use callbox_store::Store;
 use ipnet::IpNet;
 use miette::{Context, IntoDiagnostic, miette};
@@ -19,16 +18,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-pub(crate) fn speech(config: &Config) -> SpeechConfig {
-    let mut speech = SpeechConfig {
-        espeak: EspeakConfig { program: config.speech.espeak.clone(), ..EspeakConfig::default() },
-        ..SpeechConfig::default()
-    };
-    speech.cache.memory_bytes = config.speech.cache_mb << 20;
-    speech.cache.directory.clone_from(&config.speech.cache_dir);
-    speech
-}
 
 pub(crate) fn scripts(config: &Config) -> miette::Result<ScriptConfig> {
     let compiler = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;

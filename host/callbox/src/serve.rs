@@ -2,7 +2,7 @@
 //! down in order.
 
 use crate::config::Config;
-use crate::{rooms, webrtc};
+use crate::{rooms, speech, webrtc};
 use callbox_api::ApiConfig;
 use callbox_call::{Platform, Rooms};
 use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
@@ -189,11 +189,8 @@ impl Host {
         if recovered.calls > 0 {
             tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");
         }
-        let speech = Speech::new(rooms::speech(config)).into_diagnostic()?;
-        match speech.check().await {
-            Ok(version) => tracing::info!(version, "the voice works"),
-            Err(error) => tracing::error!(%error, "the voice does not work: prompts will fail until it does"),
-        }
+        let speech = speech::voices(config)?;
+        tokio::spawn(try_voices(speech.clone()));
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
         let media = MediaPlane::start(rooms::media(config)).into_diagnostic()?;
         let (webrtc_udp, webrtc_tcp) = media.webrtc_ports();
@@ -300,6 +297,16 @@ impl Host {
         store.close().await;
         tracing::info!("stopped");
         json!({"event": "stopped", "sip": counted(&signalling), "media": audio})
+    }
+}
+
+/// Has each voice say a word. No call waits for that: a provider may be slow.
+async fn try_voices(speech: Speech) {
+    for (voice, checked) in speech.check().await {
+        match checked {
+            Ok(version) => tracing::info!(voice, version, "the voice works"),
+            Err(error) => tracing::error!(voice, %error, "the voice does not work: without another prompts fail"),
+        }
     }
 }
 

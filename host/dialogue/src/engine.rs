@@ -40,7 +40,7 @@ mod waits;
 mod wording;
 mod writer;
 
-pub use self::wording::{is_wide, without_tags};
+pub use self::wording::{is_wide, places_without_tags, without_tags};
 
 use self::calls::Step;
 use self::ending::Course;

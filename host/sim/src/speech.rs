@@ -35,21 +35,12 @@ impl Audio {
     pub(crate) fn add(&mut self, segment: &Segment, rate: u16, assets: &Assets) -> Result<(), HostError> {
         let base = self.length;
         match segment {
-            Segment::Text(text) => {
-                let mut pace = Pace::new(rate);
-                for word in words(text) {
-                    self.length = base.saturating_add(pace.say(word));
-                    let text_end = u32::try_from(self.text_bytes + word.end).unwrap_or(u32::MAX);
-                    self.marks.push(WordMark { at: self.length, text_end });
-                }
-                // Text segments are joined by a space.
-                self.text_bytes = self.text_bytes.saturating_add(text.len()).saturating_add(1);
-            }
-            // Its words have no marks: they would not be where the engine counts them.
+            Segment::Text(text) => self.say(text, rate),
             Segment::Ssml(ssml) => {
-                let mut pace = Pace::new(rate);
-                let said = words(&without_tags(ssml)).into_iter().map(|word| pace.say(word)).last().unwrap_or(0);
-                self.length = base.saturating_add(said).saturating_add(breaks(ssml));
+                let text = without_tags(ssml);
+                self.say(&text, rate);
+                // As if all pauses were at the end: when the words are over is about right.
+                self.length = self.length.saturating_add(breaks(ssml));
             }
             Segment::Asset(path) => {
                 let length = match assets.get(path) {
@@ -65,6 +56,18 @@ impl Audio {
         }
         self.begun = true;
         Ok(())
+    }
+
+    fn say(&mut self, text: &str, rate: u16) {
+        let base = self.length;
+        let mut pace = Pace::new(rate);
+        for word in words(text) {
+            self.length = base.saturating_add(pace.say(word));
+            let text_end = u32::try_from(self.text_bytes + word.end).unwrap_or(u32::MAX);
+            self.marks.push(WordMark { at: self.length, text_end });
+        }
+        // Texts are joined by a space.
+        self.text_bytes = self.text_bytes.saturating_add(text.len()).saturating_add(1);
     }
 }
 

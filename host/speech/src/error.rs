@@ -1,7 +1,9 @@
 //! What can go wrong between a text and its audio.
 
+use crate::remote::ProviderFailure;
 use callbox_dialogue::script::HostError;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Why something cannot be said. Cheap to clone: everybody who waits for the
 /// same audio gets the same error.
@@ -70,6 +72,20 @@ pub enum SpeechError {
         /// What is wrong with it.
         what: String,
     },
+    /// The engine stopped in the middle, without a word why.
+    #[error("the engine {engine} was cut short")]
+    CutShort {
+        /// Its name.
+        engine: String,
+    },
+    /// A provider's service failed, or refused.
+    #[error("the provider {provider}: {failure}")]
+    Provider {
+        /// Its name, as configured.
+        provider: Arc<str>,
+        /// What became of the exchange.
+        failure: ProviderFailure,
+    },
     /// More than one prompt may hold.
     #[error("too long: {what} over the limit of {limit}")]
     TooLong {
@@ -135,6 +151,8 @@ impl SpeechError {
             Self::TimedOut { .. } => "speech_timed_out",
             Self::Crashed { .. } => "speech_crashed",
             Self::BadAudio { .. } => "speech_bad_audio",
+            Self::CutShort { .. } => "speech_cut_short",
+            Self::Provider { failure, .. } => failure.code(),
             Self::TooLong { .. } => "speech_too_long",
             Self::Overloaded { .. } => "speech_overloaded",
             Self::SsmlUnsupported { .. } => "speech_ssml_unsupported",
@@ -143,6 +161,23 @@ impl SpeechError {
             Self::BadAsset { .. } => "speech_bad_asset",
             Self::CacheDirectory { .. } => "speech_cache_directory",
         }
+    }
+
+    /// Whether another engine may do better: this one failed, and not what it
+    /// was asked for.
+    #[must_use]
+    pub const fn is_the_engines(&self) -> bool {
+        matches!(
+            self,
+            Self::EngineMissing { .. }
+                | Self::EngineBroken { .. }
+                | Self::TimedOut { .. }
+                | Self::Crashed { .. }
+                | Self::BadAudio { .. }
+                | Self::CutShort { .. }
+                | Self::Provider { .. }
+                | Self::Overloaded { .. }
+        )
     }
 
     /// What the script is told. A failing engine is `unavailable`: the wait's
@@ -163,6 +198,8 @@ impl SpeechError {
             | Self::TimedOut { .. }
             | Self::Crashed { .. }
             | Self::BadAudio { .. }
+            | Self::CutShort { .. }
+            | Self::Provider { .. }
             | Self::Overloaded { .. }
             | Self::SsmlUnsupported { .. }
             | Self::CacheDirectory { .. } => HostError::Unavailable(words),

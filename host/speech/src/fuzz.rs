@@ -6,12 +6,13 @@
 
 use crate::cache;
 use crate::espeak;
-use crate::espeak::pipe_wav::PipeWav;
 use crate::marks;
 use crate::normalise::{SayAs, normalise, say_as};
+use crate::pipe_wav::PipeWav;
 use crate::resample::Resampler;
 use crate::sentences::{is_speakable, sentences};
 use crate::ssml;
+use callbox_dialogue::engine::{places_without_tags, without_tags};
 
 /// A text in a language that its first byte names: it becomes words of bounded
 /// length, cut into sentences, with marks that ascend within the text.
@@ -44,29 +45,38 @@ pub fn text(data: &[u8]) {
     }
 }
 
-/// A document: refused with a place in it, or written anew in a way that reads
-/// as the same, and holds no element but the few and no control character.
+/// A document: refused with a place in it, or made of words whose marks ascend
+/// within its text without tags, and of bounded pauses.
 pub fn ssml(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    match ssml::rewrite(&text, "en") {
-        Err(crate::SpeechError::BadSsml { at, .. }) => assert!(at <= text.len()),
+    let pieces = match ssml::read(&text, "en") {
+        Ok(pieces) => pieces,
+        Err(crate::SpeechError::BadSsml { at, .. }) => return assert!(at <= text.len()),
         Err(other) => panic!("{other}"),
-        Ok(document) => {
-            let markup = document.markup;
-            assert!(!markup.chars().any(char::is_control));
-            for (at, _) in markup.match_indices('<') {
-                let name = markup[at + 1..].trim_start_matches('/');
-                let known = ["speak>", "p>", "p/>", "s>", "s/>", "break ", "prosody", "emphasis"];
-                assert!(known.iter().any(|known| name.starts_with(known)), "{markup}");
-            }
-            if !markup.is_empty() {
-                match ssml::rewrite(&markup, "en") {
-                    Ok(again) => assert_eq!(again.markup, markup),
-                    Err(error) => panic!("what was written does not read: {error}"),
+    };
+    let places = places_without_tags(&text);
+    assert_eq!(places.last().map(|end| *end as usize), Some(without_tags(&text).len()));
+    let (mut paused, mut said) = (0, 0);
+    for piece in pieces {
+        match piece {
+            ssml::Piece::Pause(length) => paused += length,
+            ssml::Piece::Boundary => {}
+            ssml::Piece::Say(run) => {
+                let spoken = run.spoken.text();
+                assert!(is_speakable(spoken) && !spoken.contains('\n'));
+                assert!((25..=400).contains(&run.manner.rate) && (50..=200).contains(&run.manner.pitch));
+                for range in sentences(spoken) {
+                    for mark in marks::estimate(&run.spoken.words(range), 1_000) {
+                        let end = mark.text_end as usize;
+                        assert!(end >= said && end <= text.len(), "marks do not ascend");
+                        assert!(text.is_char_boundary(end) && places[end] >= places[said]);
+                        said = end;
+                    }
                 }
             }
         }
     }
+    assert!(paused <= 60_000, "pauses of {paused} ms");
 }
 
 /// A stream from an engine, in two pieces: the same as in one, and never more

@@ -7,11 +7,13 @@
 //! 2. [`sentences`] cuts the text, so that the first sentence is heard while
 //!    the next are rendered, and the same sentence is rendered once for all;
 //! 3. the cache has the audio, or one task renders it for all who wait;
-//! 4. a [`Synthesiser`], by default [`Espeak`], speaks the words;
+//! 4. a [`Synthesiser`] speaks the words: [`Espeak`], a process of this machine, or somebody's service ([`remote`]), in the operator's
+//!    order ([`Speaker`]), where the next steps in for one that fails;
 //! 5. the times of the words are found, and point into the text as the script
 //!    wrote it.
 //!
-//! SSML is read by [`ssml`] and written anew, audio assets are decoded once.
+//! SSML is read by [`ssml`] and becomes plain text and pauses before any engine
+//! sees it, audio assets are decoded once.
 //!
 //! [`Ears::listen`] turns what a caller says into words: see [`recogniser`].
 //!
@@ -22,13 +24,18 @@
 mod assets;
 mod breaker;
 mod cache;
+mod chunks;
 mod error;
 pub mod espeak;
 #[doc(hidden)]
 pub mod fuzz;
 mod marks;
 pub mod normalise;
+mod order;
+pub mod pipe_wav;
+mod process;
 pub mod recogniser;
+pub mod remote;
 pub mod resample;
 pub mod sentences;
 mod speech;
@@ -39,6 +46,7 @@ pub use breaker::{Admission, Breaker, BreakerConfig, BreakerState, Resting};
 pub use cache::{CacheConfig, CacheStats};
 pub use error::SpeechError;
 pub use espeak::{Espeak, EspeakConfig};
-pub use recogniser::{Ears, Recogniser, RecogniserError};
+pub use order::Speaker;
+pub use recogniser::{Ears, Languages, Recogniser, RecogniserError};
 pub use speech::{Speech, SpeechConfig};
 pub use synthesiser::{Chunk, EngineInfo, Part, Pending, Synthesiser, Utterance};

@@ -6,10 +6,13 @@ use crate::error::SpeechError;
 use crate::espeak::{Espeak, EspeakConfig};
 use crate::marks;
 use crate::normalise::{Spoken, normalise};
+use crate::order::{Candidate, Order, Speaker};
+use crate::recogniser::Languages;
 use crate::sentences::sentences;
-use crate::ssml::{self, Document};
-use crate::synthesiser::{Chunk, Part, Synthesiser, Utterance};
+use crate::ssml::{self, Manner, Piece};
+use crate::synthesiser::{Chunk, Part, Utterance, nearest_rate};
 use bytes::Bytes;
+use callbox_dialogue::engine::places_without_tags;
 use callbox_dialogue::leg::{VoiceSettings, WordMark};
 use callbox_dialogue::script::Segment;
 use callbox_dialogue::time::Millis;
@@ -55,7 +58,7 @@ impl Default for SpeechConfig {
     }
 }
 
-/// The speech of the host: a synthesiser with normalisation and a cache,
+/// The speech of the host: synthesisers with normalisation and a cache,
 /// shared by all calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Speech {
@@ -63,7 +66,7 @@ pub struct Speech {
 }
 
 struct Room {
-    engine: Arc<dyn Synthesiser>,
+    order: Order,
     renders: Arc<Renders>,
     assets: Arc<Assets>,
     max_text: usize,
@@ -80,18 +83,23 @@ impl Speech {
     /// `CacheDirectory` when the directory cannot be used.
     pub fn new(config: SpeechConfig) -> Result<Self, SpeechError> {
         let engine = Arc::new(Espeak::new(config.espeak.clone()));
-        Self::with_synthesiser(config, engine)
+        Self::with_speakers(config, vec![Speaker::new(engine)])
     }
 
-    /// The same with another synthesiser.
+    /// The same with these synthesisers, in the order in which they are asked.
+    ///
+    /// Whoever has the voice that a script asks for, speaks; without one,
+    /// whoever speaks the language. One that fails is followed by the next,
+    /// with the sentence that it did not bring to its end, and after some
+    /// failures it is left alone for a while.
     ///
     /// # Errors
     /// `CacheDirectory` when the directory cannot be used.
-    pub fn with_synthesiser(config: SpeechConfig, engine: Arc<dyn Synthesiser>) -> Result<Self, SpeechError> {
+    pub fn with_speakers(config: SpeechConfig, speakers: Vec<Speaker>) -> Result<Self, SpeechError> {
         let CacheConfig { memory_bytes, directory, directory_bytes } = config.cache;
         let disk = directory.map(|directory| Disk::open(&directory, directory_bytes)).transpose()?;
         let room = Room {
-            engine,
+            order: Order::new(speakers),
             renders: Renders::new(memory_bytes, disk),
             assets: Arc::new(Assets::new(config.asset_bytes)),
             max_text: config.max_text,
@@ -99,15 +107,15 @@ impl Speech {
         Ok(Self { room: Arc::new(room) })
     }
 
-    /// Renders one segment: text and SSML by the synthesiser, silence, and
+    /// Renders one segment: text and SSML by a synthesiser, silence, and
     /// assets, whose bytes the caller finds. To be called within a tokio
     /// runtime.
     ///
-    /// The first sentence is there as soon as it is rendered; those after it
-    /// are rendered ahead. Words of plain text are marked by their place in
-    /// the segment's own text, as the script wrote it; SSML has no marks. The
-    /// channel ends after the last chunk, or after one error. Dropping it
-    /// stops what nobody else waits for.
+    /// The first sentence is there as soon as it begins to be rendered; those
+    /// after it are rendered ahead. Words are marked by their place in the
+    /// segment's own text, as the script wrote it; of SSML, in its text without
+    /// the tags. The channel ends after the last chunk, or after one error.
+    /// Dropping it stops what nobody else waits for.
     pub fn render(
         &self,
         segment: &Segment,
@@ -135,34 +143,23 @@ impl Speech {
         receiver
     }
 
-    /// Whether the synthesiser knows this voice, language and rate.
+    /// Whether some synthesiser knows this voice, language and rate.
     ///
     /// # Errors
     /// `UnknownVoice`, `UnknownLanguage`, `InvalidRate`.
     pub fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError> {
-        self.room.engine.supports(voice)
+        self.room.order.candidates(voice).map(drop)
     }
 
-    /// Finds out whether the synthesiser works by letting it say a word, and
-    /// returns its name and version: for `callbox doctor` and the start of the
-    /// host.
-    ///
-    /// # Errors
-    /// What is wrong with it, and what to do.
-    pub async fn check(&self) -> Result<String, SpeechError> {
-        let name = self.room.engine.name();
-        let info = self.room.engine.describe().await?;
-        let voice = VoiceSettings { voice: None, language: "en".to_owned(), rate: None };
-        // Not by way of the cache, which would speak for a dead engine.
-        let mut parts = self.room.engine.speak(Utterance { text: "hello".to_owned(), markup: false, voice });
-        loop {
-            match parts.recv().await.transpose()? {
-                Some(Part::Audio(_)) => {}
-                Some(Part::End) => break,
-                None => return Err(SpeechError::EngineBroken { engine: name, what: "it was cut short".to_owned() }),
-            }
+    /// Finds out whether each synthesiser works by letting it say a word, and
+    /// tells its name with its version or with what is wrong: for `callbox
+    /// doctor` and the start of the host.
+    pub async fn check(&self) -> Vec<(String, Result<String, SpeechError>)> {
+        let mut all = Vec::new();
+        for post in self.room.order.posts() {
+            all.push((post.speaker.name.clone(), try_out(&post.speaker).await));
         }
-        Ok(format!("{name} {}, {} voices", info.version, info.voices))
+        all
     }
 
     /// How the cache does.
@@ -179,44 +176,117 @@ enum Work {
     Silence(Millis),
 }
 
+/// Lets an engine say a word. Not by way of the cache, which would speak for a
+/// dead one.
+async fn try_out(speaker: &Speaker) -> Result<String, SpeechError> {
+    let engine = &speaker.engine;
+    let info = engine.describe().await?;
+    let language = match &speaker.languages {
+        Languages::Some(languages) => languages.first().cloned(),
+        Languages::All => None,
+    };
+    let voice = VoiceSettings { voice: None, language: language.unwrap_or_else(|| "en".to_owned()), rate: None };
+    let mut parts = engine.speak(Utterance::new("hello".to_owned(), voice));
+    loop {
+        match parts.recv().await.transpose()? {
+            Some(Part::Audio(_)) => {}
+            Some(Part::End) => return Ok(format!("{}, {} voices", info.version, info.voices)),
+            None => return Err(SpeechError::CutShort { engine: engine.name().to_owned() }),
+        }
+    }
+}
+
+/// What a segment consists of, in order.
+enum Step {
+    Say(Box<Sentence>),
+    Pause(Arc<Clip>),
+}
+
 /// What is to be rendered, and where it stands in its segment.
 struct Sentence {
-    utterance: Utterance,
-    /// The segment's text and this sentence's part of it; none for SSML.
-    origin: Option<(Arc<Spoken>, Range<usize>)>,
+    text: String,
+    voice: VoiceSettings,
+    manner: Manner,
+    spoken: Arc<Spoken>,
+    range: Range<usize>,
+    /// For SSML: where each byte of it is in its text without tags.
+    places: Option<Arc<[u32]>>,
+}
+
+impl Sentence {
+    /// For a synthesiser that has chosen its own settings.
+    fn utterance(&self, voice: VoiceSettings) -> Utterance {
+        Utterance { text: self.text.clone(), voice, pitch: self.manner.pitch }
+    }
+
+    /// Words of the utterance, as words of the segment.
+    fn in_segment(&self, mut words: Vec<WordMark>) -> Vec<WordMark> {
+        if let Some(places) = &self.places {
+            for word in &mut words {
+                word.text_end = places.get(word.text_end as usize).or(places.last()).copied().unwrap_or(0);
+            }
+        }
+        words
+    }
+}
+
+/// Who says a sentence, as far as that has been found out.
+struct Choice {
+    voice: VoiceSettings,
+    candidates: Vec<Candidate>,
+    /// The first that has not failed.
+    at: usize,
+}
+
+/// A sentence that is being rendered.
+struct Ahead {
+    sentence: Box<Sentence>,
+    follower: Follower,
+    /// Which choice, and who of it.
+    choice: usize,
+    at: usize,
+}
+
+/// The audio of a segment on its way.
+struct Stream<'a> {
+    chunks: &'a Chunks,
+    /// Milliseconds of audio so far.
+    elapsed: Millis,
+}
+
+impl Stream<'_> {
+    /// `words` count from the beginning of the segment.
+    async fn send(&mut self, clip: Arc<Clip>, words: Vec<WordMark>) {
+        self.elapsed = self.elapsed.saturating_add(clip.duration_ms());
+        // Where nobody listens, this task is about to be dropped.
+        let _ = self.chunks.send(Ok(Chunk { clip, words })).await;
+    }
 }
 
 impl Room {
     async fn work(&self, work: Work, voice: &VoiceSettings, chunks: &Chunks) -> Result<(), SpeechError> {
+        let mut stream = Stream { chunks, elapsed: 0 };
         match work {
             Work::Text(text) => {
                 self.bound(&text)?;
-                self.speak(self.sentences(&text, voice), voice, chunks).await
+                let mut steps = VecDeque::new();
+                let spoken = Arc::new(normalise(&text, &voice.language));
+                say(&mut steps, &spoken, voice, Manner::default(), None);
+                self.speak(steps, &mut stream).await
             }
             Work::Ssml(text) => {
                 self.bound(&text)?;
-                if !self.engine.ssml() {
-                    return Err(SpeechError::SsmlUnsupported { engine: self.engine.name().to_owned() });
-                }
-                let Document { lead, markup } = ssml::rewrite(&text, &voice.language)?;
-                if lead > 0 {
-                    send(chunks, Clip::silence(lead.next_multiple_of(FRAME_MS)), Vec::new()).await;
-                }
-                if markup.is_empty() {
-                    return Ok(());
-                }
-                let utterance = Utterance { text: markup, markup: true, voice: voice.clone() };
-                self.speak(vec![Sentence { utterance, origin: None }], voice, chunks).await
+                self.speak(steps(&text, voice)?, &mut stream).await
             }
             Work::Asset(path, bytes) => {
                 let bytes = bytes.ok_or_else(|| SpeechError::AssetMissing { path: path.clone() })?;
                 let clip = self.assets.clone().decode(path, bytes).await?;
-                send(chunks, clip, Vec::new()).await;
+                stream.send(clip, Vec::new()).await;
                 Ok(())
             }
             Work::Silence(0) => Ok(()),
             Work::Silence(length) => {
-                send(chunks, Clip::silence(length.min(MAX_SILENCE)), Vec::new()).await;
+                stream.send(Clip::silence(length.min(MAX_SILENCE)), Vec::new()).await;
                 Ok(())
             }
         }
@@ -229,69 +299,204 @@ impl Room {
         Ok(())
     }
 
-    fn sentences(&self, text: &str, voice: &VoiceSettings) -> Vec<Sentence> {
-        let spoken = Arc::new(normalise(text, &voice.language));
-        sentences(spoken.text())
-            .into_iter()
-            .map(|range| {
-                let text = spoken.text()[range.clone()].to_owned();
-                let utterance = Utterance { text, markup: false, voice: voice.clone() };
-                Sentence { utterance, origin: Some((spoken.clone(), range)) }
-            })
-            .collect()
-    }
-
-    /// Renders sentences in order, some of them ahead.
-    async fn speak(&self, sentences: Vec<Sentence>, voice: &VoiceSettings, chunks: &Chunks) -> Result<(), SpeechError> {
-        if sentences.is_empty() {
-            return Ok(());
-        }
-        let info = self.engine.describe().await?;
-        let mut sentences = sentences.into_iter();
-        let mut ahead = VecDeque::new();
-        let mut pause = None;
+    /// Says sentences in order, some of them rendered ahead.
+    async fn speak(&self, mut steps: VecDeque<Step>, stream: &mut Stream<'_>) -> Result<(), SpeechError> {
+        let mut choices: Vec<Choice> = Vec::new();
+        let mut ahead: VecDeque<Ahead> = VecDeque::new();
+        // Pauses, each before so many sentences less than there are.
+        let mut pauses: VecDeque<(usize, Arc<Clip>)> = VecDeque::new();
+        let (mut begun, mut said) = (0, 0);
         loop {
             while ahead.len() <= AHEAD
-                && let Some(sentence) = sentences.next()
+                && let Some(step) = steps.pop_front()
             {
-                ahead.push_back((self.renders.fetch(&self.engine, &info, sentence.utterance), sentence.origin));
+                match step {
+                    Step::Pause(clip) => pauses.push_back((begun, clip)),
+                    Step::Say(sentence) => {
+                        ahead.push_back(self.begin(sentence, &mut choices).await?);
+                        begun += 1;
+                    }
+                }
             }
-            let Some((follower, origin)) = ahead.pop_front() else { return Ok(()) };
-            if let Some(pause) = pause.replace(pause_between(voice)) {
-                send(chunks, pause, Vec::new()).await;
+            while pauses.front().is_some_and(|(before, _)| *before <= said)
+                && let Some((_, clip)) = pauses.pop_front()
+            {
+                stream.send(clip, Vec::new()).await;
             }
-            self.forward(follower, origin, chunks).await?;
+            let Some(next) = ahead.pop_front() else { return Ok(()) };
+            self.bring(next, &mut choices, stream).await?;
+            said += 1;
         }
     }
 
-    /// Passes the audio of one sentence on, with the times of its words.
-    async fn forward(
-        &self,
-        mut follower: Follower,
-        origin: Option<(Arc<Spoken>, Range<usize>)>,
-        chunks: &Chunks,
-    ) -> Result<(), SpeechError> {
-        if self.engine.word_times() {
-            while let Some(chunk) = follower.next().await {
-                let Chunk { clip, mut words } = chunk?;
-                match &origin {
-                    Some((spoken, range)) => marks::in_source(&mut words, spoken, range),
-                    None => words.clear(),
-                }
-                send(chunks, clip, words).await;
+    /// Has a sentence rendered by the first who can.
+    async fn begin(&self, sentence: Box<Sentence>, choices: &mut Vec<Choice>) -> Result<Ahead, SpeechError> {
+        let choice = match choices.iter().position(|choice| choice.voice == sentence.voice) {
+            Some(known) => known,
+            None => {
+                self.order.wake().await;
+                let candidates = self.order.candidates(&sentence.voice)?;
+                choices.push(Choice { voice: sentence.voice.clone(), candidates, at: 0 });
+                choices.len() - 1
             }
-            return Ok(());
-        }
-        let rendered = follower.whole().await?;
-        let mut words = match origin {
-            Some((spoken, range)) => marks::estimate(&spoken.words(range), rendered.duration_ms()),
-            None => Vec::new(),
         };
-        for chunk in &rendered.chunks {
-            send(chunks, chunk.clip.clone(), std::mem::take(&mut words)).await;
+        let Choice { candidates, at, .. } = &mut choices[choice];
+        loop {
+            let Candidate { post, voice } = &candidates[*at];
+            let last = *at + 1 == candidates.len();
+            let fetched = match post.engine().describe().await {
+                Ok(info) => Ok(self.renders.fetch(post, &info, sentence.utterance(voice.clone()), last)),
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok(Some(follower)) => return Ok(Ahead { sentence, follower, choice, at: *at }),
+                // It failed lately and is left alone.
+                Ok(None) => *at += 1,
+                Err(error) if !last => {
+                    tracing::warn!(engine = post.speaker.name, code = error.code(), %error, "another voice steps in");
+                    *at += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
     }
+
+    /// Passes the audio of one sentence on. Where an engine fails the next one
+    /// says the sentence, from its beginning.
+    async fn bring(
+        &self,
+        mut next: Ahead,
+        choices: &mut Vec<Choice>,
+        stream: &mut Stream<'_>,
+    ) -> Result<(), SpeechError> {
+        loop {
+            if choices[next.choice].at > next.at {
+                // Who was to say it has failed in the meantime.
+                next = self.begin(next.sentence, choices).await?;
+            }
+            let Choice { candidates, .. } = &choices[next.choice];
+            let post = candidates[next.at].post.clone();
+            let last = next.at + 1 == candidates.len();
+            match forward(next.follower, post.engine().word_times(), &next.sentence, stream).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_the_engines() && !last => {
+                    tracing::warn!(engine = post.speaker.name, code = error.code(), %error, "another voice steps in");
+                    let choice = &mut choices[next.choice];
+                    choice.at = choice.at.max(next.at + 1);
+                    next = self.begin(next.sentence, choices).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Passes the audio of one sentence on as it comes, with the times of its
+/// words.
+async fn forward(
+    mut follower: Follower,
+    word_times: bool,
+    sentence: &Sentence,
+    stream: &mut Stream<'_>,
+) -> Result<(), SpeechError> {
+    let began = stream.elapsed;
+    let estimated = |duration| {
+        let mut words = marks::estimate(&sentence.spoken.words(sentence.range.clone()), duration);
+        words.iter_mut().for_each(|word| word.at = word.at.saturating_add(began));
+        sentence.in_segment(words)
+    };
+    let loudness = sentence.manner.volume;
+    // What is complete can be told with its beginning.
+    let mut told = if word_times { Some(Vec::new()) } else { follower.complete_ms().map(estimated) };
+    let all_told = told.is_some();
+    while let Some(chunk) = follower.next().await {
+        let Chunk { clip, mut words } = chunk?;
+        if word_times {
+            let base = stream.elapsed;
+            marks::in_source(&mut words, &sentence.spoken, &sentence.range);
+            words.iter_mut().for_each(|word| word.at = word.at.saturating_add(base));
+            words = sentence.in_segment(words);
+        } else {
+            words = told.take().unwrap_or_default();
+        }
+        stream.send(at_loudness(clip, loudness), words).await;
+    }
+    if !all_told {
+        let words = estimated(stream.elapsed - began);
+        stream.send(Clip::from_pcm(Vec::new()), words).await;
+    }
+    Ok(())
+}
+
+/// The sentences of a text, with pauses between them.
+fn say(
+    steps: &mut VecDeque<Step>,
+    spoken: &Arc<Spoken>,
+    voice: &VoiceSettings,
+    manner: Manner,
+    places: Option<&Arc<[u32]>>,
+) {
+    for (i, range) in sentences(spoken.text()).into_iter().enumerate() {
+        if i > 0 {
+            steps.push_back(Step::Pause(pause_between(voice)));
+        }
+        let text = spoken.text()[range.clone()].to_owned();
+        let (voice, spoken, places) = (voice.clone(), spoken.clone(), places.cloned());
+        steps.push_back(Step::Say(Box::new(Sentence { text, voice, manner, spoken, range, places })));
+    }
+}
+
+/// What an SSML document is made of.
+fn steps(document: &str, voice: &VoiceSettings) -> Result<VecDeque<Step>, SpeechError> {
+    let places: Arc<[u32]> = places_without_tags(document).into();
+    let mut steps = VecDeque::new();
+    let mut boundary = false;
+    for piece in ssml::read(document, &voice.language)? {
+        match piece {
+            Piece::Pause(length) => {
+                boundary = false;
+                if length > 0 {
+                    steps.push_back(Step::Pause(Clip::silence(length.next_multiple_of(FRAME_MS))));
+                }
+            }
+            Piece::Boundary => boundary = !steps.is_empty(),
+            Piece::Say(ssml::Run { spoken, language, manner }) => {
+                let voice = in_manner(voice, language, manner);
+                if boundary {
+                    steps.push_back(Step::Pause(pause_between(&voice)));
+                }
+                // The next run may go on in the middle of a sentence.
+                boundary = spoken.text().trim_end().ends_with(['.', '!', '?', '…', '。', '！', '？']);
+                say(&mut steps, &Arc::new(spoken), &voice, manner, Some(&places));
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// A voice at another rate, and in another language by a voice of that.
+fn in_manner(voice: &VoiceSettings, language: Option<String>, manner: Manner) -> VoiceSettings {
+    let mut voice = voice.clone();
+    if manner.rate != 100 {
+        voice.rate = Some(nearest_rate(u32::from(voice.rate.unwrap_or(PACE)) * manner.rate / 100));
+    }
+    if let Some(language) = language {
+        voice.language = language;
+        voice.voice = None;
+    }
+    voice
+}
+
+/// A clip so many tenths of a decibel louder; silent for none.
+fn at_loudness(clip: Arc<Clip>, volume: Option<i32>) -> Arc<Clip> {
+    let factor = match volume {
+        Some(0) => return clip,
+        Some(tenths) => 10_f32.powf(tenths as f32 / 200.0),
+        None => 0.0,
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
+    let louder = |&sample: &i16| (f32::from(sample) * factor).round() as i16;
+    Clip::from_pcm(clip.samples().iter().map(louder).collect())
 }
 
 /// Silence between two sentences, shorter for those who speak fast; whole
@@ -300,9 +505,4 @@ fn pause_between(voice: &VoiceSettings) -> Arc<Clip> {
     let pace = Millis::from(voice.rate.unwrap_or(PACE).max(1));
     let samples = (PAUSE_MS * Millis::from(PACE) / pace) as usize * 8;
     Clip::from_pcm(vec![0; samples.next_multiple_of(FRAME)])
-}
-
-async fn send(chunks: &Chunks, clip: Arc<Clip>, words: Vec<WordMark>) {
-    // Where nobody listens, this task is about to be dropped.
-    let _ = chunks.send(Ok(Chunk { clip, words })).await;
 }

@@ -7,27 +7,45 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// Words a minute (`voice.set-default`).
+const RATES: std::ops::RangeInclusive<u16> = 80..=400;
+/// Percent of a voice's usual pitch.
+pub(crate) const PITCHES: std::ops::RangeInclusive<u16> = 50..=200;
+/// The usual pitch.
+pub(crate) const USUAL_PITCH: u16 = 100;
+
 /// Something to say: about a sentence. Numbers and dates are words already.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Utterance {
-    /// Plain text; SSML of our own making where `markup` is set.
+    /// Plain text, never markup.
     pub text: String,
-    /// The text is SSML written by [`crate::ssml`]; never what a script sent.
-    pub markup: bool,
     /// Who says it.
     pub voice: VoiceSettings,
+    /// How high, in percent of the voice's usual pitch: 50 to 200. An engine
+    /// that cannot change it ignores it.
+    pub pitch: u16,
+}
+
+impl Utterance {
+    /// A text at the voice's usual pitch.
+    #[must_use]
+    pub const fn new(text: String, voice: VoiceSettings) -> Self {
+        Self { text, voice, pitch: USUAL_PITCH }
+    }
 }
 
 /// A piece of audio, in the order in which it sounds.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Mono, 8 kHz, whole 20 ms frames.
+    /// Mono, 8 kHz, whole 20 ms frames. Empty where only words are told.
     pub clip: Arc<Clip>,
-    /// Words whose times became known with this chunk, ascending. `at` counts
-    /// from the first sample of this chunk and may lie in a later one;
-    /// `text_end` counts bytes of the text this is the audio of: the segment
-    /// for a chunk of [`crate::Speech`], the utterance for one of a
-    /// [`Synthesiser`].
+    /// Words whose times became known with this chunk, ascending.
+    ///
+    /// Of a [`Synthesiser`]: `at` counts from the first sample of this chunk
+    /// and may lie in a later one, `text_end` counts bytes of the utterance.
+    ///
+    /// Of [`crate::Speech`]: `at` counts from the first sample of the segment,
+    /// `text_end` bytes of its text, for SSML of its text without tags.
     pub words: Vec<WordMark>,
 }
 
@@ -41,7 +59,7 @@ pub enum Part {
     End,
 }
 
-/// What a synthesiser says of itself once it runs.
+/// What an engine says of itself once it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
     /// Its version, as part of the key under which its audio is cached.
@@ -58,8 +76,9 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The same utterance gives the same samples, whoever asks and however it is
 /// cut into chunks: audio is cached, and shared between calls.
 pub trait Synthesiser: Send + Sync + 'static {
-    /// A short name, for example `espeak-ng`.
-    fn name(&self) -> &'static str;
+    /// A short name, for example `espeak-ng`; for one that is configured, the
+    /// name given there.
+    fn name(&self) -> &str;
 
     /// Starts to render and returns at once; to be called within a tokio
     /// runtime. The channel ends after [`Part::End`] or one error; dropping it
@@ -74,15 +93,30 @@ pub trait Synthesiser: Send + Sync + 'static {
     /// `UnknownVoice`, `UnknownLanguage`, `InvalidRate`.
     fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError>;
 
-    /// Whether it reads SSML.
-    fn ssml(&self) -> bool;
+    /// Whether it may have voices that [`Synthesiser::supports`] does not know
+    /// of.
+    fn takes_any_voice(&self) -> bool {
+        false
+    }
 
     /// Whether its chunks carry the times of their words. Where they do not,
-    /// times are estimated from the length of the whole utterance, which
-    /// therefore is awaited before its first chunk goes on.
+    /// times are estimated once the utterance is complete.
     fn word_times(&self) -> bool;
 
     /// Finds out whether it works, and its version. Asked again after a
     /// failure, so that an engine that has been installed meanwhile is found.
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>>;
+}
+
+/// The rate of a voice, if it is one that can be spoken at.
+pub(crate) fn check_rate(voice: &VoiceSettings) -> Result<Option<u16>, SpeechError> {
+    match voice.rate {
+        Some(rate) if !RATES.contains(&rate) => Err(SpeechError::InvalidRate { rate }),
+        rate => Ok(rate),
+    }
+}
+
+/// A rate as near to the given one as can be spoken at.
+pub(crate) fn nearest_rate(rate: u32) -> u16 {
+    u16::try_from(rate).unwrap_or(u16::MAX).clamp(*RATES.start(), *RATES.end())
 }

@@ -7,7 +7,7 @@ mod fake;
 
 use callbox_dialogue::script::HostError;
 use callbox_speech::{Espeak, EspeakConfig, SpeechError, Synthesiser as _, Utterance};
-use fake::{FakeEngine, alive, collect, render, speak_all, text, until, voice, within};
+use fake::{FakeEngine, alive, check, collect, render, speak_all, text, until, voice, within};
 use std::time::Duration;
 
 /// Notes its number and that of a child, and waits for ever.
@@ -123,7 +123,7 @@ async fn a_missing_one_names_the_remedy() {
     assert!(error.to_string().contains("apt-get install espeak-ng"), "{error}");
     let fake = FakeEngine::new("");
     let speech = fake.speech_with(config, None);
-    assert_eq!(speech.check().await, Err(error.clone()));
+    assert_eq!(check(&speech).await, Err(error.clone()));
     assert_eq!(render(&speech, "Hello.", "en").await.unwrap_err(), error);
     // What needs no engine goes on.
     let silence = callbox_dialogue::script::Segment::Silence(100);
@@ -135,7 +135,7 @@ async fn a_missing_one_names_the_remedy() {
 async fn one_that_cannot_be_started_says_why() {
     let fake = FakeEngine::new("");
     let config = EspeakConfig { program: fake.path("tone.wav"), ..EspeakConfig::default() };
-    let error = fake.speech_with(config, None).check().await.unwrap_err();
+    let error = fake.check(config).await.unwrap_err();
     assert!(matches!(&error, SpeechError::EngineBroken { .. }), "{error}");
     assert!(error.to_string().contains("ermission denied"), "{error}");
 }
@@ -152,7 +152,7 @@ async fn one_whose_lists_are_broken_says_so() {
         let fake = FakeEngine::answering(lists, "");
         let timeout = if lists.starts_with("sleep") { Duration::from_millis(100) } else { fake.config().timeout };
         let config = EspeakConfig { timeout, ..fake.config() };
-        let error = fake.speech_with(config, None).check().await.unwrap_err();
+        let error = fake.check(config).await.unwrap_err();
         assert_eq!(error.code(), code, "{lists}: {error}");
     }
 }
@@ -162,18 +162,18 @@ async fn one_that_is_installed_later_is_found() {
     let fake = FakeEngine::new("cat tone.wav");
     let config = EspeakConfig { program: fake.path("later"), ..EspeakConfig::default() };
     let speech = fake.speech_with(config, None);
-    assert_eq!(speech.check().await.unwrap_err().code(), "speech_engine_missing");
+    assert_eq!(check(&speech).await.unwrap_err().code(), "speech_engine_missing");
     std::fs::rename(fake.program(), fake.path("later")).unwrap();
     // A failure is remembered for a moment.
-    let mut found = speech.check().await;
+    let mut found = check(&speech).await;
     for _ in 0..200 {
         if found.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        found = speech.check().await;
+        found = check(&speech).await;
     }
-    assert_eq!(found.as_deref(), Ok("espeak-ng 1.51, 1 voices"));
+    assert_eq!(found.as_deref(), Ok("1.51, 1 voices"));
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn more_than_it_can_do_is_refused_at_once() {
     let fake = FakeEngine::new(HANG);
     let config = EspeakConfig { processes: 1, waiting: 1, ..fake.config() };
     let engine = Espeak::new(config);
-    let utterance = |text: &str| Utterance { text: text.to_owned(), markup: false, voice: voice("en") };
+    let utterance = |text: &str| Utterance::new(text.to_owned(), voice("en"));
     let first = engine.speak(utterance("one"));
     until("the first runs", || !fake.lines("pid").is_empty()).await;
     let second = engine.speak(utterance("two"));
@@ -207,7 +207,7 @@ async fn one_waits_for_its_turn_and_no_longer() {
     let fake = FakeEngine::new(HANG);
     let config = EspeakConfig { processes: 1, wait: Duration::from_millis(100), ..fake.config() };
     let engine = Espeak::new(config);
-    let utterance = |text: &str| Utterance { text: text.to_owned(), markup: false, voice: voice("en") };
+    let utterance = |text: &str| Utterance::new(text.to_owned(), voice("en"));
     let first = engine.speak(utterance("one"));
     until("the first runs", || !fake.lines("pid").is_empty()).await;
     let error = speak_all(engine.speak(utterance("two"))).await.unwrap_err();

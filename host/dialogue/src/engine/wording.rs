@@ -11,8 +11,6 @@ pub(super) struct Wording {
     text: String,
     /// How many pieces of text it is made of.
     pieces: usize,
-    /// Something of it is SSML: word marks, which count plain text, do not fit.
-    ssml: bool,
     /// Stands for audio files in the transcript of a prompt without text.
     assets: String,
     /// Some segment makes sound, or takes time.
@@ -28,7 +26,6 @@ impl Wording {
             match segment {
                 Segment::Text(text) => self.add_text(text),
                 Segment::Ssml(ssml) => {
-                    self.ssml = true;
                     self.add_text(&without_tags(ssml));
                     self.audible = true;
                 }
@@ -82,7 +79,7 @@ impl Wording {
     /// The text up to the last word that is over after `played` of audio: by
     /// the synthesiser's word times, else by proportion.
     pub(super) fn heard(&self, played: Millis, marks: &[WordMark], duration: Option<Millis>) -> &str {
-        if !marks.is_empty() && !self.ssml {
+        if !marks.is_empty() {
             let end = marks.iter().take_while(|mark| mark.at <= played).last().map_or(0, |mark| mark.text_end);
             let end = usize::try_from(end).unwrap_or(usize::MAX).min(self.text.len());
             return self.text[..floor(&self.text, end)].trim_end();
@@ -171,8 +168,32 @@ fn word_boundary(text: &str, end: usize) -> usize {
 #[must_use]
 pub fn without_tags(ssml: &str) -> String {
     let mut text = String::with_capacity(ssml.len());
+    strip(ssml, &mut text, |_, _| {});
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// How much of [`without_tags`] there is before each byte of the SSML, and
+/// before its end: what a word's place in the one is in the other.
+#[must_use]
+pub fn places_without_tags(ssml: &str) -> Vec<u32> {
+    let mut text = String::with_capacity(ssml.len());
+    let mut places = Vec::with_capacity(ssml.len() + 1);
+    strip(ssml, &mut text, |before, bytes| {
+        places.extend(std::iter::repeat_n(u32::try_from(before).unwrap_or(u32::MAX), bytes));
+    });
+    let end = u32::try_from(text.trim_end().len()).unwrap_or(u32::MAX);
+    places.push(end);
+    places.iter_mut().for_each(|place| *place = end.min(*place));
+    places
+}
+
+/// Takes the tags off; tells how long the text was before each character, and
+/// how many bytes that has.
+fn strip(ssml: &str, text: &mut String, mut told: impl FnMut(usize, usize)) {
     let mut inside = false;
     for c in ssml.chars() {
+        told(text.len(), c.len_utf8());
         match c {
             '<' => inside = true,
             '>' if inside => inside = false,
@@ -185,8 +206,6 @@ pub fn without_tags(ssml: &str) -> String {
             c => text.push(c),
         }
     }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 #[cfg(test)]
@@ -241,11 +260,25 @@ mod tests {
     fn ssml_counts_without_its_tags_and_assets_are_named() {
         let words = wording(&[Segment::Ssml("<speak>Good <b>morning</b>\n  all</speak>".into())]);
         assert_eq!(words.shown(), "Good morning all");
-        assert_eq!(words.heard(500, &[mark(1, 3)], Some(1_000)), "Good");
+        assert_eq!(words.heard(500, &[mark(1, 4), mark(600, 12)], Some(1_000)), "Good");
         let words = wording(&[Segment::Asset("a.wav".into()), Segment::Silence(100), Segment::Asset("b.wav".into())]);
         assert_eq!(words.shown(), "[a.wav] [b.wav]");
         assert!(words.is_audible());
         assert!(!wording(&[Segment::Text(" ".into()), Segment::Silence(0)]).is_audible());
+    }
+
+    #[test]
+    fn a_place_in_ssml_is_one_in_its_text() {
+        let ssml = "<speak> Good <b>mor</b>ning\n </speak>";
+        let places = places_without_tags(ssml);
+        assert_eq!(places.len(), ssml.len() + 1);
+        let before = |part: &str| places[ssml.find(part).unwrap()];
+        assert_eq!(
+            [before("Good"), before("<b>"), before("mor"), before("ning"), before("</speak>")],
+            [0, 5, 5, 8, 12]
+        );
+        assert_eq!(places[ssml.len()], 12);
+        assert_eq!(places_without_tags(""), [0]);
     }
 
     #[test]

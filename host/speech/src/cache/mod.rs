@@ -11,7 +11,8 @@ mod lru;
 pub(crate) use disk::Disk;
 
 use crate::error::SpeechError;
-use crate::synthesiser::{Chunk, EngineInfo, Part, Synthesiser, Utterance};
+use crate::order::{Attempt, Post};
+use crate::synthesiser::{Chunk, EngineInfo, Part, Utterance};
 use callbox_dialogue::time::Millis;
 pub(crate) use lru::Lru;
 use sha2::{Digest as _, Sha256};
@@ -66,14 +67,15 @@ impl Key {
     pub(crate) fn of(engine: &str, info: &EngineInfo, what: &Utterance) -> Self {
         let mut hash = Sha256::new();
         let rate = what.voice.rate.map(|rate| rate.to_string());
+        let pitch = what.pitch.to_string();
         for field in [
-            "callbox-speech 1",
+            "callbox-speech 2",
             engine,
             &info.version,
             what.voice.voice.as_deref().unwrap_or_default(),
             &what.voice.language.to_ascii_lowercase(),
             rate.as_deref().unwrap_or_default(),
-            if what.markup { "ssml" } else { "text" },
+            &pitch,
             &what.text,
         ] {
             hash.update((field.len() as u64).to_le_bytes());
@@ -130,37 +132,42 @@ impl Renders {
         CacheStats { bytes: state.ready.weight(), ..state.stats }
     }
 
-    /// The audio of an utterance, from wherever it is soonest.
+    /// The audio of an utterance, from wherever it is soonest; none where the
+    /// engine would have to make it and is left alone for now. Who insists is
+    /// not told so.
     pub(crate) fn fetch(
         self: &Arc<Self>,
-        engine: &Arc<dyn Synthesiser>,
+        post: &Arc<Post>,
         info: &EngineInfo,
         what: Utterance,
-    ) -> Follower {
-        let key = Key::of(engine.name(), info, &what);
+        insist: bool,
+    ) -> Option<Follower> {
+        let key = Key::of(post.engine().name(), info, &what);
         let mut state = self.lock();
         if let Some(rendered) = state.ready.get(&key) {
             let follower = Follower::Ready { rendered: rendered.clone(), next: 0 };
             state.stats.hits += 1;
-            return follower;
+            return Some(follower);
         }
         if let Some(flight) = state.flights.get(&key) {
             let flight = flight.subscribe();
             state.stats.hits += 1;
-            return Follower::Flying { flight, next: 0 };
+            return Some(Follower::Flying { flight, next: 0 });
         }
+        let attempt = if insist { post.insist() } else { post.admit().ok()? };
         let (sender, flight) = watch::channel(Flight::default());
         state.flights.insert(key, sender.clone());
         drop(state);
-        tokio::spawn(self.clone().fly(key, sender, engine.clone(), what));
-        Follower::Flying { flight, next: 0 }
+        tokio::spawn(self.clone().fly(key, sender, post.clone(), attempt, what));
+        Some(Follower::Flying { flight, next: 0 })
     }
 
     async fn fly(
         self: Arc<Self>,
         key: Key,
         flight: watch::Sender<Flight>,
-        engine: Arc<dyn Synthesiser>,
+        post: Arc<Post>,
+        attempt: Attempt,
         what: Utterance,
     ) {
         // However this task ends, nobody is to follow it any more.
@@ -173,7 +180,7 @@ impl Renders {
             self.land(landing, &flight, Ok(rendered), |stats| stats.disk_hits += 1);
             return;
         }
-        let name = engine.name();
+        let engine = post.engine();
         let mut parts = engine.speak(what);
         let end = loop {
             tokio::select! {
@@ -191,10 +198,11 @@ impl Renders {
                     Some(Ok(Part::Audio(chunk))) => flight.send_modify(|flight| flight.chunks.push(chunk)),
                     Some(Ok(Part::End)) => break Ok(Rendered { chunks: flight.borrow().chunks.clone() }),
                     Some(Err(error)) => break Err(error),
-                    None => break Err(SpeechError::EngineBroken { engine: name, what: "it was cut short".to_owned() }),
+                    None => break Err(SpeechError::CutShort { engine: engine.name().to_owned() }),
                 }
             }
         };
+        attempt.ended(&end);
         self.land(landing, &flight, end, |stats| stats.renders += 1);
     }
 
@@ -280,13 +288,13 @@ impl Follower {
         }
     }
 
-    /// All of it, once it is complete.
-    pub(crate) async fn whole(self) -> Result<Arc<Rendered>, SpeechError> {
+    /// How long it is, where all of it is there.
+    pub(crate) fn complete_ms(&self) -> Option<Millis> {
         match self {
-            Self::Ready { rendered, .. } => Ok(rendered),
-            Self::Flying { mut flight, .. } => match flight.wait_for(|flight| flight.end.is_some()).await {
-                Ok(flight) => flight.end.clone().unwrap_or_else(|| Err(gone())),
-                Err(_) => Err(gone()),
+            Self::Ready { rendered, .. } => Some(rendered.duration_ms()),
+            Self::Flying { flight, .. } => match &flight.borrow().end {
+                Some(Ok(rendered)) => Some(rendered.duration_ms()),
+                _ => None,
             },
         }
     }

@@ -7,21 +7,17 @@
 //! * control characters: U+0001 begins a command that changes the voice or
 //!   plays a sound;
 //! * `[[`, which begins phoneme codes;
-//! * SSML from outside: `<audio src="…">` opens any file, or hands its name to
-//!   a shell (1.51 runs `sox` through `system`). Markup is therefore read by
-//!   [`crate::ssml`] and written anew, with a handful of elements.
+//! * SSML: `<audio src="…">` opens any file, or hands its name to a shell (1.51
+//!   runs `sox` through `system`). Markup is read by [`crate::ssml`], and what
+//!   comes here is text.
 
-pub mod pipe_wav;
-mod process;
 mod voices;
 
+use crate::chunks::{ChunkError, PLACES, Parts, WavChunker};
 use crate::error::SpeechError;
-use crate::resample::Resampler;
-use crate::synthesiser::{Chunk, EngineInfo, Part, Pending, Synthesiser, Utterance};
+use crate::process::{Program, millis};
+use crate::synthesiser::{EngineInfo, PITCHES, Part, Pending, Synthesiser, USUAL_PITCH, Utterance, check_rate};
 use callbox_dialogue::leg::VoiceSettings;
-use callbox_media::{Clip, FRAME};
-use pipe_wav::PipeWav;
-use process::{Program, millis};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -33,10 +29,6 @@ use voices::{Selection, Voices};
 
 const NAME: &str = "espeak-ng";
 const REMEDY: &str = "`apt-get install espeak-ng`, or configure the path of the program";
-/// Samples of a chunk: 240 ms.
-const CHUNK: usize = 12 * FRAME;
-/// Longest audio of one utterance: five minutes.
-const MAX_SAMPLES: usize = 300 * 8_000;
 /// Longest text of one utterance, in bytes.
 const MAX_TEXT: usize = 32 * 1_024;
 /// Time allowed for each byte of text, on top of [`EspeakConfig::timeout`]:
@@ -102,13 +94,12 @@ impl Espeak {
 }
 
 impl Synthesiser for Espeak {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
     fn speak(&self, what: Utterance) -> mpsc::Receiver<Result<Part, SpeechError>> {
-        // Room for all that an utterance may give: the process never waits for the reader.
-        let (chunks, receiver) = mpsc::channel(MAX_SAMPLES / CHUNK + 4);
+        let (chunks, receiver) = mpsc::channel(PLACES);
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let done = tokio::select! {
@@ -127,12 +118,8 @@ impl Synthesiser for Espeak {
     fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError> {
         match self.engine.voices.get() {
             Some(voices) => voices.select(voice).map(drop),
-            None => voices::check_rate(voice).map(drop),
+            None => check_rate(voice).map(drop),
         }
-    }
-
-    fn ssml(&self) -> bool {
-        true
     }
 
     fn word_times(&self) -> bool {
@@ -205,11 +192,7 @@ impl Engine {
         }
     }
 
-    async fn render(
-        &self,
-        what: &Utterance,
-        chunks: &mpsc::Sender<Result<Part, SpeechError>>,
-    ) -> Result<(), SpeechError> {
+    async fn render(&self, what: &Utterance, chunks: &Parts) -> Result<(), SpeechError> {
         if what.text.len() > MAX_TEXT {
             return Err(SpeechError::TooLong { what: "text of an utterance", limit: MAX_TEXT as u64 });
         }
@@ -217,27 +200,23 @@ impl Engine {
         let text = harmless(&what.text);
         let limit = self.config.timeout + TIMEOUT_PER_BYTE * u32::try_from(text.len()).unwrap_or(u32::MAX);
         let _place = self.place().await?;
-        match tokio::time::timeout(limit, self.run(&selection, what.markup, &text, chunks)).await {
+        match tokio::time::timeout(limit, self.run(&selection, what.pitch, &text, chunks)).await {
             Ok(done) => done,
             Err(_) => Err(SpeechError::TimedOut { engine: NAME, limit_ms: millis(limit) }),
         }
     }
 
-    async fn run(
-        &self,
-        selection: &Selection,
-        markup: bool,
-        text: &str,
-        chunks: &mpsc::Sender<Result<Part, SpeechError>>,
-    ) -> Result<(), SpeechError> {
+    async fn run(&self, selection: &Selection, pitch: u16, text: &str, chunks: &Parts) -> Result<(), SpeechError> {
         let rate = selection.rate.map(|rate| rate.to_string());
+        // Its 50 is the usual pitch, 0 an octave below, 99 an octave above, about.
+        let of_espeak = (pitch.clamp(*PITCHES.start(), *PITCHES.end()) / 2).min(99).to_string();
         // UTF-8; no pause after the last sentence. The text goes through standard input: nothing in it is an option.
         let mut arguments = vec!["-v", &selection.voice, "-b", "1", "-z", "--stdin", "--stdout"];
         if let Some(rate) = &rate {
             arguments.extend(["-s", rate]);
         }
-        if markup {
-            arguments.push("-m");
+        if pitch != USUAL_PITCH {
+            arguments.extend(["-p", &of_espeak]);
         }
         let mut running = self.program().start(&arguments)?;
         let stdin = running.stdin.take();
@@ -247,7 +226,7 @@ impl Engine {
                 let _ = stdin.write_all(text.as_bytes()).await;
             }
         };
-        let mut audio = Audio::new(chunks);
+        let mut audio = WavChunker::new(chunks);
         let listen = async {
             let mut buffer = vec![0; 16 * 1_024];
             loop {
@@ -255,85 +234,19 @@ impl Engine {
                 if n == 0 {
                     return Ok(());
                 }
-                audio.take(&buffer[..n]).await?;
+                audio.push(&buffer[..n]).await.map_err(explain)?;
             }
         };
         let ((), heard) = tokio::join!(feed, listen);
         heard?;
         // A crash explains missing audio better than the audio does.
         running.finish().await?;
-        audio.finish().await?;
-        let _ = chunks.send(Ok(Part::End)).await;
-        Ok(())
+        audio.finish().await.map_err(explain)
     }
 }
 
-/// From the bytes of the pipe to chunks.
-struct Audio<'a> {
-    chunks: &'a mpsc::Sender<Result<Part, SpeechError>>,
-    wav: PipeWav,
-    raw: Vec<i16>,
-    resampler: Option<Resampler>,
-    ready: Vec<i16>,
-    sent: usize,
-}
-
-impl<'a> Audio<'a> {
-    fn new(chunks: &'a mpsc::Sender<Result<Part, SpeechError>>) -> Self {
-        Self { chunks, wav: PipeWav::new(), raw: Vec::new(), resampler: None, ready: Vec::new(), sent: 0 }
-    }
-
-    async fn take(&mut self, bytes: &[u8]) -> Result<(), SpeechError> {
-        self.wav.push(bytes, &mut self.raw).map_err(|error| bad_audio(&error))?;
-        let Some(rate) = self.wav.rate() else { return Ok(()) };
-        if self.resampler.is_none() {
-            let resampler = Resampler::new(rate).ok_or_else(|| bad_audio(&format_args!("{rate} samples a second")))?;
-            self.resampler = Some(resampler);
-        }
-        if let Some(resampler) = &mut self.resampler {
-            resampler.push(&self.raw, &mut self.ready);
-        }
-        self.raw.clear();
-        self.send().await
-    }
-
-    async fn finish(mut self) -> Result<(), SpeechError> {
-        self.wav.finish().map_err(|error| bad_audio(&error))?;
-        self.wav = PipeWav::new();
-        if let Some(resampler) = self.resampler.take() {
-            resampler.finish(&mut self.ready);
-        }
-        if self.sent + self.ready.len() == 0 {
-            return Err(bad_audio(&"no samples"));
-        }
-        self.ready.resize(self.ready.len().next_multiple_of(FRAME), 0);
-        self.send().await?;
-        if !self.ready.is_empty() {
-            let rest = std::mem::take(&mut self.ready);
-            self.emit(rest).await;
-        }
-        Ok(())
-    }
-
-    /// Sends all full chunks.
-    async fn send(&mut self) -> Result<(), SpeechError> {
-        if self.sent + self.ready.len() > MAX_SAMPLES {
-            return Err(SpeechError::TooLong { what: "audio of an utterance", limit: MAX_SAMPLES as u64 / 8 });
-        }
-        while self.ready.len() >= CHUNK {
-            let later = self.ready.split_off(CHUNK);
-            let now = std::mem::replace(&mut self.ready, later);
-            self.emit(now).await;
-        }
-        Ok(())
-    }
-
-    async fn emit(&mut self, samples: Vec<i16>) {
-        self.sent += samples.len();
-        let chunk = Chunk { clip: Clip::from_pcm(samples), words: Vec::new() };
-        // Where nobody listens, the task that holds us is about to be dropped.
-        let _ = self.chunks.send(Ok(Part::Audio(chunk))).await;
-    }
+fn explain(error: ChunkError) -> SpeechError {
+    error.explained(|what| SpeechError::BadAudio { engine: NAME, what })
 }
 
 fn bad_audio(what: &dyn std::fmt::Display) -> SpeechError {

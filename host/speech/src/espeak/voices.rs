@@ -1,14 +1,13 @@
 //! The voices of espeak-ng: its own list, and which of them speaks a language.
 
 use crate::error::SpeechError;
+use crate::synthesiser::check_rate;
 use callbox_dialogue::leg::VoiceSettings;
 
 /// Longest name of a voice or a language that is looked at.
 const MAX_NAME: usize = 64;
 /// Lines of the list that are read.
 const MAX_VOICES: usize = 2_000;
-/// Words a minute (`voice.set-default`).
-const RATES: std::ops::RangeInclusive<u16> = 80..=400;
 const UNKNOWN_VOICE: &str =
     "`espeak-ng --voices` lists the names, `espeak-ng --voices=variant` the variants after a `+`";
 
@@ -167,13 +166,6 @@ fn chinese(tag: &str) -> Option<&'static str> {
         "yue" => Some("yue"),
         "zh" | "cmn" => Some("cmn"),
         _ => None,
-    }
-}
-
-pub(crate) fn check_rate(settings: &VoiceSettings) -> Result<Option<u16>, SpeechError> {
-    match settings.rate {
-        Some(rate) if !RATES.contains(&rate) => Err(SpeechError::InvalidRate { rate }),
-        rate => Ok(rate),
     }
 }
 

@@ -227,6 +227,48 @@ impl Spoken {
         }
     }
 
+    /// A text without anything in it, for [`Spoken::add`].
+    pub(crate) const fn nothing() -> Self {
+        Self { text: String::new(), pieces: Vec::new() }
+    }
+
+    /// Adds a text that comes from a part of our source. `place` says where in
+    /// ours a byte of its source is; it is straight but for `bends`, ascending
+    /// bytes of its source.
+    pub(crate) fn add(&mut self, other: &Self, place: impl Fn(usize) -> usize, bends: impl Iterator<Item = usize>) {
+        self.jump(place(0));
+        let mut bends = bends.peekable();
+        let (mut spoken, mut source) = (0, 0);
+        for piece in &other.pieces {
+            while let Some(bend) = bends.next_if(|&bend| bend < piece.source_end) {
+                if piece.verbatim && bend > source {
+                    let end = spoken + (bend - source);
+                    self.text.push_str(&other.text[spoken..end]);
+                    self.close(place(bend), place(bend) - place(source) == bend - source);
+                    (spoken, source) = (end, bend);
+                }
+            }
+            self.text.push_str(&other.text[spoken..piece.spoken_end]);
+            let straight = place(piece.source_end) - place(source) == piece.source_end - source;
+            self.close(place(piece.source_end), piece.verbatim && straight);
+            (spoken, source) = (piece.spoken_end, piece.source_end);
+        }
+    }
+
+    /// Adds words that stand for the source up to a byte of it.
+    pub(crate) fn add_words(&mut self, words: &str, source_end: usize) {
+        self.text.push_str(words);
+        self.close(source_end, false);
+    }
+
+    /// What comes next begins at a byte of the source further on.
+    pub(crate) fn jump(&mut self, source: usize) {
+        let last = self.pieces.last().map_or(0, |last| last.source_end);
+        if source > last {
+            self.pieces.push(Piece { spoken_end: self.text.len(), source_end: source, verbatim: false });
+        }
+    }
+
     /// How much of the source has been said at `spoken` bytes of the spoken
     /// text. Of something that was rewritten, nothing has been said before all
     /// of it has.

@@ -13,8 +13,25 @@ const MAX_ATTRIBUTES: usize = 16;
 pub(super) enum Event {
     Open(Tag),
     Close(String),
-    /// With its references resolved.
-    Text(String),
+    Text(Text),
+}
+
+/// Text with its references resolved, and where it comes from.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) text: String,
+    /// Both ends of each reference, in the text and in the document, ascending.
+    /// Between two places byte stands for byte.
+    pub(super) places: Vec<(usize, usize)>,
+}
+
+impl Text {
+    /// Where a byte of the text is in the document.
+    pub(super) fn place(&self, at: usize) -> usize {
+        let after = self.places.partition_point(|&(text, _)| text <= at);
+        let (text, place) = after.checked_sub(1).map_or((0, 0), |last| self.places[last]);
+        place + (at - text)
+    }
 }
 
 /// The beginning of an element, or all of an empty one.
@@ -116,7 +133,7 @@ impl<'a> Reader<'a> {
             if value.contains('<') {
                 return Err(bad(start, "a `<` in a value"));
             }
-            let value = resolve(start, value)?;
+            let value = resolve(start, value)?.text;
             self.at = start + end + 1;
             if attributes.iter().any(|(name, _)| *name == attribute) {
                 return Err(bad(at, &format!("the attribute `{}` twice", super::shorten(&attribute))));
@@ -165,8 +182,9 @@ impl<'a> Reader<'a> {
 }
 
 /// Resolves `&lt;` and its like.
-fn resolve(at: usize, text: &str) -> Result<String, SpeechError> {
+fn resolve(at: usize, text: &str) -> Result<Text, SpeechError> {
     let mut out = String::with_capacity(text.len());
+    let mut places = vec![(0, at)];
     let mut rest = text;
     while let Some(start) = rest.find('&') {
         let place = at + (text.len() - rest.len()) + start;
@@ -177,11 +195,13 @@ fn resolve(at: usize, text: &str) -> Result<String, SpeechError> {
             .filter(|&end| end <= 10)
             .ok_or_else(|| bad(place, "a `&` that begins no entity; write `&amp;`"))?;
         let name = &reference[..end];
+        places.push((out.len(), place));
         out.push(entity(name).ok_or_else(|| bad(place, &format!("unknown entity `{}`", super::shorten(name))))?);
         rest = &reference[end + 1..];
+        places.push((out.len(), place + 1 + end + 1));
     }
     out.push_str(rest);
-    Ok(out)
+    Ok(Text { text: out, places })
 }
 
 fn entity(name: &str) -> Option<char> {

@@ -70,6 +70,11 @@ impl FakeEngine {
         self.speech_with(self.config(), None)
     }
 
+    /// What a check of it finds.
+    pub(crate) async fn check(&self, espeak: EspeakConfig) -> Result<String, SpeechError> {
+        check(&self.speech_with(espeak, None)).await
+    }
+
     pub(crate) fn speech_with(&self, espeak: EspeakConfig, directory: Option<&Path>) -> Speech {
         let cache = CacheConfig { directory: directory.map(Path::to_owned), ..CacheConfig::default() };
         Speech::new(SpeechConfig { espeak, cache, ..SpeechConfig::default() }).unwrap()
@@ -95,6 +100,13 @@ pub(crate) fn tone(rate: u32) -> Vec<u8> {
     let sample = |i: u32| (8_000.0 * (i as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin()) as i16;
     out.extend((0..rate).flat_map(|i| sample(i).to_le_bytes()));
     out
+}
+
+/// What a check of the only engine finds.
+pub(crate) async fn check(speech: &Speech) -> Result<String, SpeechError> {
+    let mut checked = speech.check().await;
+    assert_eq!(checked.len(), 1);
+    checked.remove(0).1
 }
 
 pub(crate) fn voice(language: &str) -> VoiceSettings {
@@ -141,15 +153,9 @@ pub(crate) fn samples(chunks: &[Chunk]) -> Vec<i16> {
     chunks.iter().flat_map(|chunk| chunk.clip.samples().to_vec()).collect()
 }
 
-/// Marks from the beginning of the first chunk.
+/// All marks of a segment.
 pub(crate) fn marks(chunks: &[Chunk]) -> Vec<WordMark> {
-    let mut start = 0;
-    let mut all = Vec::new();
-    for chunk in chunks {
-        all.extend(chunk.words.iter().map(|word| WordMark { at: start + word.at, text_end: word.text_end }));
-        start += chunk.clip.duration_ms();
-    }
-    all
+    chunks.iter().flat_map(|chunk| chunk.words.clone()).collect()
 }
 
 pub(crate) fn duration(chunks: &[Chunk]) -> u32 {
