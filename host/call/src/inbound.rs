@@ -2,8 +2,9 @@
 
 use crate::actor::{self, CallParts, Running};
 use crate::context::ContextFetcher;
+use crate::hearing;
 use crate::ledger::Ledger;
-use crate::leg::{LegParts, Placed, SipLeg};
+use crate::leg::{LegParts, Placed, Senses, SipLeg};
 use crate::legs::Leg;
 use crate::live::Seat;
 use crate::negotiation::{Negotiation, Terms};
@@ -189,7 +190,7 @@ impl Platform {
             media_events,
             negotiation,
             policy,
-            speech: inner.rooms.speech.clone(),
+            senses: self.senses(route),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Inbound,
             dial,
@@ -300,8 +301,14 @@ impl Platform {
             settings: route.settings(),
             assets: script.map(|script| script.assets.keys().cloned().collect()).unwrap_or_default(),
             fallback: route.fallback.clone(),
-            speech_recognition: false,
+            speech_recognition: hearing::serves(&self.inner.rooms.ears, &route.language),
         }
+    }
+
+    /// What a leg speaks and hears with.
+    pub(crate) fn senses(&self, route: &Route) -> Senses {
+        let rooms = &self.inner.rooms;
+        Senses { speech: rooms.speech.clone(), ears: rooms.ears.clone(), language: route.language.clone() }
     }
 
     /// What a leg needs to place calls of its own, to nobody in particular.

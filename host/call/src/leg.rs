@@ -12,11 +12,12 @@ mod redial;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::audio::Audio;
+pub(crate) use self::audio::{Audio, Senses};
 use self::browser::Page;
 pub(crate) use self::giving::{Giving, failed};
 pub(crate) use self::redial::{Placed, Redialled};
 use crate::bridge::{BridgeEnd, BridgeRequest, INCOMPATIBLE, KEY_MS, NOT_ACCEPTABLE_HERE};
+use crate::hearing::Words;
 use crate::negotiation::Negotiation;
 use crate::outbound::Dial;
 use crate::policy::{DtmfManner, LegPolicy};
@@ -30,7 +31,6 @@ use callbox_dialogue::script::{HostError, TransferMode};
 use callbox_media::{MediaEvent, MediaStats, Session};
 use callbox_script::Script;
 use callbox_sip::{Dialog, DialogEvent, IncomingCall, Transport};
-use callbox_speech::Speech;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,8 @@ const KEY_GAP: Duration = Duration::from_millis(250);
 pub(crate) enum LegSignal {
     /// From the rendering of a prompt.
     Prompt(LegEvent),
+    /// From the recognition of what the caller says.
+    Words(Box<Words>),
     /// All digits of an order have left as messages.
     DigitsSent,
     /// A bridged transfer came to its end.
@@ -103,7 +105,7 @@ pub(crate) struct LegParts {
     pub(crate) negotiation: Negotiation,
     /// How the far end wants to be spoken to.
     pub(crate) policy: LegPolicy,
-    pub(crate) speech: Speech,
+    pub(crate) senses: Senses,
     /// Where audio assets come from; none when it could not be loaded.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) dial: Dial,
@@ -168,7 +170,7 @@ impl SipLeg {
         let place = parts.dial.places.of(&parts.dialog, &parts.dial.tenant);
         let media = (parts.media, parts.media_events);
         Self {
-            audio: Audio::new(media, parts.speech, parts.script, parts.recording, signal_sender.clone()),
+            audio: Audio::new(media, parts.senses, parts.script, parts.recording, signal_sender.clone()),
             dialog: parts.dialog,
             dialog_events: parts.dialog_events,
             signals,
@@ -240,6 +242,7 @@ impl SipLeg {
             Happening::Media(event) => self.media_event(event).await,
             Happening::Dialog(event) => self.dialog_event(event).await,
             Happening::Signal(LegSignal::Prompt(event)) => self.audio.reports.push_back(event),
+            Happening::Signal(LegSignal::Words(words)) => self.audio.heard(*words),
             Happening::Signal(LegSignal::DigitsSent) => self.audio.reports.push_back(LegEvent::DigitsSent),
             Happening::Signal(LegSignal::Bridge(id, end)) => {
                 let over = self.giving.bridge_over(id, end);

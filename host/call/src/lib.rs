@@ -3,8 +3,8 @@
 //! * [`Platform`] – the rooms a call needs, the calls that run, the ways in
 //! * `inbound`, `outbound` – from an INVITE, or from the API, to an actor
 //! * `actor` – drives one engine, carries out its outputs
-//! * `leg`, `negotiation`, `policy`, `prompts`, `bridge` – the SIP leg: dialog, offer and answer, what its trunk wants,
-//!   audio, second leg
+//! * `leg`, `negotiation`, `policy`, `prompts`, `hearing`, `bridge` – the SIP leg: dialog, offer and answer, what its trunk wants,
+//!   audio, words, second leg
 //! * `legs` – a leg of either kind; [`webrtc`] – that of a browser or an app
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
@@ -22,6 +22,7 @@ mod completion;
 mod context;
 #[doc(hidden)]
 pub mod fuzz;
+mod hearing;
 mod inbound;
 mod ledger;
 mod leg;

@@ -174,7 +174,7 @@ impl Platform {
             media_events,
             negotiation,
             policy,
-            speech: inner.rooms.speech.clone(),
+            senses: self.senses(&route),
             script: script.as_ref().ok().cloned(),
             direction: Direction::Outbound,
             dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), manners, known, ..dial },

@@ -17,7 +17,7 @@ use callbox_dialogue::setup::Limits;
 use callbox_media::MediaPlane;
 use callbox_script::{Script, ScriptError, ScriptHost};
 use callbox_sip::{IncomingCall, SipStack};
-use callbox_speech::Speech;
+use callbox_speech::{Ears, Speech};
 use callbox_store::{Store, TenantId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct Rooms {
     pub scripts: ScriptHost,
     /// The voice.
     pub speech: Speech,
+    /// The recognisers.
+    pub ears: Ears,
     /// The database.
     pub store: Store,
     /// Requests to customers' systems.

@@ -9,7 +9,7 @@ use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
 use callbox_media::MediaPlane;
 use callbox_script::ScriptHost;
 use callbox_sip::{SipStack, SipStats, TlsConfig};
-use callbox_speech::Speech;
+use callbox_speech::{Ears, Speech};
 use callbox_store::Store;
 use clap::Args;
 use miette::{Context, IntoDiagnostic, miette};
@@ -211,6 +211,7 @@ impl Host {
             media: media.clone(),
             scripts,
             speech,
+            ears: Ears::new([]),
             store: store.clone(),
             egress: egress.clone(),
         };

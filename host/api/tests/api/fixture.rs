@@ -14,7 +14,7 @@ use callbox_media::webrtc::WebRtcConfig;
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_script::{ScriptConfig, ScriptHost};
 use callbox_sip::{SipConfig, SipStack};
-use callbox_speech::{Speech, SpeechConfig};
+use callbox_speech::{Ears, Speech, SpeechConfig};
 use callbox_store::calls::CallStart;
 use callbox_store::completion::{CallCompletion, NewRecording};
 use callbox_store::document::{CallDocument, ScriptUsed};
@@ -112,6 +112,7 @@ impl House {
             .unwrap(),
             scripts: ScriptHost::start(scripts).unwrap(),
             speech: Speech::new(SpeechConfig::default()).unwrap(),
+            ears: Ears::new([]),
             store: store.clone(),
             egress: Egress::new(EgressPolicy::new::<&str>(true, &[]).unwrap()).unwrap(),
         };

@@ -1,7 +1,8 @@
-//! What every leg does with its audio, however its signalling goes: prompts, recording, and the last words of its
+//! What every leg does with its audio, however its signalling goes: prompts, words, recording, and the last words of its
 //! media session.
 
 use super::{Closing, LegSignal, Recording};
+use crate::hearing::{Hearing, Words};
 use crate::prompts::Prompts;
 use crate::webrtc::Channel;
 use callbox_dialogue::CallRecord;
@@ -9,7 +10,7 @@ use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId};
 use callbox_dialogue::script::HostError;
 use callbox_media::{MediaCommand, MediaEvent, Session};
 use callbox_script::Script;
-use callbox_speech::Speech;
+use callbox_speech::{Ears, Speech};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,11 +21,22 @@ use tokio::time::timeout;
 /// How long the media plane may take to finish a recording and its statistics.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// What a leg speaks and hears with.
+pub(crate) struct Senses {
+    /// The voice.
+    pub(crate) speech: Speech,
+    /// The recognisers.
+    pub(crate) ears: Ears,
+    /// The call's, for who asks for no other: BCP 47.
+    pub(crate) language: String,
+}
+
 /// The audio of one leg.
 pub(crate) struct Audio {
     pub(crate) media: Arc<Session>,
     events: mpsc::Receiver<MediaEvent>,
     pub(super) prompts: Prompts,
+    hearing: Hearing,
     /// Where the call is recorded, where it is.
     recording: Option<PathBuf>,
     /// The media session has said its last word.
@@ -41,13 +53,14 @@ pub(crate) struct Audio {
 impl Audio {
     pub(crate) fn new(
         (media, events): (Session, mpsc::Receiver<MediaEvent>),
-        speech: Speech,
+        Senses { speech, ears, language }: Senses,
         script: Option<Arc<Script>>,
         recording: Option<PathBuf>,
         signals: mpsc::Sender<LegSignal>,
     ) -> Self {
         let media = Arc::new(media);
         Self {
+            hearing: Hearing::new(ears, language, media.clone(), signals.clone()),
             prompts: Prompts::new(speech, media.clone(), script, signals),
             media,
             events,
@@ -118,22 +131,22 @@ impl Audio {
             LegCommand::Stop { prompt } => {
                 self.tell(MediaCommand::Stop { prompt });
                 self.prompts.forget(prompt);
+                self.hearing.played(prompt);
             }
+            LegCommand::Pause { prompt } => self.tell(MediaCommand::Pause { prompt }),
+            LegCommand::Resume { prompt } => self.tell(MediaCommand::Resume { prompt }),
             LegCommand::SendDigits { digits } => {
                 // The engine has a limit for digits that are never sent.
                 if let Err(error) = self.media.send(MediaCommand::SendDigits { digits }) {
                     tracing::warn!(session = %self.media.id(), %error, "digits are not sent");
                 }
             }
-            LegCommand::Recognise { recognition, .. } => self.reports.push_back(LegEvent::RecogniseFailed {
-                recognition,
-                error: HostError::Unavailable("no speech recogniser is configured".into()),
-            }),
-            // Nothing is recognised, and no sound reported: there is nothing to pause for and nothing to end.
-            LegCommand::Pause { .. }
-            | LegCommand::Resume { .. }
-            | LegCommand::EndUtterance { .. }
-            | LegCommand::StopRecognising { .. } => {}
+            LegCommand::Recognise { recognition, options } => {
+                let failed = self.hearing.recognise(recognition, *options);
+                self.reports.extend(failed);
+            }
+            LegCommand::EndUtterance { recognition } => self.hearing.end_utterance(recognition),
+            LegCommand::StopRecognising { recognition } => self.hearing.stop(recognition),
             LegCommand::Mask { on } => self.tell(MediaCommand::Mask(on)),
             other => return Some(other),
         }
@@ -145,7 +158,15 @@ impl Audio {
             // Without a word the engine would wait for its end.
             let error = HostError::Unavailable(error.to_string());
             self.reports.push_back(LegEvent::PrepareFailed { prompt, error });
+            return;
         }
+        self.hearing.plays(prompt);
+    }
+
+    /// Takes what a recogniser made of the caller's words.
+    pub(crate) fn heard(&mut self, words: Words) {
+        let event = self.hearing.heard(words);
+        self.reports.extend(event);
     }
 
     /// Takes what is about audio alone; gives back anything else.
@@ -153,8 +174,11 @@ impl Audio {
         match event {
             MediaEvent::PromptStarted { prompt } => self.reports.push_back(LegEvent::PromptStarted { prompt }),
             MediaEvent::PromptEnded { prompt, played, complete } => {
+                self.hearing.played(prompt);
                 self.reports.push_back(LegEvent::PromptEnded { prompt, played, complete });
             }
+            MediaEvent::SpeechStarted { ago_ms } => self.reports.push_back(self.hearing.spoke(ago_ms)),
+            MediaEvent::SpeechEnded { ago_ms } => self.reports.push_back(self.hearing.ceased(ago_ms)),
             MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
             MediaEvent::RecordingDone { path, bytes, duration_ms } => {
                 self.closing.recording = Some(Recording { path, bytes, duration_ms });
@@ -180,8 +204,8 @@ impl Audio {
 
     /// Waits for the recording and the statistics; `recorded` where the call came as far as being recorded.
     pub(crate) async fn close(self, recorded: bool) -> Closing {
-        let Self { media, mut events, prompts, recording, mut closing, .. } = self;
-        drop(prompts);
+        let Self { media, mut events, prompts, hearing, recording, mut closing, .. } = self;
+        drop((prompts, hearing));
         let expect_recording = recording.is_some() && recorded;
         // Dropping the session closes it: the recording is finished first, then the statistics come.
         let _ = media.send(MediaCommand::StopRecording);

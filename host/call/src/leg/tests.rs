@@ -16,7 +16,7 @@ use callbox_dialogue::leg::{PromptId, TransferResult, VoiceSettings};
 use callbox_media::{MediaConfig, MediaPlane};
 use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{DialogPolicy, OutgoingCall, Reliable, SipConfig, SipStack};
-use callbox_speech::SpeechConfig;
+use callbox_speech::{Ears, Speech, SpeechConfig};
 use callbox_store::Store;
 use tokio::time::timeout;
 
@@ -73,7 +73,11 @@ async fn ringing_from(offers: bool, reliable: Reliable) -> House {
         media_events,
         negotiation,
         policy: LegPolicy::default(),
-        speech: Speech::new(SpeechConfig::default()).unwrap(),
+        senses: Senses {
+            speech: Speech::new(SpeechConfig::default()).unwrap(),
+            ears: Ears::new([]),
+            language: "en".into(),
+        },
         script: None,
         dial: Dial {
             stack: ours.clone(),

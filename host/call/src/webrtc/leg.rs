@@ -8,7 +8,7 @@
 use super::channel::{self, Wish};
 use super::{CONNECT, IfMatch, Renewal, RenewalError, Renewed, Tally, What};
 use crate::bridge::BridgeRequest;
-use crate::leg::{Audio, Closing, Giving, LegSignal};
+use crate::leg::{Audio, Closing, Giving, LegSignal, Senses};
 use crate::outbound::Dial;
 use crate::signalling::Signalling;
 use callbox_dialogue::CallRecord;
@@ -18,7 +18,6 @@ use callbox_dialogue::script::TransferMode;
 use callbox_media::webrtc::IceAnswer;
 use callbox_media::{MediaCommand, MediaEvent, Session};
 use callbox_script::Script;
-use callbox_speech::Speech;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ pub(crate) struct WebLegParts {
     pub(crate) media_events: mpsc::Receiver<MediaEvent>,
     /// The name of its session of ICE.
     pub(crate) ice_session: String,
-    pub(crate) speech: Speech,
+    pub(crate) senses: Senses,
     /// Where audio assets come from; none when it could not be loaded.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) dial: Dial,
@@ -104,7 +103,7 @@ impl WebLeg {
         parts.dial.packets.of(&parts.media);
         let media = (parts.media, parts.media_events);
         Self {
-            audio: Audio::new(media, parts.speech, parts.script, parts.recording, signal_sender.clone()),
+            audio: Audio::new(media, parts.senses, parts.script, parts.recording, signal_sender.clone()),
             signals,
             signal_sender,
             ice_session: parts.ice_session,
@@ -167,6 +166,7 @@ impl WebLeg {
                 }
             }
             WebHappening::Signal(LegSignal::Prompt(event)) => self.audio.reports.push_back(event),
+            WebHappening::Signal(LegSignal::Words(words)) => self.audio.heard(*words),
             WebHappening::Signal(LegSignal::DigitsSent) => self.audio.reports.push_back(LegEvent::DigitsSent),
             WebHappening::Signal(LegSignal::Bridge(id, end)) => {
                 let over = self.giving.bridge_over(id, end);

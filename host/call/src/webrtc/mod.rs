@@ -331,7 +331,7 @@ impl Platform {
             media: opened.session,
             media_events: opened.events,
             ice_session: opened.answer.ice_session.clone(),
-            speech: inner.rooms.speech.clone(),
+            senses: self.senses(route),
             script: script.as_ref().ok().cloned(),
             // Nothing is known of a visitor, to whom nobody calls back.
             dial: Dial { peer: None, peer_name: None, known: false, ..dial },
