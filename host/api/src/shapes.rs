@@ -32,6 +32,27 @@ pub(crate) struct Turn {
     interrupted_by: Option<String>,
     /// Of the recogniser.
     confidence: Option<f32>,
+    /// Of a robot's turn that answers the caller.
+    latency: Option<Latency>,
+}
+
+/// How long a caller waited for an answer, from the end of the speech by the time of its audio, or from the last key,
+/// to the first packet of the answer. The parts add up to the total.
+#[derive(ToSchema)]
+#[schema(as = Latency)]
+pub(crate) struct Latency {
+    /// Until it was clear that the caller was done.
+    endpointing_ms: u32,
+    /// Then until the result was there.
+    recognition_ms: u32,
+    /// Then until the script had something to say.
+    script_ms: u32,
+    /// Then until it could be played.
+    synthesis_ms: u32,
+    /// Then until its first packet left.
+    playout_ms: u32,
+    /// All of it.
+    total_ms: u32,
 }
 
 /// One thing that happened.

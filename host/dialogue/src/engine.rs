@@ -15,7 +15,10 @@
 //! | `prompts` | the prompt queue |
 //! | `wording` | the words of a prompt, and how many were heard |
 //! | `writer` | text that is spoken while it is written |
-//! | `listening` | keys, speech, barge-in |
+//! | `listening` | what is listened for, keys, results |
+//! | `turns` | speech: what it does to prompts, when it is over, what it means |
+//! | `backchannel` | words that do not interrupt |
+//! | `latency` | how long a caller waits for an answer |
 //! | `transfers` | giving the call away |
 //! | `fetches` | context sources |
 //! | `models` | conversations with language models |
@@ -25,17 +28,20 @@
 //! | `timers` | what is due when |
 
 mod arguments;
+mod backchannel;
 mod calls;
 mod ending;
 mod fetches;
 mod handles;
 mod journal;
+mod latency;
 mod line;
 mod listening;
 mod models;
 mod prompts;
 mod timers;
 mod transfers;
+mod turns;
 mod waits;
 mod wording;
 mod writer;
@@ -47,12 +53,14 @@ use self::ending::Course;
 use self::fetches::Fetches;
 use self::handles::Handles;
 use self::journal::Journal;
+use self::latency::Unanswered;
 use self::line::{Audio, Line};
 use self::listening::{Key, Listening};
 use self::models::Models;
 use self::prompts::Prompts;
 use self::timers::{Timer, Timers};
 use self::transfers::Giving;
+use self::turns::Sound;
 use self::waits::Pending;
 use crate::call::{EndCause, EndReason};
 use crate::leg::{LegCommand, LegEvent, TransferId, VoiceSettings};
@@ -196,8 +204,10 @@ pub struct Engine {
     meaning: Option<(String, bool)>,
     /// Pressed while nobody listened for keys.
     keys: VecDeque<Key>,
-    /// The caller is speaking.
-    speech_since: Option<Time>,
+    /// The caller's voice.
+    sound: Sound,
+    /// The caller's turn that has no answer yet.
+    unanswered: Option<Unanswered>,
     events: VecDeque<Event>,
     transfer: Option<Giving>,
     /// The transfer that was under way when the call ended: the leg knows whether the two talked.
@@ -246,7 +256,8 @@ impl Engine {
             recognitions: 0,
             meaning: None,
             keys: VecDeque::new(),
-            speech_since: None,
+            sound: Sound::default(),
+            unanswered: None,
             events: VecDeque::new(),
             transfer: None,
             parted: None,
@@ -392,10 +403,12 @@ impl Engine {
     fn on_timer(&mut self, timer: Timer) {
         match timer {
             // The pending call looks at the clock itself.
-            Timer::Wait | Timer::After(_) | Timer::Barge | Timer::Writer => {}
+            Timer::Wait | Timer::After(_) | Timer::Writer => {}
+            // What is due shows when everything moves on.
+            Timer::Barge | Timer::Utterance => {}
             Timer::Start => self.on_start_limit(),
             Timer::DigitGap => self.on_digit_gap(),
-            Timer::Utterance | Timer::Final => self.on_recogniser_late(),
+            Timer::Final => self.on_recogniser_late(),
             Timer::Prepare => self.on_prepare_limit(),
             Timer::Stopping => self.on_stop_limit(),
             Timer::Digits => self.on_digits_limit(),

@@ -144,6 +144,39 @@ pub struct Turn {
     /// Of the recogniser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f32>,
+    /// Of a robot's turn that answers the caller: how long the caller waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+}
+
+/// How long a caller waited for an answer, in parts that follow each other and add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// From the end of the speech, by the time of its audio, or from the last key, until it was clear that no more
+    /// would come.
+    pub endpointing_ms: Millis,
+    /// From there until the result was there.
+    pub recognition_ms: Millis,
+    /// From there until the script had something to say: the end of a prompt that was cut, the script's own work and
+    /// what it waited for.
+    pub script_ms: Millis,
+    /// From there until the prompt could be played.
+    pub synthesis_ms: Millis,
+    /// From there until its first packet left: what was queued before it, and the way to the wire.
+    pub playout_ms: Millis,
+    /// From the end of the speech or the last key to that packet.
+    pub total_ms: Millis,
+}
+
+impl std::fmt::Display for Latency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { endpointing_ms, recognition_ms, script_ms, synthesis_ms, playout_ms, total_ms } = self;
+        write!(
+            f,
+            "answered after {total_ms} ms: endpointing {endpointing_ms}, recognition {recognition_ms}, script {script_ms}, \
+             synthesis {synthesis_ms}, playout {playout_ms}"
+        )
+    }
 }
 
 /// One thing that happened.
@@ -152,7 +185,7 @@ pub struct TimelineEntry {
     /// When.
     pub at: Time,
     /// A stable word: `created`, `ringing`, `early_media`, `answered`, `prompt_started`,
-    /// `prompt_ended`, `prompt_failed`, `digit`, `digits_sent`, `listening`,
+    /// `prompt_paused`, `prompt_resumed`, `prompt_ended`, `prompt_failed`, `digit`, `digits_sent`, `listening`, `turn`,
     /// `heard`, `recogniser_failed`, `fetch`, `fetched`, `model`, `model_replied`, `push`, `node`,
     /// `message`, `transfer`, `log`, `drain`, `script_ended`, `script_error`,
     /// `script_stopped`, `fallback`, `ended`, `leg_silent`.
@@ -163,6 +196,11 @@ pub struct TimelineEntry {
 
 /// Durations of a record, derived.
 impl CallRecord {
+    /// How long the caller waited for each answer, in order: for figures. While the call runs the list only grows.
+    pub fn latencies(&self) -> impl Iterator<Item = Latency> + '_ {
+        self.transcript.iter().filter_map(|turn| turn.latency)
+    }
+
     /// From the creation to the answer, or to the end.
     #[must_use]
     pub fn ring_ms(&self) -> Option<Millis> {

@@ -1,4 +1,7 @@
 //! What the caller says, and the recogniser that listens to it: perfect, unless it is told otherwise.
+//!
+//! It tells each word when it is over, and gives its result when it is told that the caller is done: when that is, the
+//! engine decides.
 
 use crate::far_end::{Hearing, Saying};
 use crate::words::{Pace, words};
@@ -49,14 +52,10 @@ struct Run {
     id: RecognitionId,
     since: Time,
     language: String,
-    end_silence: u64,
-    max_length: u64,
     /// What it has heard: for each hypothesis of each speech.
     heard: Vec<Part>,
     /// When the first word began, and the last was over.
     span: Option<(Time, Time)>,
-    /// When it has heard enough, unless somebody speaks on.
-    ends: Option<Time>,
 }
 
 /// What was heard of one speech.
@@ -106,16 +105,7 @@ impl Ear {
     /// The recogniser starts.
     pub(crate) fn listen(&mut self, now: Time, id: RecognitionId, options: &ListenOptions, language: &str) {
         let language = options.languages.first().map_or_else(|| language.to_owned(), Clone::clone);
-        self.run = Some(Run {
-            id,
-            since: now,
-            language,
-            end_silence: options.end_silence.into(),
-            max_length: options.max_length.into(),
-            heard: Vec::new(),
-            span: None,
-            ends: None,
-        });
+        self.run = Some(Run { id, since: now, language, heard: Vec::new(), span: None });
     }
 
     /// The caller is done: the result for what was heard.
@@ -136,27 +126,21 @@ impl Ear {
 
     /// When something happens next.
     pub(crate) fn next(&self, now: Time) -> Option<Time> {
-        let voice = self.voice.front().map(|speech| match speech.began {
+        self.voice.front().map(|speech| match speech.began {
             None => now,
             Some(began) => {
                 let word = speech.words.get(speech.said).copied();
                 began + u64::from(word.unwrap_or(speech.length))
             }
-        });
-        let run = self.run.as_ref().and_then(Run::next);
-        [voice, run].into_iter().flatten().min()
+        })
     }
 
     /// The next thing that happens by `now`.
     pub(crate) fn fire(&mut self, now: Time) -> Option<LegEvent> {
-        // Words first: who speaks on at the very moment is heard.
         match self.voice.front_mut() {
             Some(speech) if speech.began.is_none() => {
                 speech.began = Some(now);
-                if let Some(run) = &mut self.run {
-                    run.ends = None;
-                }
-                return Some(LegEvent::SpeechStarted { ago: 0 });
+                Some(LegEvent::SpeechStarted { ago: 0 })
             }
             Some(speech) if speech.is_due(now) => {
                 if speech.said < speech.words.len() {
@@ -167,15 +151,10 @@ impl Ear {
                     };
                 }
                 self.voice.pop_front();
-                if let Some(run) = &mut self.run {
-                    run.pause(now);
-                }
-                return Some(LegEvent::SpeechEnded { ago: 0 });
+                Some(LegEvent::SpeechEnded { ago: 0 })
             }
-            _ => {}
+            _ => None,
         }
-        let run = self.run.take_if(|run| run.next().is_some_and(|at| at <= now))?;
-        Some(run.result())
     }
 }
 
@@ -187,11 +166,6 @@ impl Speech {
 }
 
 impl Run {
-    fn next(&self) -> Option<Time> {
-        let longest = self.span.map(|(start, _)| start + self.max_length);
-        [self.ends, longest].into_iter().flatten().min()
-    }
-
     /// A word is over.
     fn hears(&mut self, speech: &Speech, now: Time) -> Option<LegEvent> {
         let began = speech.began?;
@@ -215,13 +189,6 @@ impl Run {
         self.span = Some((self.span.map_or(start, |(start, _)| start), now));
         let utterance = self.utterance(0)?;
         Some(LegEvent::Partial { recognition: self.id, utterance })
-    }
-
-    /// The caller pauses.
-    fn pause(&mut self, now: Time) {
-        if self.span.is_some() {
-            self.ends = Some(now + self.end_silence);
-        }
     }
 
     /// The nth hypothesis of all that was heard; none where that is nothing.

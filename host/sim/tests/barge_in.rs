@@ -93,13 +93,15 @@ async fn digits_cut() {
 #[tokio::test]
 async fn speech_cuts_past_the_thresholds() {
     let listen = Listen { min_speech: Some(300), min_words: 2, ..BOTH };
-    // A back-channel of one word lets the prompt go on and is no answer.
-    let (answer, prompt, _) = asked(Cut::Speech, listen, [say(500, "uh-huh")]).await;
+    // A back-channel lets the prompt go on where it paused, and is no answer.
+    let (answer, prompt, told) = asked(Cut::Speech, listen, [say(500, "uh-huh")]).await;
     assert_eq!((answer, prompt), (Heard::Nothing, complete()));
+    let spoken = &told.record.transcript[0];
+    assert_eq!(spoken.end_ms, spoken.start_ms + 3_750 + 75, "paused from 800 to 875 ms");
 
     let (answer, prompt, told) = asked(Cut::Speech, listen, [say(500, "no wait please")]).await;
-    // The second word is over 750 ms after the first began.
-    assert_eq!(prompt, playout(PlayoutEnd::CutBySpeech, 1_250, "one two three"));
+    // It falls silent after 300 ms, and the second word, which decides, is over 750 ms after the first began.
+    assert_eq!(prompt, playout(PlayoutEnd::CutBySpeech, 800, "one two"));
     assert_eq!(answer, Heard::Speech(utterance("no wait please", 500, 1_625)));
     assert_eq!(told.trace[0].answered, Some(Time(1_625 + 700)), "after the silence that ends the utterance");
 }
@@ -121,13 +123,18 @@ async fn the_first_of_both_cuts_and_the_other_is_kept() {
         script.ask(PROMPT, Cut::Both, BOTH).listen(Listen { type_ahead: true, ..KEY });
     })
     .await;
-    let acts = [say(800, "hello"), press(1_100, '4')];
+    let acts = [say(800, "hello"), press(1_200, '4')];
     let told = stage.play(&Situation::default(), &mut Timetable::new(acts)).await;
     let Some(Ok(HostReply::Answer { heard: first, prompt })) = &told.trace[0].reply else { panic!("{:?}", told.trace) };
     assert_eq!(first, &Heard::Speech(utterance("hello", 800, 1_175)));
-    // By the voice after the 200 ms that make it one.
+    // It fell silent after the 200 ms that make a sound a voice; the word made it a turn.
     assert_eq!(prompt, &playout(PlayoutEnd::CutBySpeech, 1_000, "one two"));
     assert_eq!(heard(&told.trace[1].reply), &Heard::Digits("4".into()), "kept for the next");
+
+    // A key is certain at once: what is not a word by then was not the first.
+    let (answer, prompt, _) = asked(Cut::Both, BOTH, [say(800, "hello"), press(1_100, '4')]).await;
+    assert_eq!(answer, Heard::Digits("4".into()));
+    assert_eq!(prompt, playout(PlayoutEnd::CutByDigits, 1_000, "one two"));
 }
 
 #[tokio::test]

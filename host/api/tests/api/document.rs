@@ -3,7 +3,9 @@
 use crate::fixture::{House, start};
 use callbox_dialogue::Time;
 use callbox_dialogue::call::{Evidence, Party};
-use callbox_dialogue::record::{CallRecord, EndedBy, Intent, Outcome, Role, TimelineEntry, TransferRecord, Turn};
+use callbox_dialogue::record::{
+    CallRecord, EndedBy, Intent, Latency, Outcome, Role, TimelineEntry, TransferRecord, Turn,
+};
 use callbox_dialogue::script::{Segment, TransferMode};
 use callbox_dialogue::setup::Fallback;
 use callbox_store::TenantId;
@@ -140,6 +142,7 @@ fn what_other_rooms_write_is_what_is_described() {
         node: Some("n".into()),
         interrupted_by: Some("digits".into()),
         confidence: Some(0.5),
+        latency: Some(Latency::default()),
     };
     let entry = TimelineEntry { at: Time(1), kind: "k".into(), detail: "d".into() };
     let record = CallRecord {
@@ -167,6 +170,7 @@ fn what_other_rooms_write_is_what_is_described() {
     for (name, written) in [
         ("CallRecord", json!(whole)),
         ("Turn", json!(turn)),
+        ("Latency", json!(turn.latency)),
         ("TimelineEntry", json!(entry)),
         ("Fallback", json!(fallback)),
     ] {

@@ -188,6 +188,7 @@ mod tests {
             node: Some("a secret node".into()),
             interrupted_by: None,
             confidence: None,
+            latency: None,
         }
     }
 

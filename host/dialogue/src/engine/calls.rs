@@ -13,6 +13,7 @@ use crate::script::{
     BargeIn, Handle, HostCall, HostError, HostReply, ListenOptions, LocalTime, LogLevel, PlayoutEnd, Prompt, Queueing,
 };
 use crate::time::Time;
+use jiff::Zoned;
 use jiff::tz::TimeZoneDatabase;
 use rand_chacha::rand_core::Rng;
 use std::sync::LazyLock;
@@ -352,7 +353,8 @@ impl Engine {
         self.setup.started_unix_ms.saturating_add(self.now.0)
     }
 
-    fn local_time(&self, zone: &str) -> Result<Step, HostError> {
+    /// The wall clock in a time zone.
+    pub(super) fn local(&self, zone: &str) -> Result<Zoned, HostError> {
         arguments::name("zone", zone)?;
         let Ok(zone) = ZONES.get(zone) else {
             return Err(HostError::NotFound(format!("zone {zone:?}: no such time zone; use an IANA name")));
@@ -361,7 +363,11 @@ impl Engine {
         let Some(moment) = moment else {
             return Err(HostError::Other("the clock is beyond the calendar".into()));
         };
-        let local = moment.to_zoned(zone);
+        Ok(moment.to_zoned(zone))
+    }
+
+    fn local_time(&self, zone: &str) -> Result<Step, HostError> {
+        let local = self.local(zone)?;
         let part = |value: i8| u8::try_from(value).unwrap_or(0);
         Ok(Done(HostReply::LocalTime(LocalTime {
             year: local.year(),

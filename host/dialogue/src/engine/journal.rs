@@ -64,6 +64,7 @@ impl Journal {
             node,
             interrupted_by: None,
             confidence: None,
+            latency: None,
         });
         Some(index)
     }

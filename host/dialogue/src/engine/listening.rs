@@ -1,43 +1,31 @@
-//! Listening: keys and speech, their timers, and how they cut a prompt.
+//! What is listened for, and what came of it.
 //!
 //! One listening at a time. It runs from the moment it is asked for, also
 //! while a prompt sounds:
 //!
-//! * A key that a prompt gives way to cuts it and counts. While a prompt that
-//!   does not give way to keys is the head of the queue, keys are kept and
-//!   counted once it is over.
-//! * Speech cuts a prompt that gives way to it past the thresholds of the
-//!   listening; below them the prompt goes on and what was said is no answer.
-//!   During a prompt that gives way to nothing it is transcribed and counts
-//!   once the prompt is over. During one that gives way to keys only it is
-//!   ignored.
-//! * The first key decides for digits: the recogniser stops. When speech has
-//!   cut the prompt, keys are kept; they count when the speech could not be
-//!   made out, else for the next listening.
+//! * A key that a prompt gives way to cuts it and counts, also while it is
+//!   paused. While a prompt that does not give way to keys is the head of the
+//!   queue, keys are kept and counted once it is over.
+//! * Speech is the business of `turns`. During a prompt that gives way to
+//!   nothing it is transcribed and counts once the prompt is over; during one
+//!   that gives way to keys only it is ignored.
+//! * The first key decides for digits: the recogniser stops. When words have
+//!   cut the prompt, keys are kept; they count when the speech is no answer,
+//!   else for the next listening.
 //! * Where speech and digits are asked for and no recogniser is configured, or
 //!   it fails, digits go on alone.
 
 use super::handles::Item;
 use super::journal::MASK;
 use super::prompts::Stage;
-use super::wording::{count_words, floor};
+use super::turns::{Done, HeldSpeech, Run};
 use super::{Engine, Timer, arguments};
-use crate::leg::{LegCommand, PromptId, RecognitionId};
+use crate::leg::{LegCommand, PromptId};
 use crate::record::Role;
 use crate::script::{BargeIn, Event, Handle, Heard, HostError, ListenOptions, PlayoutEnd, Utterance};
-use crate::time::{Millis, Time};
+use crate::time::Time;
+use callbox_grammar::Understanding;
 use std::collections::VecDeque;
-
-/// Speech threshold where nobody listens.
-const MIN_SPEECH: u32 = 200;
-/// How much longer than asked for a recogniser may take for the longest utterance.
-const UTTERANCE_SLACK: u64 = 2_000;
-/// Longest wait for the result after the end of the speech and its silence.
-const FINAL_LIMIT: u64 = 3_000;
-/// Hypotheses kept of one result.
-const ALTERNATIVES: usize = 16;
-/// Bytes kept of one hypothesis.
-const HYPOTHESIS: usize = 8 * 1_024;
 
 /// A key that was pressed while nobody listened for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,32 +40,31 @@ pub(super) struct Key {
 /// The listening under way.
 #[derive(Debug)]
 pub(super) struct Listening {
-    item: Handle,
+    pub(super) item: Handle,
     /// The prompt of the same `ask`.
     ask: Option<PromptId>,
-    options: Box<ListenOptions>,
+    pub(super) options: Box<ListenOptions>,
+    /// The language of the call, where nothing else is said.
+    pub(super) language: String,
     /// A recogniser takes part.
-    speech: bool,
-    started: Time,
+    pub(super) speech: bool,
+    pub(super) started: Time,
     node: Option<String>,
     /// Keys that do not count yet.
-    kept: VecDeque<(char, Time)>,
+    pub(super) kept: VecDeque<(char, Time)>,
     /// Keys that count.
-    digits: String,
+    pub(super) digits: String,
     first_key: Time,
     last_key: Time,
     /// A prompt that does not give way to keys is in front.
     gated: bool,
-    recognition: Option<RecognitionId>,
-    /// The first sign of speech of this run of the recogniser.
-    speaking: Option<Time>,
-    /// The last one.
-    last_sign: Time,
-    partial: Option<Utterance>,
-    /// Speech has cut the prompt.
-    won: bool,
+    pub(super) run: Option<Run>,
+    /// Words have cut the prompt.
+    pub(super) won: bool,
+    /// What sounds was no interruption, as far as it was heard.
+    pub(super) dismissed: bool,
     /// A result that came during a prompt that gives way to nothing.
-    held: Option<(Vec<Utterance>, Time)>,
+    pub(super) held: Option<HeldSpeech>,
 }
 
 /// How far a listening may go.
@@ -90,6 +77,9 @@ impl Engine {
     /// Checks everything about a listening, before anything is said.
     pub(super) fn plan_listening(&self, mut options: Box<ListenOptions>) -> Result<Plan, HostError> {
         arguments::listening(&mut options, &self.setup.info.language)?;
+        if let Some(zone) = &options.zone {
+            self.local(zone)?;
+        }
         if self.listening.is_some() {
             return Err(HostError::LimitExceeded("a listening is under way; stop it or wait for it".into()));
         }
@@ -136,6 +126,7 @@ impl Engine {
             item,
             ask,
             options,
+            language: self.setup.info.language.clone(),
             speech,
             started: self.now,
             node: self.journal.node.clone(),
@@ -144,11 +135,9 @@ impl Engine {
             first_key: self.now,
             last_key: self.now,
             gated: false,
-            recognition: None,
-            speaking: None,
-            last_sign: self.now,
-            partial: None,
+            run: None,
             won: false,
+            dismissed: false,
             held: None,
         });
         item
@@ -160,10 +149,11 @@ impl Engine {
         if self.ended.is_some() || !self.line.has_audio() {
             return false;
         }
-        if self.cut_by_speech() || self.take_held_speech() || self.take_keys() {
+        if self.give_way() || self.take_held_speech() || self.take_keys() {
             return true;
         }
         self.run_recogniser();
+        self.point_the_end();
         self.arm_listening_timers();
         false
     }
@@ -179,52 +169,6 @@ impl Engine {
         } else {
             None
         }
-    }
-
-    /// Speech past the thresholds cuts the prompt that sounds.
-    fn cut_by_speech(&mut self) -> bool {
-        self.timers.clear(Timer::Barge);
-        let Some(since) = self.speech_since else { return false };
-        let Some(head) = self.prompts.head() else { return false };
-        if !head.barge_in.speech || !matches!(head.stage, Stage::Playing { .. }) {
-            return false;
-        }
-        // Somebody who was speaking before has to go on over the prompt.
-        let since = since.max(head.sounding_since().unwrap_or(since));
-        let (min_speech, enough_words) = match &self.listening {
-            Some(listening) => (listening.options.min_speech, listening.enough_words(listening.partial.as_ref())),
-            None => (MIN_SPEECH, true),
-        };
-        let due = since + u64::from(min_speech);
-        if self.now < due {
-            self.timers.set(Timer::Barge, due);
-            return false;
-        }
-        if !enough_words {
-            return false;
-        }
-        self.cut(PlayoutEnd::CutBySpeech);
-        if let Some(listening) = &mut self.listening {
-            listening.won = listening.recognition.is_some();
-        }
-        true
-    }
-
-    /// What was said during a prompt that gives way to nothing counts now,
-    /// unless a key came first.
-    fn take_held_speech(&mut self) -> bool {
-        let Some(listening) = &mut self.listening else { return false };
-        let Some((_, at)) = &listening.held else { return false };
-        if self.prompts.head().is_some_and(|head| !head.barge_in.speech) {
-            return false;
-        }
-        if listening.options.digits.is_some() && listening.kept.front().is_some_and(|(_, key)| key < at) {
-            listening.held = None;
-            return true;
-        }
-        let alternatives = listening.held.take().map(|(alternatives, _)| alternatives).unwrap_or_default();
-        self.hear_speech(alternatives);
-        true
     }
 
     /// Keys count, unless a prompt that does not give way to them is in front.
@@ -270,35 +214,16 @@ impl Engine {
     fn finish_digits(&mut self) {
         let Some(listening) = &self.listening else { return };
         let heard = listening.digits_so_far();
-        self.decide(Ok(heard), Some(PlayoutEnd::CutByDigits), Vec::new());
+        let done = Done { ended: listening.last_key, decided: self.now };
+        let meaning = self.meaning_of_keys(&heard);
+        self.decide(Ok(heard), Some(PlayoutEnd::CutByDigits), Vec::new(), meaning, Some(done));
     }
 
-    /// The recogniser runs while its result could count.
-    fn run_recogniser(&mut self) {
-        let ignored = self.prompts.head().is_some_and(|head| {
-            head.barge_in == BargeIn { digits: true, speech: false } && !matches!(head.stage, Stage::Stopping { .. })
-        });
-        let Some(listening) = &mut self.listening else { return };
-        let wanted = listening.speech && listening.digits.is_empty() && listening.held.is_none() && !ignored;
-        match (wanted, listening.recognition) {
-            (true, None) => {
-                self.recognitions = self.recognitions.wrapping_add(1);
-                let recognition = RecognitionId(self.recognitions);
-                listening.recognition = Some(recognition);
-                listening.speaking = self.speech_since.map(|_| self.now);
-                listening.last_sign = self.now;
-                listening.partial = None;
-                let options = listening.options.clone();
-                self.leg(LegCommand::Recognise { recognition, options });
-            }
-            (false, Some(recognition)) => {
-                listening.recognition = None;
-                listening.speaking = None;
-                listening.partial = None;
-                listening.won = false;
-                self.leg(LegCommand::StopRecognising { recognition });
-            }
-            _ => {}
+    /// What keys that are a result mean under the grammar.
+    fn meaning_of_keys(&self, heard: &Heard) -> Option<String> {
+        match heard {
+            Heard::Digits(keys) => self.understand_keys(keys),
+            _ => None,
         }
     }
 
@@ -314,20 +239,13 @@ impl Engine {
         listening.gated = gated;
         let since = listening.started.max(self.prompts.quiet_since);
         let options = &listening.options;
-        let nothing_yet = listening.digits.is_empty() && listening.speaking.is_none();
-        let start = (quiet && nothing_yet).then(|| since + u64::from(options.start_timeout));
+        let speaking = listening.run.as_ref().is_some_and(|run| run.speaking.is_some());
+        let start =
+            (quiet && listening.digits.is_empty() && !speaking).then(|| since + u64::from(options.start_timeout));
         let gap = options.digits.filter(|_| !gated && !listening.digits.is_empty());
         let gap = gap.map(|digits| listening.last_key + u64::from(digits.digit_timeout));
-        let end_silence = u64::from(options.end_silence);
-        let speaking = listening.speaking.filter(|_| quiet);
-        let utterance =
-            speaking.map(|first| first.max(since) + u64::from(options.max_length) + end_silence + UTTERANCE_SLACK);
-        let owed =
-            speaking.filter(|_| self.speech_since.is_none()).map(|_| listening.last_sign + end_silence + FINAL_LIMIT);
         self.timers.put(Timer::Start, start);
         self.timers.put(Timer::DigitGap, gap);
-        self.timers.put(Timer::Utterance, utterance);
-        self.timers.put(Timer::Final, owed);
     }
 
     /// A key was pressed.
@@ -375,119 +293,9 @@ impl Engine {
         self.listening.as_ref().is_some_and(|listening| listening.options.sensitive)
     }
 
-    /// The caller began to speak.
-    pub(super) fn on_speech_started(&mut self, _ago: Millis) {
-        if self.ended.is_some() || !self.line.has_audio() || self.speech_since.is_some() {
-            return;
-        }
-        self.speech_since = Some(self.now);
-        self.event(Event::SpeechStarted);
-        self.sign_of_speech();
-    }
-
-    /// The caller stopped.
-    pub(super) fn on_speech_ended(&mut self, _ago: Millis) {
-        if self.ended.is_some() || self.speech_since.take().is_none() {
-            return;
-        }
-        self.event(Event::SpeechEnded);
-        if let Some(listening) = &mut self.listening {
-            listening.last_sign = self.now;
-        }
-    }
-
-    fn sign_of_speech(&mut self) {
-        if let Some(listening) = self.listening.as_mut().filter(|listening| listening.recognition.is_some()) {
-            listening.speaking.get_or_insert(self.now);
-            listening.last_sign = self.now;
-        }
-    }
-
-    pub(super) fn on_partial(&mut self, recognition: RecognitionId, utterance: Utterance) {
-        let Some(listening) = self.listening.as_mut().filter(|listening| listening.recognition == Some(recognition))
-        else {
-            return;
-        };
-        let utterance = bounded(utterance);
-        listening.partial = Some(utterance.clone());
-        if listening.options.partials {
-            let (item, sensitive) = (listening.item, listening.options.sensitive);
-            self.handles.partial(item, utterance.clone());
-            if !sensitive {
-                self.event(Event::Partial(utterance));
-            }
-        }
-        self.sign_of_speech();
-    }
-
-    pub(super) fn on_recognised(&mut self, recognition: RecognitionId, mut alternatives: Vec<Utterance>) {
-        let Some(listening) = self.listening.as_mut().filter(|listening| listening.recognition == Some(recognition))
-        else {
-            return;
-        };
-        alternatives.truncate(ALTERNATIVES);
-        let alternatives: Vec<Utterance> = alternatives.into_iter().map(bounded).collect();
-        let text = listening.partial.take();
-        listening.recognition = None;
-        listening.speaking = None;
-        let said = alternatives.first().filter(|best| !best.text.trim().is_empty());
-        let enough = said.is_some_and(|best| {
-            best.end.saturating_sub(best.start) >= listening.options.min_speech && listening.enough_words(Some(best))
-        });
-        let something = said.is_some();
-        let head = self.prompts.head().filter(|head| !matches!(head.stage, Stage::Stopping { .. }));
-        match head.map(|head| head.barge_in.speech) {
-            // Quiet, or the prompt is being stopped: this is the answer.
-            None if something => self.hear_speech(alternatives),
-            None => self.hear_noise(text.map(|partial| partial.text).unwrap_or_default()),
-            Some(true) if enough => {
-                listening.won = true;
-                self.cut(PlayoutEnd::CutBySpeech);
-                self.hear_speech(alternatives);
-            }
-            Some(false) if something => listening.held = Some((alternatives, self.now)),
-            // A back-channel, or noise: the prompt goes on, and so does the recogniser.
-            Some(_) => {}
-        }
-        if something {
-            self.active();
-        }
-    }
-
-    pub(super) fn on_recognise_failed(&mut self, recognition: RecognitionId, error: HostError) {
-        let Some(listening) = self.listening.as_mut().filter(|listening| listening.recognition == Some(recognition))
-        else {
-            return;
-        };
-        listening.recognition = None;
-        listening.speaking = None;
-        listening.won = false;
-        self.journal.note(self.now, "recogniser_failed", error.to_string());
-        if listening.options.digits.is_some() {
-            listening.speech = false;
-        } else {
-            self.decide(Err(error), None, Vec::new());
-        }
-    }
-
-    fn hear_speech(&mut self, alternatives: Vec<Utterance>) {
-        if let Some(best) = alternatives.first().cloned() {
-            self.decide(Ok(Heard::Speech(best)), Some(PlayoutEnd::CutBySpeech), alternatives);
-        }
-    }
-
-    /// The recogniser made nothing of it. Keys that were kept have their turn.
-    fn hear_noise(&mut self, text: String) {
-        let Some(listening) = &mut self.listening else { return };
-        listening.won = false;
-        if listening.kept.is_empty() {
-            self.decide(Ok(Heard::NoMatch(text)), None, Vec::new());
-        }
-    }
-
     /// Nobody spoke or dialled in time.
     pub(super) fn on_start_limit(&mut self) {
-        self.decide(Ok(Heard::Nothing), None, Vec::new());
+        self.decide(Ok(Heard::Nothing), None, Vec::new(), None, None);
     }
 
     /// No further key came.
@@ -495,28 +303,25 @@ impl Engine {
         self.finish_digits();
     }
 
-    /// The recogniser owes its result: the words so far are no match; without
-    /// any it was noise, and the start timeout goes on where it would be.
-    pub(super) fn on_recogniser_late(&mut self) {
-        let Some(listening) = &mut self.listening else { return };
-        listening.speaking = None;
-        listening.won = false;
-        match listening.partial.take() {
-            Some(partial) if !partial.text.trim().is_empty() => self.hear_noise(partial.text),
-            _ => {}
-        }
-    }
-
     /// Ends the listening under way where it is this one, with what has been
     /// heard so far.
     pub(super) fn stop_listening(&mut self, item: Handle) {
         let Some(listening) = self.listening.as_ref().filter(|listening| listening.item == item) else { return };
-        let heard = match &listening.partial {
-            _ if !listening.digits.is_empty() => listening.digits_so_far(),
-            Some(partial) if !partial.text.trim().is_empty() => Heard::Speech(partial.clone()),
-            _ => Heard::Nothing,
+        let words = listening.words().filter(|words| !words.text.trim().is_empty()).cloned();
+        let (heard, meaning) = match words {
+            _ if !listening.digits.is_empty() => {
+                let heard = listening.digits_so_far();
+                let meaning = self.meaning_of_keys(&heard);
+                (heard, meaning)
+            }
+            Some(words) => match self.understand(&words) {
+                None => (Heard::Speech(words), None),
+                Some(Understanding::Whole { value, .. }) => (Heard::Speech(words), Some(value.to_string())),
+                Some(Understanding::Begun | Understanding::Nothing) => (Heard::NoMatch(words.text), None),
+            },
+            None => (Heard::Nothing, None),
         };
-        self.decide(Ok(heard), None, Vec::new());
+        self.decide(Ok(heard), None, Vec::new(), meaning, None);
     }
 
     /// Ends the listening under way where it is this one; nobody wants to know
@@ -544,8 +349,8 @@ impl Engine {
     /// far stays in the transcript.
     pub(super) fn close_listening(&mut self) -> Option<Listening> {
         let mut listening = self.listening.take()?;
-        if let Some(recognition) = listening.recognition.take() {
-            self.leg(LegCommand::StopRecognising { recognition });
+        if let Some(run) = listening.run.take() {
+            self.leg(LegCommand::StopRecognising { recognition: run.id });
         }
         if listening.options.sensitive {
             self.leg(LegCommand::Mask { on: false });
@@ -561,8 +366,15 @@ impl Engine {
     }
 
     /// The listening has its result. `way` tells what its own prompt may be
-    /// cut by now.
-    fn decide(&mut self, result: Result<Heard, HostError>, way: Option<PlayoutEnd>, alternatives: Vec<Utterance>) {
+    /// cut by now, `done` when the caller was, where it was the caller's turn.
+    pub(super) fn decide(
+        &mut self,
+        result: Result<Heard, HostError>,
+        way: Option<PlayoutEnd>,
+        alternatives: Vec<Utterance>,
+        meaning: Option<String>,
+        done: Option<Done>,
+    ) {
         let keys = way == Some(PlayoutEnd::CutByDigits)
             || self.listening.as_ref().is_some_and(|listening| !listening.digits.is_empty());
         let Some(mut listening) = self.close_listening() else { return };
@@ -573,7 +385,7 @@ impl Engine {
             }
         }
         if !keys {
-            self.speech_turn(&listening, &result);
+            self.speech_turn(&listening, &result, alternatives.first());
         }
         let cuts = |barge_in: BargeIn| match way {
             Some(PlayoutEnd::CutByDigits) => barge_in.digits,
@@ -585,7 +397,10 @@ impl Engine {
         {
             self.stop_prompt(id, end);
         }
-        self.handles.heard(listening.item, result, alternatives, None);
+        if let Some(Done { ended, decided }) = done {
+            self.turn_taken(ended, decided);
+        }
+        self.handles.heard(listening.item, result, alternatives, meaning);
     }
 
     fn digits_turn(&mut self, listening: &Listening, digits: String) {
@@ -599,11 +414,13 @@ impl Engine {
         }
     }
 
-    fn speech_turn(&mut self, listening: &Listening, result: &Result<Heard, HostError>) {
+    fn speech_turn(&mut self, listening: &Listening, result: &Result<Heard, HostError>, said: Option<&Utterance>) {
         let secret = listening.options.sensitive;
         let (text, span, confidence) = match result {
             Ok(Heard::Speech(best)) => (best.text.as_str(), Some((best.start, best.end)), best.confidence),
-            Ok(Heard::NoMatch(text)) if !text.is_empty() => (text.as_str(), None, None),
+            Ok(Heard::NoMatch(text)) if !text.is_empty() => {
+                (text.as_str(), said.map(|said| (said.start, said.end)), said.and_then(|said| said.confidence))
+            }
             Ok(Heard::NoMatch(_)) => {
                 self.journal.note(self.now, "heard", "no match");
                 return;
@@ -630,24 +447,9 @@ impl Engine {
 }
 
 impl Listening {
-    /// Whether a hypothesis has enough words to cut a prompt. Without a
-    /// recogniser nobody counts words.
-    fn enough_words(&self, utterance: Option<&Utterance>) -> bool {
-        let words = utterance.map_or(0, |utterance| count_words(&utterance.text));
-        !self.speech || words >= usize::from(self.options.min_words)
-    }
-
     /// The keys so far, as a result.
     fn digits_so_far(&self) -> Heard {
         let least = self.options.digits.map_or(1, |digits| usize::from(digits.min));
         if self.digits.len() < least { Heard::NoMatch(self.digits.clone()) } else { Heard::Digits(self.digits.clone()) }
     }
-}
-
-/// A hypothesis of a size that can be kept.
-fn bounded(mut utterance: Utterance) -> Utterance {
-    utterance.text.truncate(floor(&utterance.text, HYPOTHESIS));
-    utterance.language.truncate(floor(&utterance.language, 64));
-    utterance.confidence = utterance.confidence.filter(|confidence| confidence.is_finite());
-    utterance
 }

@@ -60,6 +60,15 @@ pub(super) struct Prompt {
     duration: Option<Millis>,
     /// Since when it is its turn and it is not ready.
     late_since: Option<Time>,
+    /// When there was something to say, and when it could be played.
+    asked: Option<Time>,
+    ready: Option<Time>,
+    /// Since when it is paused; stays where it is stopped meanwhile.
+    pub(super) paused: Option<Time>,
+    /// What its pauses took so far.
+    silent: u64,
+    /// How many there were.
+    pub(super) pauses: u8,
     node: Option<String>,
     turn: Option<usize>,
     /// It failed while it sounded.
@@ -81,6 +90,22 @@ impl Prompt {
             },
             Stage::Waiting | Stage::Preparing | Stage::Ready => None,
         }
+    }
+
+    /// It sounds, or would if it were not paused.
+    pub(super) const fn is_playing(&self) -> bool {
+        matches!(self.stage, Stage::Playing { .. })
+    }
+
+    /// How much of it has sounded by now, by the clock.
+    fn sounded(&self, now: Time) -> u64 {
+        let until = self.paused.unwrap_or(now);
+        self.sounding_since().map_or(0, |since| until.since(since).saturating_sub(self.silent))
+    }
+
+    /// When so much of it will have sounded; none while it does not.
+    pub(super) fn will_have_sounded(&self, ms: u64) -> Option<Time> {
+        self.sounding_since().filter(|_| self.paused.is_none()).map(|since| since + self.silent + ms)
     }
 }
 
@@ -114,6 +139,11 @@ impl Prompts {
 
     pub(super) fn get_mut(&mut self, id: PromptId) -> Option<&mut Prompt> {
         self.queue.iter_mut().find(|prompt| prompt.id == id)
+    }
+
+    /// The name given last.
+    pub(super) const fn last_id(&self) -> u32 {
+        self.next
     }
 
     fn position(&self, id: PromptId) -> Option<usize> {
@@ -162,6 +192,7 @@ impl Engine {
             _ => Item::Playback { prompt: id, writer, result: None },
         };
         let item = self.handles.add(item, kind.held());
+        let asked = wording.is_audible().then_some(self.now);
         self.prompts.queue.push_back(Prompt {
             id,
             item,
@@ -176,6 +207,11 @@ impl Engine {
             marks: Vec::new(),
             duration: None,
             late_since: None,
+            asked,
+            ready: None,
+            paused: None,
+            silent: 0,
+            pauses: 0,
             node: self.journal.node.clone(),
             turn: None,
             error: None,
@@ -185,8 +221,12 @@ impl Engine {
 
     /// More for an open prompt. Nothing happens where it is over or being cut off.
     pub(super) fn append(&mut self, id: PromptId, segments: Vec<Segment>) {
+        let now = self.now;
         let Some(prompt) = self.prompts.get_mut(id).filter(|prompt| !prompt.is_stopping()) else { return };
         prompt.wording.add(&segments);
+        if prompt.wording.is_audible() {
+            prompt.asked.get_or_insert(now);
+        }
         if prompt.stage == Stage::Waiting {
             prompt.segments.extend(segments);
             return;
@@ -287,6 +327,29 @@ impl Engine {
             Stage::Stopping { .. } => {}
             Stage::Waiting | Stage::Preparing | Stage::Ready => self.drop_prompt(0, end),
         }
+    }
+
+    /// Lets what sounds fall silent, until it is told to go on or stopped.
+    pub(super) fn pause(&mut self) {
+        let Some(head) = self.prompts.queue.front_mut().filter(|head| head.is_playing() && head.paused.is_none())
+        else {
+            return;
+        };
+        let id = head.id;
+        head.paused = Some(self.now);
+        head.pauses = head.pauses.saturating_add(1);
+        self.journal.note(self.now, "prompt_paused", format!("prompt {}: the caller may want to speak", id.0));
+        self.leg(LegCommand::Pause { prompt: id });
+    }
+
+    /// Lets it go on where it fell silent.
+    pub(super) fn resume(&mut self, why: &str) {
+        let Some(head) = self.prompts.queue.front_mut().filter(|head| head.is_playing()) else { return };
+        let (id, Some(paused)) = (head.id, head.paused.take()) else { return };
+        let lasted = self.now.since(paused);
+        head.silent += lasted;
+        self.journal.note(self.now, "prompt_resumed", format!("prompt {}: {why}, after {lasted} ms", id.0));
+        self.leg(LegCommand::Resume { prompt: id });
     }
 
     /// Stops a prompt, wherever it is in the queue.
@@ -393,8 +456,7 @@ impl Engine {
     /// How much of the head was played, as far as the clock tells.
     fn played_by_clock(&self) -> Millis {
         let Some(head) = self.prompts.head() else { return 0 };
-        let Some(since) = head.sounding_since() else { return 0 };
-        let played = u32::try_from(self.now.since(since)).unwrap_or(u32::MAX);
+        let played = u32::try_from(head.sounded(self.now)).unwrap_or(u32::MAX);
         head.duration.map_or(played, |duration| played.min(duration))
     }
 
@@ -404,8 +466,10 @@ impl Engine {
     }
 
     pub(super) fn on_prepared(&mut self, id: PromptId) {
+        let now = self.now;
         if let Some(prompt) = self.prompts.get_mut(id).filter(|prompt| prompt.stage == Stage::Preparing) {
             prompt.stage = Stage::Ready;
+            prompt.ready = Some(now);
         }
     }
 
@@ -449,7 +513,12 @@ impl Engine {
         *started = Some(now);
         let turn = self.journal.turn(Role::Robot, head.wording.shown(), now, head.node.clone());
         head.turn = turn;
+        let (asked, ready) = (head.asked, head.ready);
         self.journal.note(now, "prompt_started", format!("prompt {}", id.0));
+        let latency = self.turn_answered(id, asked, ready);
+        if let Some(turn) = self.journal.turn_mut(turn) {
+            turn.latency = latency;
+        }
     }
 
     pub(super) fn on_prompt_ended(&mut self, id: PromptId, played: Millis, complete: bool) {

@@ -12,13 +12,14 @@ pub(super) enum Timer {
     Wait,
     /// A timer of the script.
     After(Handle),
-    /// The caller has been speaking long enough to cut the prompt.
+    /// The caller has been speaking long enough to pause or cut the prompt, or has been silent long enough to let it
+    /// go on.
     Barge,
     /// Nobody spoke or dialled.
     Start,
     /// No further key.
     DigitGap,
-    /// The longest utterance.
+    /// The caller is done, or has said enough.
     Utterance,
     /// The recogniser owes its result.
     Final,

@@ -80,7 +80,7 @@ impl Engine {
         if ahead <= AHEAD {
             return more;
         }
-        let room = prompt.sounding_since().map(|since| since + (ahead - AHEAD));
+        let room = prompt.will_have_sounded(ahead - AHEAD);
         if room.is_some_and(|room| room <= self.now) {
             return more;
         }

@@ -8,6 +8,10 @@ fn stops(command: &LegCommand) -> bool {
     matches!(command, LegCommand::Stop { .. })
 }
 
+fn pauses(command: &LegCommand) -> bool {
+    matches!(command, LegCommand::Pause { .. })
+}
+
 /// Row 1: gives way to nothing, nobody listens.
 #[test]
 fn a_prompt_that_gives_way_to_nothing_is_played_complete() {
@@ -117,10 +121,14 @@ fn speech_past_the_thresholds_cuts_the_prompt() {
     let onset = rig.now;
     rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.wait(299);
-    assert_eq!(rig.told(stops), 0);
+    assert_eq!(rig.told(pauses), 0);
     rig.wait(1);
-    assert_eq!(rig.told_at(stops), Some(onset + 300));
-    rig.wait(500);
+    assert_eq!(rig.told_at(pauses), Some(onset + 300), "paused in the same moment");
+    rig.wait(100);
+    assert_eq!(rig.told(stops), 0, "it may be a cough");
+    rig.partial("stop", 110, 500);
+    assert_eq!(rig.told_at(stops), Some(onset + 400), "words, in the same moment");
+    rig.wait(400);
     rig.leg(LegEvent::SpeechEnded { ago: 0 });
     rig.recognised("stop please", 110, 900);
     let (heard, prompt) = answer(rig.until_reply());
@@ -156,11 +164,10 @@ fn words_count_by_the_interim_hypotheses() {
     rig.wait(100);
     rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.wait(300);
-    assert_eq!(rig.told(stops), 0, "long enough, but no word yet");
-    let recognition = rig.recognition().unwrap();
-    rig.leg(LegEvent::Partial { recognition, utterance: utterance("no", 100, 300) });
+    assert_eq!((rig.told(pauses), rig.told(stops)), (1, 0), "long enough, but no word yet");
+    rig.partial("no", 100, 300);
     assert_eq!(rig.told(stops), 0);
-    rig.leg(LegEvent::Partial { recognition, utterance: utterance("no wait", 100, 400) });
+    rig.partial("no wait", 100, 400);
     assert_eq!(rig.told(stops), 1);
 }
 
@@ -185,6 +192,7 @@ fn speech_first_wins_and_the_key_is_kept_for_the_next_listening() {
     rig.wait(100);
     rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.wait(250);
+    rig.partial("five", 100, 350);
     assert_eq!(rig.told(stops), 1);
     rig.press("5");
     rig.wait(300);
@@ -204,6 +212,7 @@ fn the_kept_key_counts_when_the_speech_was_noise() {
     rig.wait(100);
     rig.leg(LegEvent::SpeechStarted { ago: 0 });
     rig.wait(250);
+    rig.partial("fi", 100, 350);
     rig.press("5");
     rig.leg(LegEvent::SpeechEnded { ago: 0 });
     rig.recognised("", 0, 0);

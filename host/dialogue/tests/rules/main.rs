@@ -14,4 +14,5 @@ mod rig;
 mod secrets;
 mod speaking;
 mod transfers;
+mod turns;
 mod waiting;

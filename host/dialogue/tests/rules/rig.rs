@@ -54,7 +54,9 @@ pub(crate) fn source(prefetch: bool, on_failure: SourcePolicy) -> Source {
 
 struct Sounding {
     prompt: PromptId,
+    /// Later by what its pauses took.
     since: u64,
+    paused: Option<u64>,
 }
 
 #[derive(Default)]
@@ -109,6 +111,9 @@ pub(crate) struct Rig {
     pub(crate) stops: bool,
     /// The leg reports that digits are sent.
     pub(crate) sends: bool,
+    /// What the recogniser gives once it is told that the caller is done, and how long it takes; else nothing.
+    pub(crate) hears: Option<Vec<Utterance>>,
+    pub(crate) final_ms: u64,
 }
 
 impl Rig {
@@ -137,6 +142,8 @@ impl Rig {
             ends: true,
             stops: true,
             sends: true,
+            hears: None,
+            final_ms: 0,
         };
         rig.drain();
         rig
@@ -343,7 +350,8 @@ impl Rig {
                 let known = self.prompts.get_mut(&prompt).unwrap();
                 known.open = false;
                 let length = known.length;
-                if let Some(sounding) = self.sounding.as_ref().filter(|sounding| sounding.prompt == prompt) {
+                let sounding = self.sounding.as_ref().filter(|sounding| sounding.prompt == prompt);
+                if let Some(sounding) = sounding.filter(|sounding| sounding.paused.is_none()) {
                     let left = (sounding.since + length).saturating_sub(self.now);
                     let played = u32::try_from(length).unwrap();
                     self.later(left, LegEvent::PromptEnded { prompt, played, complete: true });
@@ -354,7 +362,7 @@ impl Rig {
                 assert!(self.sounding.is_none(), "two prompts at once");
                 assert!(!known.broken, "a broken prompt is played");
                 let (length, open) = (known.length, known.open);
-                self.sounding = Some(Sounding { prompt, since: self.now });
+                self.sounding = Some(Sounding { prompt, since: self.now, paused: None });
                 self.later(0, LegEvent::PromptStarted { prompt });
                 if !open {
                     let played = u32::try_from(length).unwrap();
@@ -363,7 +371,7 @@ impl Rig {
             }
             LegCommand::Stop { prompt } => {
                 if let Some(sounding) = self.sounding.as_ref().filter(|sounding| sounding.prompt == prompt) {
-                    let played = u32::try_from(self.now - sounding.since).unwrap();
+                    let played = u32::try_from(sounding.paused.unwrap_or(self.now) - sounding.since).unwrap();
                     self.due.retain(|_, input| {
                         !matches!(input, Input::Leg(LegEvent::PromptEnded { prompt: ended, .. }) if *ended == prompt)
                     });
@@ -378,6 +386,29 @@ impl Rig {
                                 if *made == prompt
                         )
                     });
+                }
+            }
+            LegCommand::Pause { prompt } => {
+                let sounding = self.sounding.as_mut().filter(|sounding| sounding.prompt == prompt).unwrap();
+                assert_eq!(sounding.paused.replace(self.now), None, "paused twice");
+                self.due.retain(|_, input| {
+                    !matches!(input, Input::Leg(LegEvent::PromptEnded { prompt: ended, .. }) if *ended == prompt)
+                });
+            }
+            LegCommand::Resume { prompt } => {
+                let known = &self.prompts[&prompt];
+                let sounding = self.sounding.as_mut().filter(|sounding| sounding.prompt == prompt).unwrap();
+                sounding.since += self.now - sounding.paused.take().unwrap();
+                if !known.open {
+                    let left = (sounding.since + known.length).saturating_sub(self.now);
+                    let played = u32::try_from(known.length).unwrap();
+                    self.later(left, LegEvent::PromptEnded { prompt, played, complete: true });
+                }
+            }
+            LegCommand::EndUtterance { recognition } => {
+                if let Some(alternatives) = self.hears.take() {
+                    self.recogniser_done = Some(recognition);
+                    self.later(self.final_ms, LegEvent::Recognised { recognition, alternatives });
                 }
             }
             LegCommand::SendDigits { digits } if self.sends => {
@@ -435,6 +466,12 @@ impl Rig {
             _ => None,
         })?;
         recognition.filter(|_| recognition != self.recogniser_done)
+    }
+
+    /// The recogniser has heard so much so far.
+    pub(crate) fn partial(&mut self, text: &str, start: u32, end: u32) {
+        let recognition = self.recognition().unwrap();
+        self.leg(LegEvent::Partial { recognition, utterance: utterance(text, start, end) });
     }
 
     /// The recogniser is done.

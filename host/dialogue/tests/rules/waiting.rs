@@ -154,11 +154,14 @@ fn a_recogniser_that_owes_its_result_is_not_waited_for_for_ever() {
 fn speech_that_never_ends_is_no_match() {
     let mut rig = Rig::up(setup());
     rig.call(listen(ListenOptions { max_length: 4_000, ..speech() }));
-    let recognition = rig.recognition().unwrap();
     rig.leg(LegEvent::SpeechStarted { ago: 0 });
-    rig.leg(LegEvent::Partial { recognition, utterance: utterance("well", 0, 200) });
-    assert_eq!(heard(rig.until_reply()), Heard::NoMatch("well".into()));
-    assert_eq!(rig.now, 100 + 4_000 + 700 + 2_000);
+    rig.partial("well", 0, 200);
+    rig.wait(2_000);
+    rig.partial("well well", 0, 2_000);
+    assert_eq!(heard(rig.until_reply()), Heard::NoMatch("well well".into()));
+    let told = |command: &LegCommand| matches!(command, LegCommand::EndUtterance { .. });
+    assert_eq!(rig.told_at(told), Some(100 + 4_000));
+    assert_eq!(rig.now, 100 + 4_000 + 3_000);
 }
 
 #[test]
