@@ -303,6 +303,19 @@ pub(crate) fn lease_sql(dialect: Dialect) -> String {
     )
 }
 
+/// How much is under way to an endpoint from other hosts: all of them together load it no more than one would.
+pub(crate) const ELSEWHERE: &str = "SELECT COUNT(*) FROM deliveries
+    WHERE endpoint = $1 AND leased_by IS NOT NULL AND leased_by <> $2 AND due_at > $3";
+
+async fn elsewhere(db: &mut Db, request: &LeaseRequest, endpoint: &str) -> Result<i64, StoreError> {
+    if Dialect::of(db) == Dialect::Sqlite {
+        return Ok(0);
+    }
+    let count =
+        sqlx::query_scalar(ELSEWHERE).bind(endpoint).bind(&request.host).bind(request.now).fetch_one(db).await?;
+    Ok(count)
+}
+
 /// Leases up to `count` due deliveries of one endpoint, the longest due first.
 async fn lease_endpoint(
     db: &mut Db,
@@ -310,6 +323,11 @@ async fn lease_endpoint(
     endpoint: &str,
     count: usize,
 ) -> Result<Vec<Leased>, StoreError> {
+    let under_way = elsewhere(db, request, endpoint).await?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(under_way);
+    if count <= 0 {
+        return Ok(Vec::new());
+    }
     let lease = id::new("lse");
     let rows: Vec<LeasedRow> = sqlx::query_as(sqlx::AssertSqlSafe(lease_sql(Dialect::of(db))))
         .bind(request.now.plus(request.lease_for_ms))
@@ -317,7 +335,7 @@ async fn lease_endpoint(
         .bind(&request.host)
         .bind(endpoint)
         .bind(request.now)
-        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .bind(count)
         .fetch_all(&mut *db)
         .await?;
     let mut leased = Vec::with_capacity(rows.len());

@@ -76,6 +76,15 @@ impl Dialect {
         }
     }
 
+    /// Tells other hosts something (`$2`) on a channel (`$1`) when the transaction is committed. Nobody else is there to
+    /// be told where the database is a file.
+    pub(crate) const fn notify(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SELECT pg_notify($1, $2)"),
+        }
+    }
+
     /// Behind a query for one row that is going to be changed: whoever comes second waits, and reads what the first made
     /// of it.
     pub(crate) const fn for_update(self) -> &'static str {

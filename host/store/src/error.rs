@@ -78,8 +78,8 @@ pub enum StoreError {
     /// It met other changes of the same, each time it was tried.
     #[error("others changed the same at the same time: {0}; try again")]
     Collision(String),
-    /// Another process runs calls on this file.
-    #[error("another callbox uses {0}; stop it, or give this one its own database")]
+    /// Another process runs calls on this file, or has this host's name.
+    #[error("another callbox uses {0}; stop it, or give this one its own")]
     InUse(String),
     /// The schema is newer than this program.
     #[error("the database was written by a newer version of callbox ({0}); use that version")]

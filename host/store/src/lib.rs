@@ -6,6 +6,7 @@
 //! * [`tenants`], [`keys`], [`audit`], [`idempotency`] – who may do what, and who did
 //! * [`scripts`], [`bindings`], [`numbers`] – what answers a call; [`routing`] finds it
 //! * [`calls`], [`document`], [`completion`] – the books of every call; [`recovery`] closes orphans
+//! * [`hosts`] – who runs calls on this database, and who closes those of one that died
 //! * [`trunks`], [`sip_accounts`] – by whom calls come and go; [`revisions`] tells hosts of their changes
 //! * [`webrtc_tokens`] – what lets a web page call a number
 //! * [`webhooks`], [`outbox`], [`deliveries`] – results on their way to customers
@@ -34,6 +35,7 @@ pub mod document;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hosts;
 pub mod id;
 pub mod idempotency;
 pub mod keys;
@@ -82,13 +84,16 @@ pub struct StoreOptions {
     /// How long a read or a write waits for a server that cannot be reached, before it fails as one that may succeed
     /// later ([`StoreError::is_transient`]).
     pub patience: Duration,
+    /// Time between signs of life of a host ([`hosts`]).
+    pub heartbeat: Duration,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { connections: 16, patience: Duration::from_secs(5), clock: Arc::new(SystemClock) }
+        let [patience, heartbeat] = [5, 1].map(Duration::from_secs);
+        Self { connections: 16, patience, heartbeat, clock: Arc::new(SystemClock) }
     }
 }
 
@@ -114,8 +119,12 @@ struct Inner {
     file: Option<PathBuf>,
     default_tenant: TenantId,
     outbox: Notify,
-    signals: revisions::Signals,
+    signals: Arc<revisions::Signals>,
     claim: std::sync::Mutex<Option<std::fs::File>>,
+    heartbeat: Duration,
+    taken: std::sync::Mutex<Option<hosts::Taken>>,
+    /// Hears of other hosts' changes.
+    _listener: Option<revisions::Listener>,
 }
 
 impl std::fmt::Debug for Store {
@@ -151,13 +160,14 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(url: &str, artefacts: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { connections, patience, clock } = options;
+        let StoreOptions { connections, patience, heartbeat, clock } = options;
         let opened = open::open(url, connections, patience).await?;
         std::fs::create_dir_all(artefacts)
             .map_err(|e| StoreError::io(&format!("creating {}", artefacts.display()), &e))?;
         let now = clock.now();
         let default_tenant =
             opened.writer.run(Turn::Alone, move |db| Box::pin(tenants::ensure_default(db, now))).await?;
+        let signals = Arc::new(revisions::Signals::new());
         let inner = Inner {
             dialect: opened.dialect,
             writer: opened.writer,
@@ -167,8 +177,11 @@ impl Store {
             file: opened.file,
             default_tenant,
             outbox: Notify::new(),
-            signals: revisions::Signals::new(),
+            _listener: opened.server.map(|server| revisions::Listener::start(server, signals.clone())),
+            signals,
             claim: std::sync::Mutex::new(None),
+            heartbeat,
+            taken: std::sync::Mutex::new(None),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -29,6 +29,8 @@ pub(crate) struct Opened {
     pub(crate) readers: AnyPool,
     /// The file, unless the database lives in memory or elsewhere.
     pub(crate) file: Option<PathBuf>,
+    /// For connections of another kind: those that listen.
+    pub(crate) server: Option<PgConnectOptions>,
 }
 
 /// A URL without its password: for messages.
@@ -120,7 +122,7 @@ async fn sqlite(url: &str) -> Result<Opened, StoreError> {
         .await?;
     first.close().await;
     let writer = Writer::sqlite(connection, options);
-    Ok(Opened { dialect: Dialect::Sqlite, writer, readers, file })
+    Ok(Opened { dialect: Dialect::Sqlite, writer, readers, file, server: None })
 }
 
 async fn postgres(url: &str, connections: u32, patience: Duration) -> Result<Opened, StoreError> {
@@ -142,7 +144,7 @@ async fn postgres(url: &str, connections: u32, patience: Duration) -> Result<Ope
         .acquire_timeout(patience)
         .connect_lazy_with(any.clone());
     let writer = Writer::postgres(any, writing, patience);
-    Ok(Opened { dialect: Dialect::Postgres, writer, readers, file: None })
+    Ok(Opened { dialect: Dialect::Postgres, writer, readers, file: None, server: Some(options) })
 }
 
 /// What is wrong with a database that cannot be connected to: mostly what was configured.

@@ -5,7 +5,7 @@ use crate::calls::CallStart;
 use crate::completion::{CallCompletion, Closing, Completed, close};
 use crate::document::CallDocument;
 use crate::writer::Db;
-use crate::{Store, StoreError, UnixMs, columns};
+use crate::{Store, StoreError, UnixMs, columns, hosts};
 use callbox_dialogue::call::{Direction, EndReason};
 use callbox_dialogue::record::{EndedBy, Outcome, TimelineEntry};
 use callbox_dialogue::time::Time;
@@ -52,11 +52,12 @@ fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs, why: &str) ->
 }
 
 /// Closes some of the calls a host left behind; how many, and where to go on.
-async fn close_some(
+pub(crate) async fn close_some(
     db: &mut Db,
     host: &str,
     after: String,
     now: UnixMs,
+    why: &str,
 ) -> Result<(usize, Option<String>), StoreError> {
     let rows: Vec<(String, String, Option<UnixMs>)> = sqlx::query_as(
         "SELECT id, start, answered_at FROM calls WHERE host = $1 AND state = 'active' AND id > $2 ORDER BY id LIMIT $3",
@@ -73,7 +74,7 @@ async fn close_some(
         match columns::from_json::<CallStart>("calls.start", &start) {
             Ok(start) => {
                 tracing::warn!(call, "closing a call that a dead host left behind");
-                close(db, Closing::prepare(orphan(start, answered, now, HOST_GONE))?, now).await?;
+                close(db, Closing::prepare(orphan(start, answered, now, why))?, now).await?;
                 closed += 1;
             }
             Err(error) => tracing::error!(call, %error, "a call that a dead host left behind cannot be closed"),
@@ -82,19 +83,50 @@ async fn close_some(
     Ok((closed, last))
 }
 
+/// Lets others have the deliveries that a host had in hand; how many.
+pub(crate) async fn free(db: &mut Db, host: &str, now: UnixMs) -> Result<u64, StoreError> {
+    let freed = sqlx::query(
+        "UPDATE deliveries SET state = 'pending', due_at = $1, lease = NULL, leased_by = NULL WHERE leased_by = $2",
+    )
+    .bind(now)
+    .bind(host)
+    .execute(db)
+    .await?;
+    Ok(freed.rows_affected())
+}
+
 impl Store {
-    /// To be called once by the process that is going to run calls as `host`, before
-    /// the first of them: makes sure no other process uses this SQLite file for calls,
-    /// closes the calls this host left behind (`end_reason: platform_error`), and
-    /// frees the deliveries it had leased.
+    /// To be called once by the process that is going to run calls as `host`, before the first of them: takes the name,
+    /// makes sure that no other process has it or uses this SQLite file for calls, closes the calls that the last run
+    /// of this host left behind (`end_reason: platform_error`), and frees the deliveries it had leased. Where the last
+    /// run did not say goodbye on a server, that takes two heartbeats and a half.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process has the name or the file.
     pub async fn start_host(&self, host: &str) -> Result<Recovered, StoreError> {
+        self.start_host_at(host, None).await
+    }
+
+    /// The same, with where others reach its API.
+    ///
+    /// # Errors
+    /// As [`Store::start_host`].
+    pub async fn start_host_at(&self, host: &str, address: Option<&str>) -> Result<Recovered, StoreError> {
         self.claim()?;
+        if self.is_alive(host).await? {
+            return Err(StoreError::InUse(format!("the host name {host:?} on this database")));
+        }
+        let (taken, now) = (Self::new_run(host), self.now());
+        let (run, address) = (taken.clone(), address.map(ToOwned::to_owned));
+        self.write(move |db| Box::pin(async move { hosts::take(db, &run, address.as_deref(), now).await })).await?;
+        *self.inner.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(taken);
         let mut recovered = Recovered::default();
         let mut after = String::new();
         loop {
             let (owner, start, now) = (host.to_owned(), after, self.now());
-            let step =
-                self.write_beside(move |db| Box::pin(async move { close_some(db, &owner, start, now).await })).await?;
+            let step = self
+                .write_beside(move |db| Box::pin(async move { close_some(db, &owner, start, now, HOST_GONE).await }))
+                .await?;
             recovered.calls += step.0;
             match step.1 {
                 Some(last) => after = last,
@@ -102,21 +134,8 @@ impl Store {
             }
         }
         let (owner, now) = (host.to_owned(), self.now());
-        recovered.deliveries = self
-            .write_beside(move |db| {
-                Box::pin(async move {
-                    let freed = sqlx::query(
-                        "UPDATE deliveries SET state = 'pending', due_at = $1, lease = NULL, leased_by = NULL
-                         WHERE leased_by = $2",
-                    )
-                    .bind(now)
-                    .bind(owner)
-                    .execute(db)
-                    .await?;
-                    Ok(freed.rows_affected())
-                })
-            })
-            .await?;
+        recovered.deliveries =
+            self.write_beside(move |db| Box::pin(async move { free(db, &owner, now).await })).await?;
         self.wake_outbox();
         Ok(recovered)
     }

@@ -1,9 +1,17 @@
 //! Whether what a host keeps in memory has changed: a counter per topic in the database, raised in the transaction of
-//! the change, and a signal for the hosts of this process. A host of another process looks at the counter now and then.
+//! the change, and a signal for whoever keeps it. The signal is given by this process after a change of its own, and on
+//! PostgreSQL by a notification that comes with the commit of another host's ([`Listener`]). The counter is the net: a
+//! host looks at it now and then.
 
+use crate::dialect::Dialect;
 use crate::writer::Db;
 use crate::{Store, StoreError};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +41,10 @@ impl Signals {
         Self(Topic::ALL.map(|_| watch::Sender::new(0)))
     }
 
+    fn give(&self, topic: Topic) {
+        self.of(topic).send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     fn of(&self, topic: Topic) -> &watch::Sender<u64> {
         match topic {
             Topic::Trunks => &self.0[0],
@@ -41,9 +53,58 @@ impl Signals {
     }
 }
 
-/// Raises the counter within the transaction at hand.
+/// Raises the counter within the transaction at hand; other hosts hear of it when that is committed.
 pub(crate) async fn raise(db: &mut Db, topic: Topic) -> Result<(), StoreError> {
-    sqlx::query("UPDATE revisions SET counter = counter + 1 WHERE topic = $1").bind(topic.name()).execute(db).await?;
+    sqlx::query("UPDATE revisions SET counter = counter + 1 WHERE topic = $1")
+        .bind(topic.name())
+        .execute(&mut *db)
+        .await?;
+    if let Some(notify) = Dialect::of(db).notify() {
+        sqlx::query(notify).bind(CHANNEL).bind(topic.name()).execute(db).await?;
+    }
+    Ok(())
+}
+
+/// What changes are told on.
+const CHANNEL: &str = "callbox_changes";
+
+/// The pause before a connection that listens is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Hears of the changes of all hosts on a PostgreSQL, and passes them on; ends when it is dropped.
+pub(crate) struct Listener(JoinHandle<()>);
+
+impl Listener {
+    pub(crate) fn start(server: PgConnectOptions, signals: Arc<Signals>) -> Self {
+        Self(tokio::spawn(listen(server, signals)))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn listen(server: PgConnectOptions, signals: Arc<Signals>) {
+    let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None).connect_lazy_with(server);
+    loop {
+        if let Err(error) = hear(&pool, &signals).await {
+            tracing::warn!(%error, "changes of other hosts are not heard of at once, but when they are looked for");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Listens as long as the connection holds. Whatever happened before it began is read again.
+async fn hear(pool: &PgPool, signals: &Signals) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    Topic::ALL.into_iter().for_each(|topic| signals.give(topic));
+    while let Some(heard) = listener.try_recv().await? {
+        Topic::ALL.into_iter().filter(|topic| topic.name() == heard.payload()).for_each(|topic| signals.give(topic));
+    }
     Ok(())
 }
 
@@ -56,13 +117,14 @@ impl Store {
             .await?)
     }
 
-    /// Tells of every change that this process has committed.
+    /// Tells of every change that this process has committed, and on PostgreSQL of those of others soon after theirs.
+    /// Now and then it tells of one that was none.
     #[must_use]
     pub fn changes(&self, topic: Topic) -> watch::Receiver<u64> {
         self.signals().of(topic).subscribe()
     }
 
     pub(crate) fn changed(&self, topic: Topic) {
-        self.signals().of(topic).send_modify(|count| *count = count.wrapping_add(1));
+        self.signals().give(topic);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens to a server: it goes away for a while and comes back, it refuses, it is asked by several at once.
 
 use crate::fixture::{House, call, end};
+use callbox_store::revisions::Topic;
 use callbox_store::{Store, StoreError, StoreOptions};
 use callbox_test_postgres::Postgres;
 use std::time::Duration;
@@ -15,6 +16,8 @@ async fn a_database_that_is_away_for_a_while_loses_nothing_that_was_accepted() {
     let (accepted, begun) = (call(&store), call(&store));
     store.complete_call(end(&accepted)).await.unwrap();
     store.start_call(begun.clone()).await.unwrap();
+    let mut changes = store.changes(Topic::Trunks);
+    let told = *changes.wait_for(|told| *told >= 1).await.unwrap();
     server.stop();
     // Whoever waits is told, in a bounded time, that it may do later.
     let error = store.start_call(call(&store)).await.unwrap_err();
@@ -32,6 +35,8 @@ async fn a_database_that_is_away_for_a_while_loses_nothing_that_was_accepted() {
         assert_eq!(events.iter().filter(|event| event.kind == "call.completed").count(), 1);
     }
     store.check().await.unwrap();
+    // What others have changed meanwhile is read again.
+    changes.wait_for(|now| *now > told).await.unwrap();
 }
 
 #[tokio::test]
