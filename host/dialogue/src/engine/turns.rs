@@ -208,9 +208,13 @@ impl Engine {
     /// What sounds gives way to the caller's voice, or goes on after it. True where it was cut.
     pub(super) fn give_way(&mut self) -> bool {
         self.timers.clear(Timer::Barge);
-        let Some(head) = self.prompts.head().filter(|head| head.barge_in.speech && head.is_playing()) else {
+        let Some(head) = self.prompts.head().filter(|head| head.barge_in.speech && !head.is_stopping()) else {
             return false;
         };
+        if !head.is_playing() {
+            // Words stop a model that has not begun to speak, so that it answers what was said last.
+            return head.model && self.interrupted_by_words();
+        }
         let heard_by_recogniser = self.listening.as_ref().is_some_and(Listening::takes_speech);
         let sounding = head.sounding_since().unwrap_or(self.now);
         if let Some(paused) = head.paused {
@@ -241,6 +245,18 @@ impl Engine {
             return true;
         }
         false
+    }
+
+    /// Cuts what is in front where words have come that interrupt it.
+    fn interrupted_by_words(&mut self) -> bool {
+        let heard = |listening: &&mut Listening| listening.takes_speech() && listening.words().is_some();
+        let Some(listening) = self.listening.as_mut().filter(heard) else { return false };
+        if !listening.has_interrupted() {
+            return false;
+        }
+        listening.won = true;
+        self.cut(PlayoutEnd::CutBySpeech);
+        true
     }
 
     /// A paused prompt is cut by words, and goes on where there are none.

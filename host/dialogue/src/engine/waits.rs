@@ -95,7 +95,7 @@ impl Engine {
             }
             Pending::ModelTurn { reply, listening } => {
                 self.handles.remove(reply);
-                self.handles.remove(listening);
+                self.keep_meaning(listening);
                 self.leave_listening(listening);
             }
             _ => {}

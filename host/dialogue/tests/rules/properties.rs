@@ -4,14 +4,17 @@
 mod hostile;
 mod invariants;
 mod plausible;
+mod speech;
 
 use crate::rig::{Entry, setup, source, text};
 use callbox_dialogue::call::{Direction, EndReason};
 use callbox_dialogue::leg::TransferResult;
 use callbox_dialogue::setup::{Fallback, Limits, SourcePolicy};
 use callbox_dialogue::{Engine, Input, Output, Setup, Time};
+use callbox_grammar::Grammar;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// The same cases every time, so that a failure is one for everybody.
@@ -52,6 +55,17 @@ fn any_setup() -> impl Strategy<Value = Setup> {
             setup
         },
     )
+}
+
+/// A menu of the words that callers say here, or none.
+fn any_grammar() -> impl Strategy<Value = Option<Grammar>> {
+    let choices = json!([
+        {"value": "one", "phrases": ["word"], "key": "1"},
+        {"value": "two", "phrases": ["word word"]},
+        {"value": "sesame", "phrases": ["sesame"]},
+    ]);
+    let grammar = json!({"answer": {"kind": "choices", "choices": choices}, "universals": ["help"]});
+    prop::option::weighted(0.4, Just(serde_json::from_value(grammar).unwrap()))
 }
 
 fn any_transfer_result() -> impl Strategy<Value = TransferResult> {

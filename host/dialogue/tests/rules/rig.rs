@@ -481,6 +481,20 @@ impl Rig {
         self.recogniser_over(LegEvent::Recognised { recognition, alternatives });
     }
 
+    /// How long prompts were paused in all.
+    pub(crate) fn paused_for(&self) -> u64 {
+        let mut since = None;
+        let mut all = 0;
+        for (at, command) in &self.commands {
+            match command {
+                LegCommand::Pause { .. } => since = Some(*at),
+                LegCommand::Resume { .. } => all += at - since.take().unwrap(),
+                _ => {}
+            }
+        }
+        all
+    }
+
     /// How often something like this came out.
     pub(crate) fn came(&self, what: impl Fn(&Output) -> bool) -> usize {
         self.outputs.iter().filter(|(_, output)| what(output)).count()

@@ -36,7 +36,7 @@ fn ended(rig: &mut Rig) {
 /// A menu: "book" by 1, "okay" by 2.
 fn menu() -> Grammar {
     let choices = json!([
-        {"value": "book", "phrases": ["book", "book a table"], "key": "1"},
+        {"value": "book", "phrases": ["book"], "key": "1"},
         {"value": "ok", "phrases": ["okay"], "key": "2"},
     ]);
     serde_json::from_value(json!({"answer": {"kind": "choices", "choices": choices}})).unwrap()
@@ -144,7 +144,7 @@ fn what_a_grammar_or_a_hint_takes_for_an_answer_is_no_back_channel() {
 #[test]
 fn an_answer_under_the_grammar_is_words_enough() {
     let mut rig = paused(with_menu(ListenOptions { min_words: 3, ..speech() }));
-    rig.partial("well book", 100, 350);
+    rig.partial("I would", 100, 350);
     assert_eq!(rig.told(stops), 0);
     rig.partial("book", 100, 350);
     assert_eq!(rig.told(stops), 1);
@@ -406,6 +406,56 @@ fn a_whole_answer_ends_sooner_than_half_of_one() {
 }
 
 #[test]
+fn an_answer_that_may_go_on_waits_for_more() {
+    let may_go_on = json!([
+        {"value": "book", "phrases": ["book"]},
+        {"value": "table", "phrases": ["book a table"]},
+    ]);
+    let grammar = json!({"answer": {"kind": "choices", "choices": may_go_on}});
+    let mut rig = Rig::up(setup());
+    rig.call(listen(ListenOptions { grammar: Some(serde_json::from_value(grammar).unwrap()), ..speech() }));
+    started(&mut rig);
+    rig.wait(400);
+    rig.partial("book", 0, 400);
+    ended(&mut rig);
+    rig.wait(2_000);
+    assert_eq!(rig.told_at(ends_utterance), Some(500 + 700));
+}
+
+#[test]
+fn digits_are_complete_with_the_last_that_may_come() {
+    let grammar = json!({"answer": {"kind": "digits", "min": 4, "max": 4}});
+    let mut rig = Rig::up(setup());
+    rig.call(listen(ListenOptions { grammar: Some(serde_json::from_value(grammar).unwrap()), ..speech() }));
+    started(&mut rig);
+    rig.wait(1_000);
+    rig.partial("four seven one", 0, 1_000);
+    rig.wait(300);
+    assert_eq!(rig.told(ends_utterance), 0);
+    rig.partial("four seven one one", 0, 1_300);
+    assert_eq!(rig.told_at(ends_utterance), Some(1_400), "at once, while the last still sounds");
+    rig.recognised("four seven one one", 0, 1_300);
+    rig.until_reply().unwrap();
+    let meant = meaning(rig.ask_for(HostCall::Meaning { handle: None }));
+    assert_eq!(meant, Some(json!({"digits": "4711"})));
+}
+
+#[test]
+fn tomorrow_is_that_of_the_zone() {
+    // 2026-10-26T07:33:20Z: still the day before in Hawaii.
+    let grammar = || serde_json::from_value(json!({"answer": {"kind": "date"}})).unwrap();
+    for (zone, date) in [(None, "2026-10-27"), (Some("Pacific/Honolulu"), "2026-10-26")] {
+        let mut rig = Rig::up(setup());
+        let zone = zone.map(str::to_owned);
+        rig.call(listen(ListenOptions { grammar: Some(grammar()), zone, ..speech() }));
+        rig.recognised("tomorrow", 0, 400);
+        rig.until_reply().unwrap();
+        let meant = meaning(rig.ask_for(HostCall::Meaning { handle: None }));
+        assert_eq!(meant, Some(json!({ "date": date })));
+    }
+}
+
+#[test]
 fn words_that_come_late_end_an_utterance_whose_silence_is_over() {
     let mut rig = Rig::up(setup());
     rig.call(listen(with_menu(speech())));
@@ -553,6 +603,10 @@ fn what_makes_no_sense_is_told_before_anything_is_said() {
     let mut rig = Rig::new(setup());
     let zone = ListenOptions { zone: Some("Mars/Olympus".into()), ..speech() };
     assert!(matches!(rig.ask_for(listen(zone)), Err(HostError::NotFound(_))));
+    let grammar = json!({"answer": {"kind": "digits", "min": 9, "max": 4}});
+    let grammar = ListenOptions { grammar: Some(serde_json::from_value(grammar).unwrap()), ..speech() };
+    let Err(HostError::InvalidArgument(why)) = rig.ask_for(listen(grammar)) else { panic!("taken") };
+    assert!(why.starts_with("grammar: "), "{why}");
     assert_eq!(rig.commands, [], "not even answered");
 }
 

@@ -1,6 +1,6 @@
 //! A leg, a script and a driver that keep to nothing.
 
-use super::{any_reason, any_setup, any_transfer_result, cases};
+use super::{any_grammar, any_reason, any_setup, any_transfer_result, cases};
 use crate::rig::{prompt, refer, utterance};
 use callbox_dialogue::call::{EndCause, Evidence};
 use callbox_dialogue::leg::{LegEvent, PromptId, RecognitionId, TransferId, WordMark};
@@ -20,6 +20,7 @@ fn any_event() -> impl Strategy<Value = LegEvent> {
     let text = "[a-z0-9 ]{0,12}|\\PC{0,6}";
     let said = (text, any::<u32>(), any::<u32>()).prop_map(|(text, start, end)| utterance(&text, start, end));
     let recognition = || (0_u32..4).prop_map(RecognitionId);
+    let ago = || prop_oneof![3 => 0_u32..400, 1 => any::<u32>()];
     let mark = (any::<u32>(), 0_u32..64).prop_map(|(at, text_end)| WordMark { at, text_end });
     let cause = prop_oneof![
         Just(EndCause::RemoteHangup),
@@ -46,8 +47,8 @@ fn any_event() -> impl Strategy<Value = LegEvent> {
             .prop_map(|(prompt, played, complete)| LegEvent::PromptEnded { prompt, played, complete }),
         6 => prop_oneof![prop::char::range('0', '9'), any::<char>()].prop_map(|digit| LegEvent::Digit { digit }),
         1 => Just(LegEvent::DigitsSent),
-        2 => Just(LegEvent::SpeechStarted { ago: 0 }),
-        2 => Just(LegEvent::SpeechEnded { ago: 0 }),
+        3 => ago().prop_map(|ago| LegEvent::SpeechStarted { ago }),
+        3 => ago().prop_map(|ago| LegEvent::SpeechEnded { ago }),
         2 => (recognition(), said.clone()).prop_map(|(recognition, utterance)| LegEvent::Partial { recognition, utterance }),
         2 => (recognition(), vec(said, 0..3))
             .prop_map(|(recognition, alternatives)| LegEvent::Recognised { recognition, alternatives }),
@@ -84,13 +85,24 @@ fn any_call() -> impl Strategy<Value = HostCall> {
         })
     ];
     let times = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>());
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<u8>());
-    let options = (prop::option::of(digits), times, flags).prop_map(
-        |(digits, (start_timeout, end_silence, max_length, min_speech), (speech, type_ahead, sensitive, min_words))| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![0_u8..2, any::<u8>()]);
+    let span = || prop_oneof![2 => 0_u32..1_000, 1 => any::<u32>()];
+    let turns = (span(), span(), any_grammar());
+    let options = (prop::option::of(digits), times, flags, turns).prop_map(
+        |(
+            digits,
+            (start_timeout, end_silence, max_length, min_speech),
+            flags,
+            (complete_silence, resume_after, grammar),
+        )| {
+            let (speech, type_ahead, sensitive, min_words) = flags;
             Box::new(ListenOptions {
                 digits,
                 start_timeout,
                 end_silence,
+                complete_silence,
+                resume_after,
+                grammar,
                 max_length,
                 min_speech,
                 speech,
@@ -123,6 +135,7 @@ fn any_call() -> impl Strategy<Value = HostCall> {
         handle().prop_map(|handle| HostCall::StopListening { handle }),
         handle().prop_map(|handle| HostCall::NextPartial { handle }),
         handle().prop_map(|handle| HostCall::Alternatives { handle }),
+        prop::option::of(handle()).prop_map(|handle| HostCall::Meaning { handle }),
         handle().prop_map(|handle| HostCall::AwaitTransfer { handle }),
         handle().prop_map(|handle| HostCall::CancelTransfer { handle }),
         handle().prop_map(|handle| HostCall::AwaitFetch { handle }),

@@ -7,12 +7,18 @@ use callbox_dialogue::script::{
     BargeIn, Event, Handle, Heard, HostCall, HostReply, ListenOptions, Playout, PlayoutEnd, Prompt, Reply, Segment,
 };
 use callbox_dialogue::{CallRecord, Input, Output};
+use callbox_grammar::{Grammar, Understanding};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Only pressed and said while a listening is sensitive.
 pub(super) const SECRET_KEYS: [char; 4] = ['A', 'B', 'C', 'D'];
 pub(super) const SECRET_WORDS: &str = "sesame";
+
+/// Said, it neither interrupts nor answers.
+pub(super) const BACK_CHANNEL: &str = "uh-huh";
+/// No pause is longer.
+const LONGEST_PAUSE: u64 = 30_000;
 
 type Checked = Result<(), TestCaseError>;
 
@@ -47,6 +53,21 @@ pub(super) struct Reader {
     speech: bool,
     speaking: bool,
     recognising: Option<RecognitionId>,
+    /// How it was told to listen, and whether it was told that the caller is done.
+    listens: Option<ListenOptions>,
+    ending: bool,
+    /// It has heard words that are more than a back-channel.
+    words: bool,
+    /// The recogniser that ran when the last input came, and what it had heard.
+    before: Option<(ListenOptions, bool)>,
+    /// Since when the caller makes a sound, at the earliest.
+    sounds_since: Option<u64>,
+    /// The prompt that plays was told to stop.
+    stopping: bool,
+    paused: Option<u64>,
+    pauses: BTreeMap<PromptId, u8>,
+    /// The longest that any listening waits for words.
+    patience: u64,
     masked: bool,
 }
 
@@ -79,6 +100,7 @@ impl Reader {
 
     fn take(&mut self, input: &Input) -> Checked {
         self.cause = Some(input.clone());
+        self.before = self.recognising.and(self.listens.clone()).map(|options| (options, self.words));
         match input {
             Input::Script(call) => {
                 self.calls += 1;
@@ -109,13 +131,18 @@ impl Reader {
                 self.early = true;
                 self.quiet_since = self.now;
             }
-            Input::Leg(LegEvent::Ended { .. }) => self.over = true,
+            Input::Leg(LegEvent::Ended { .. }) => {
+                self.over = true;
+                self.paused = None;
+            }
             Input::Leg(LegEvent::Prepared { prompt }) => {
                 self.prepared.insert(*prompt);
             }
             Input::Leg(LegEvent::PrepareFailed { .. }) => self.quiet_since = self.now,
             Input::Leg(LegEvent::PromptEnded { prompt, .. }) if self.playing == Some(*prompt) => {
                 self.playing = None;
+                self.paused = None;
+                self.stopping = false;
                 self.quiet_since = self.now;
             }
             Input::Leg(
@@ -126,12 +153,24 @@ impl Reader {
             ) => {
                 self.speech = true;
                 match input {
-                    Input::Leg(LegEvent::SpeechStarted { .. }) => self.speaking = true,
-                    Input::Leg(LegEvent::SpeechEnded { .. }) => self.speaking = false,
+                    Input::Leg(LegEvent::SpeechStarted { ago }) => {
+                        self.speaking = true;
+                        let since = self.now.saturating_sub(u64::from(*ago));
+                        self.sounds_since.get_or_insert(since);
+                    }
+                    Input::Leg(LegEvent::SpeechEnded { .. }) => {
+                        self.speaking = false;
+                        self.sounds_since = None;
+                    }
+                    Input::Leg(LegEvent::Partial { recognition, utterance }) => {
+                        if self.recognising == Some(*recognition) {
+                            self.words = !matches!(utterance.text.as_str(), "" | BACK_CHANNEL);
+                        }
+                    }
+                    Input::Leg(LegEvent::Recognised { recognition, .. }) => {
+                        self.recognising.take_if(|run| run == recognition);
+                    }
                     _ => {}
-                }
-                if matches!(input, Input::Leg(LegEvent::Recognised { .. })) {
-                    self.recognising = None;
                 }
             }
             Input::Leg(LegEvent::RecogniseFailed { .. }) => self.recognising = None,
@@ -166,6 +205,10 @@ impl Reader {
         }
         prop_assert!(self.replies <= self.calls);
         prop_assert!(self.stopped <= 1);
+        if let Some(since) = self.paused {
+            let longest = (3 * self.patience).min(LONGEST_PAUSE);
+            prop_assert!(self.now <= since + longest, "paused since {} at {}", since, self.now);
+        }
         Ok(())
     }
 
@@ -183,10 +226,27 @@ impl Reader {
                 prop_assert!(self.prepared.contains(prompt), "played before it is ready");
                 self.playing = Some(*prompt);
             }
-            LegCommand::Stop { prompt } if self.playing == Some(*prompt) => self.stop_is_allowed(*prompt, effects)?,
-            LegCommand::Recognise { recognition, .. } => {
+            LegCommand::Stop { prompt } if self.playing == Some(*prompt) => {
+                self.stop_is_allowed(*prompt, effects)?;
+                self.stopping = true;
+                self.paused = None;
+            }
+            LegCommand::Pause { prompt } => self.pause_is_allowed(*prompt)?,
+            LegCommand::Resume { prompt } => {
+                prop_assert_eq!(self.playing, Some(*prompt));
+                prop_assert!(self.paused.take().is_some(), "resumed and not paused");
+            }
+            LegCommand::Recognise { recognition, options } => {
                 prop_assert_eq!(self.recognising, None, "two recognisers at once");
                 self.recognising = Some(*recognition);
+                self.patience = self.patience.max(options.resume_after.into());
+                self.listens = Some((**options).clone());
+                self.ending = false;
+                self.words = false;
+            }
+            LegCommand::EndUtterance { recognition } => {
+                prop_assert_eq!(self.recognising, Some(*recognition));
+                prop_assert!(!std::mem::replace(&mut self.ending, true), "told twice that the caller is done");
             }
             LegCommand::StopRecognising { recognition } => {
                 prop_assert_eq!(self.recognising, Some(*recognition));
@@ -196,7 +256,10 @@ impl Reader {
                 prop_assert_ne!(self.masked, *on);
                 self.masked = *on;
             }
-            LegCommand::Hangup | LegCommand::Reject { .. } => self.closing = true,
+            LegCommand::Hangup | LegCommand::Reject { .. } => {
+                self.closing = true;
+                self.paused = None;
+            }
             LegCommand::Answer => {
                 prop_assert!(!self.up);
                 prop_assert!(!self.early || self.to_be_answered || self.script_over, "answered unasked");
@@ -205,6 +268,35 @@ impl Reader {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Only a prompt that gives way to speech is paused, by a sound past the threshold that a recogniser hears.
+    fn pause_is_allowed(&mut self, prompt: PromptId) -> Checked {
+        prop_assert_eq!(self.playing, Some(prompt));
+        prop_assert!(!self.stopping && self.paused.is_none(), "paused twice, or while it is stopped");
+        prop_assert!(self.barge_ins[&prompt].speech);
+        let Some(options) = self.listens.as_ref().filter(|_| self.recognising.is_some() || self.before.is_some())
+        else {
+            return Err(TestCaseError::fail("paused, and nobody listens for words"));
+        };
+        let Some(since) = self.sounds_since else { return Err(TestCaseError::fail("paused by silence")) };
+        prop_assert!(self.now >= since + u64::from(options.min_speech), "paused below the threshold");
+        let pauses = self.pauses.entry(prompt).or_default();
+        *pauses += 1;
+        prop_assert!(*pauses <= 3, "paused for the {}th time", pauses);
+        self.paused = Some(self.now);
+        Ok(())
+    }
+
+    /// Where a recogniser listens for words, a sound alone does not cut.
+    fn words_have_come(&self, over: bool) -> bool {
+        match (&self.before, &self.cause) {
+            (Some((options, _)), _) if over || options.resume_after == 0 => true,
+            (Some(_), Some(Input::Leg(LegEvent::Recognised { alternatives, .. }))) => !alternatives.is_empty(),
+            (Some(_), Some(Input::Leg(LegEvent::Partial { .. }))) => self.words,
+            (Some((_, words)), _) => *words,
+            (None, _) => true,
+        }
     }
 
     /// A prompt that may not be cut is not cut.
@@ -218,9 +310,14 @@ impl Reader {
             // The threshold of speech is passed by the clock or by words; keys kept so far count
             // when speech turns out to be noise.
             Some(Input::Leg(
-                LegEvent::SpeechStarted { .. } | LegEvent::Partial { .. } | LegEvent::Recognised { .. },
-            )) => barge_in.speech || barge_in.digits || over,
-            Some(Input::Tick) => barge_in.speech || barge_in.digits || self.script_over || over,
+                LegEvent::SpeechStarted { .. }
+                | LegEvent::SpeechEnded { .. }
+                | LegEvent::Partial { .. }
+                | LegEvent::Recognised { .. },
+            )) => (barge_in.speech && self.words_have_come(over)) || barge_in.digits || over,
+            Some(Input::Tick) => {
+                (barge_in.speech && self.words_have_come(over)) || barge_in.digits || self.script_over || over
+            }
             // A prompt in front is over: keys kept so far count; without a threshold, so does speech.
             Some(Input::Leg(LegEvent::PromptEnded { .. } | LegEvent::PrepareFailed { .. })) => {
                 barge_in.speech || barge_in.digits || over
@@ -303,7 +400,16 @@ impl Reader {
                 }
             }
             Heard::Nothing => {}
-            Heard::Speech(_) => prop_assert!(options.speech),
+            Heard::Speech(said) => {
+                prop_assert!(options.speech);
+                let understood = |grammar: &Grammar| grammar.understand(&said.text, "en", jiff::civil::Date::ZERO);
+                let understood = options.grammar.as_ref().map(understood);
+                prop_assert!(
+                    !matches!(understood, Some(Understanding::Nothing | Understanding::Begun)),
+                    "{}",
+                    said.text
+                );
+            }
         }
         Ok(())
     }
@@ -324,6 +430,11 @@ impl Reader {
                 prop_assert!(turn.text.starts_with(heard.as_str()), "heard {:?} of {:?}", heard, turn.text);
             }
             prop_assert!(turn.role == Role::Robot || turn.heard_text.is_none());
+            if let Some(it) = turn.latency {
+                let parts = [it.endpointing_ms, it.recognition_ms, it.script_ms, it.synthesis_ms, it.playout_ms];
+                prop_assert_eq!(parts.iter().sum::<u32>(), it.total_ms, "{}", it);
+                prop_assert!(turn.role == Role::Robot && u64::from(it.total_ms) <= turn.start_ms);
+            }
             prop_assert!(!turn.text.contains(SECRET_WORDS));
             prop_assert!(turn.digits.as_ref().is_none_or(|digits| !digits.contains(SECRET_KEYS)));
         }

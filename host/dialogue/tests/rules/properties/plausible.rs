@@ -1,13 +1,13 @@
 //! A script that keeps to the contract, a leg that does what it is told, a
 //! caller who does what he likes.
 
-use super::invariants::{Reader, SECRET_KEYS, SECRET_WORDS, tagged};
-use super::{any_reason, any_setup, any_transfer_result, cases, is_deterministic};
+use super::invariants::{BACK_CHANNEL, Reader, SECRET_KEYS, SECRET_WORDS, tagged};
+use super::{any_grammar, any_reason, any_setup, any_transfer_result, cases, is_deterministic};
 use crate::rig::{Rig, bridge, prompt, refer, utterance};
 use callbox_dialogue::call::{EndCause, EndReason, Evidence};
 use callbox_dialogue::leg::{LegCommand, LegEvent, TransferResult};
 use callbox_dialogue::script::{
-    BargeIn, DigitOptions, Handle, HostCall, HostReply, ListenOptions, Prompt, Queueing, ScriptEnd,
+    BargeIn, DigitOptions, Handle, HostCall, HostReply, ListenOptions, Prompt, Queueing, ScriptEnd, Utterance,
 };
 use callbox_dialogue::{Direction, HostError, Input, Output, Setup};
 use proptest::collection::vec;
@@ -18,10 +18,12 @@ use proptest::prelude::*;
 enum Op {
     Script(Ask),
     Press(usize),
-    SpeechStarted,
-    SpeechEnded,
+    SpeechStarted(u32),
+    SpeechEnded(u32),
     Partial(u8),
     Recognised(u8, u32),
+    /// What it will give once it is told that the caller is done, after so long.
+    Hears(u8, u32, u64),
     RecogniserFails,
     Wait(u64),
     Fetched(bool),
@@ -29,7 +31,12 @@ enum Op {
     Drain(u32),
     Hangup(EndReason),
     RemoteHangup,
-    Leg { prepare_ms: u64, stop_ms: u64, text_ms: u64, words: bool },
+    Leg {
+        prepare_ms: u64,
+        stop_ms: u64,
+        text_ms: u64,
+        words: bool,
+    },
     NextTransfer(u64, TransferResult),
     ScriptEnds(u8),
 }
@@ -64,6 +71,7 @@ enum Ask {
     Stop(usize),
     Partial(usize),
     Alternatives(usize),
+    Meaning(bool, usize),
     Release(usize),
     Field,
     Node,
@@ -82,10 +90,17 @@ fn queueing() -> impl Strategy<Value = Queueing> {
 
 fn options() -> impl Strategy<Value = Box<ListenOptions>> {
     let digits = (1_u8..4, 0_u8..4, prop_oneof![Just(None), Just(Some('#')), Just(Some('1'))], 0_u32..2_000);
-    let speech = (any::<bool>(), 0_u32..500, 0_u8..3, 0_u32..2_000, any::<bool>());
-    (prop::option::weighted(0.8, digits), speech, 0_u32..6_000, any::<bool>(), any::<bool>()).prop_map(
-        |(digits, (speech, min_speech, min_words, max_length, partials), start_timeout, type_ahead, sensitive)| {
+    let speech = (prop::bool::weighted(0.7), 0_u32..500, 0_u8..3, 0_u32..4_000, any::<bool>());
+    let turns = (0_u32..1_000, 0_u32..1_000, prop_oneof![4 => 1_u32..2_000, 1 => Just(0)], any_grammar());
+    (prop::option::weighted(0.8, digits), speech, turns, 0_u32..6_000, any::<bool>(), any::<bool>()).prop_map(
+        |(digits, speech, turns, start_timeout, type_ahead, sensitive)| {
+            let (speech, min_speech, min_words, max_length, partials) = speech;
+            let (end_silence, complete_silence, resume_after, grammar) = turns;
             Box::new(ListenOptions {
+                end_silence,
+                complete_silence,
+                resume_after,
+                grammar,
                 digits: digits.map(|(min, more, terminator, digit_timeout)| DigitOptions {
                     min,
                     max: min + more,
@@ -134,6 +149,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => any::<usize>().prop_map(Ask::Stop),
         1 => any::<usize>().prop_map(Ask::Partial),
         1 => any::<usize>().prop_map(Ask::Alternatives),
+        2 => (any::<bool>(), any::<usize>()).prop_map(|(last, index)| Ask::Meaning(last, index)),
         3 => any::<usize>().prop_map(Ask::Release),
         1 => Just(Ask::Field),
         1 => Just(Ask::Node),
@@ -148,10 +164,11 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         24 => ask().prop_map(Op::Script),
         14 => (0_usize..12).prop_map(Op::Press),
-        4 => Just(Op::SpeechStarted),
-        4 => Just(Op::SpeechEnded),
-        2 => (0_u8..4).prop_map(Op::Partial),
-        4 => (0_u8..4, 0_u32..1_000).prop_map(|(words, length)| Op::Recognised(words, length)),
+        8 => (0_u32..300).prop_map(Op::SpeechStarted),
+        6 => (0_u32..300).prop_map(Op::SpeechEnded),
+        5 => (0_u8..5).prop_map(Op::Partial),
+        3 => (0_u8..5, 0_u32..1_000).prop_map(|(words, length)| Op::Recognised(words, length)),
+        4 => (0_u8..5, 0_u32..1_000, 0_u64..500).prop_map(|(words, length, after)| Op::Hears(words, length, after)),
         1 => Just(Op::RecogniserFails),
         12 => (0_u64..400).prop_map(Op::Wait),
         8 => (0_u64..4_000).prop_map(Op::Wait),
@@ -301,6 +318,10 @@ impl Play {
             Ask::Alternatives(index) => HostCall::Alternatives {
                 handle: self.pick(index, |call| matches!(call, HostCall::StartListen { .. }))?,
             },
+            Ask::Meaning(last, index) => {
+                let listening = self.pick(index, |call| matches!(call, HostCall::StartListen { .. }));
+                HostCall::Meaning { handle: listening.filter(|_| !last) }
+            }
             Ask::Release(index) => {
                 let (handle, _) = self.any_handle(index)?;
                 self.held.retain(|(held, _)| *held != handle);
@@ -333,8 +354,18 @@ impl Play {
         }
     }
 
+    /// So many words; four are a back-channel.
     fn words(&self, count: u8) -> String {
-        if self.masked() { SECRET_WORDS.to_owned() } else { "word ".repeat(usize::from(count)).trim().to_owned() }
+        match count {
+            4 => BACK_CHANNEL.to_owned(),
+            _ if self.masked() => SECRET_WORDS.to_owned(),
+            _ => "word ".repeat(usize::from(count)).trim().to_owned(),
+        }
+    }
+
+    fn hypotheses(&self, count: u8, length: u32) -> Vec<Utterance> {
+        let text = self.words(count);
+        if text.is_empty() { Vec::new() } else { vec![utterance(&text, 0, length)] }
     }
 
     fn happen(&mut self, op: Op) {
@@ -349,8 +380,12 @@ impl Play {
                 };
                 self.rig.leg(LegEvent::Digit { digit });
             }
-            Op::SpeechStarted => self.rig.leg(LegEvent::SpeechStarted { ago: 0 }),
-            Op::SpeechEnded => self.rig.leg(LegEvent::SpeechEnded { ago: 0 }),
+            Op::SpeechStarted(ago) => self.rig.leg(LegEvent::SpeechStarted { ago }),
+            Op::SpeechEnded(ago) => self.rig.leg(LegEvent::SpeechEnded { ago }),
+            Op::Hears(count, length, after) => {
+                self.rig.hears = Some(self.hypotheses(count, length));
+                self.rig.final_ms = after;
+            }
             Op::Partial(count) => {
                 if let Some(recognition) = self.rig.recognition() {
                     let utterance = utterance(&self.words(count), 0, 100);
@@ -359,8 +394,7 @@ impl Play {
             }
             Op::Recognised(count, length) => {
                 if let Some(recognition) = self.rig.recognition() {
-                    let text = self.words(count);
-                    let alternatives = if text.is_empty() { Vec::new() } else { vec![utterance(&text, 0, length)] };
+                    let alternatives = self.hypotheses(count, length);
                     self.rig.recogniser_over(LegEvent::Recognised { recognition, alternatives });
                 }
             }
