@@ -27,7 +27,7 @@ async fn callbox(arguments: &[&str], cache: &Path) -> String {
 #[tokio::test]
 async fn examples_are_admitted_and_pass_their_scenarios() {
     let examples = examples();
-    assert_eq!(examples, ["appointment", "collections", "hours", "survey"]);
+    assert_eq!(examples, ["appointment", "booking", "collections", "hours", "survey"]);
     let cache = tempfile::tempdir().unwrap();
     for example in &examples {
         let component = root().join(format!("target/guests/{example}.wasm"));

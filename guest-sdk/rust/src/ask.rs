@@ -465,7 +465,12 @@ impl Ask {
         }
     }
 
-    fn options(&self) -> raw::ListenOptions {
+    /// What may cut off whatever is said while this is listened for.
+    pub(crate) fn cut_off_by(&self) -> BargeIn {
+        self.barge_in.unwrap_or_else(|| self.expected())
+    }
+
+    pub(crate) fn options(&self) -> raw::ListenOptions {
         let options = raw::ListenOptions::new();
         if let Some(count) = &self.digits {
             options.set_digits(*count.start(), *count.end(), self.terminator, millis(self.digit_timeout));

@@ -36,6 +36,7 @@
 //! | ask, listen, collect digits, offer a menu | [`ask()`], [`listen`], [`Ask`] |
 //! | know who calls, pick up, transfer, hang up | [`call`] |
 //! | look something up | [`context`], [`settings`] |
+//! | let a language model talk | [`llm`] |
 //! | write down what came of it | [`results`] |
 //! | do two things at once | the `start_…` functions, [`wait::select`], [`events`] |
 //! | tell the time, reckon with dates and opening hours | [`clock`], [`calendar`], [`hours`] |
@@ -54,6 +55,7 @@ pub mod context;
 mod error;
 pub mod events;
 pub mod hours;
+pub mod llm;
 pub mod log;
 pub mod random;
 pub mod results;

@@ -3,13 +3,13 @@
 
 use crate::far_end::{Act, FarEnd, LogLine, Move, Push, Sight};
 use crate::leg::SimLeg;
+use crate::model::SimModels;
 use crate::situation::{Situation, SourceAnswer, SourcePlan};
 use crate::stage::Stage;
 use crate::told::{Exchange, KEPT, Told};
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::engine::{Engine, Input, Output};
 use callbox_dialogue::leg::{LegEvent, PromptId};
-use callbox_dialogue::llm::Event;
 use callbox_dialogue::record::Role;
 use callbox_dialogue::script::{Handle, HostCall, HostError, ScriptEnd};
 use callbox_dialogue::{Reply, Setup, Time};
@@ -43,6 +43,7 @@ pub(crate) async fn play<F: FarEnd>(stage: &Stage, situation: &Situation, setup:
         engine: Engine::new(setup),
         leg: SimLeg::new(situation, stage.assets(), language),
         sources: situation.sources.clone(),
+        models: SimModels::new(&situation.models),
         fetches: BTreeMap::new(),
         order: 0,
         script: Script { run, desk: &desk, computes: true, ended: None },
@@ -62,6 +63,7 @@ struct Call<'a, R, F> {
     engine: Engine,
     leg: SimLeg<'a>,
     sources: BTreeMap<String, SourcePlan>,
+    models: SimModels,
     /// Answers of sources on their way.
     fetches: BTreeMap<(Time, u32), Fetched>,
     order: u32,
@@ -139,7 +141,7 @@ where
     /// When something happens by itself.
     fn next(&self) -> Option<Time> {
         let fetched = self.fetches.keys().next().map(|(at, _)| *at);
-        [self.leg.next(self.now), fetched, self.engine.deadline()].into_iter().flatten().min()
+        [self.leg.next(self.now), fetched, self.models.next(), self.engine.deadline()].into_iter().flatten().min()
     }
 
     fn go_to(&mut self, at: Time) {
@@ -158,6 +160,8 @@ where
             let Fetched { fetch, source, result } = entry.remove();
             self.see(Sight::Fetched { source, result: result.clone() });
             self.give(Input::Fetched { fetch, result });
+        } else if let Some((run, event)) = self.models.fire(now) {
+            self.give(Input::Model { run, event });
         } else {
             self.give(Input::Tick);
         }
@@ -199,11 +203,15 @@ where
                 self.script.answer(Answered { reply, sensitive, at: self.now });
             }
             Output::Fetch { fetch, source, parameters } => self.fetch(fetch, source, parameters),
-            Output::Model { run, request: _ } => {
-                let error = HostError::Unavailable("the simulation has no answer of this model".into());
-                self.give(Input::Model { run, event: Event::Failed { error } });
+            Output::Model { run, request } => {
+                if !self.models.ask(self.now, run, &request) {
+                    let text =
+                        format!("nobody says what the model `{}` answers, so it is not available", request.model);
+                    self.see(Sight::Hint { text });
+                }
+                self.see(Sight::AsksModel { request });
             }
-            Output::StopModel { run: _ } => {}
+            Output::StopModel { run } => self.models.stop(run),
             Output::Push { seq, destination, body } => {
                 let push = Push { at: self.now, seq, destination, body };
                 self.seen.pushes.push(push.clone());
@@ -250,6 +258,7 @@ where
             Act::Source { name, plan } => {
                 self.sources.insert(name, plan);
             }
+            Act::Model { name, plans } => self.models.change(name, plans),
             Act::Message { json } => self.give(Input::Message(json)),
             Act::OperatorHangUp { why } => self.give(Input::Hangup { reason: EndReason::OperatorHangup, why }),
             Act::Drain { within } => self.give(Input::Drain { within }),
@@ -341,9 +350,10 @@ where
 
     fn asked(&mut self, call: HostCall) {
         let listens = match &call {
-            HostCall::Ask { options, .. } | HostCall::Listen { options } | HostCall::StartListen { options } => {
-                Some(options.clone())
-            }
+            HostCall::Ask { options, .. }
+            | HostCall::AskModel { options, .. }
+            | HostCall::Listen { options }
+            | HostCall::StartListen { options } => Some(options.clone()),
             _ => None,
         };
         self.see(Sight::Asked { call: call.clone() });

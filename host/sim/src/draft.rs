@@ -5,8 +5,8 @@
 
 use crate::far_end::{Act, Hearing, Saying, Sight};
 use crate::scenario::{
-    Drain, Ended, Expect, HangUp, Interrupt, Message, Moves, Press, Pushed, Refuse, ResultExpected, Say, Scenario,
-    Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected,
+    Drain, Ended, Expect, HangUp, Interrupt, Message, ModelAnswer, ModelChange, Moves, Press, Pushed, Refuse,
+    ResultExpected, Say, Scenario, Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected,
 };
 use crate::scenario::{Given, IntentExpected};
 use crate::situation::{SourceAnswer, SourcePlan};
@@ -172,6 +172,10 @@ impl Writer {
             Act::Source { name, plan } => {
                 self.pause(at);
                 self.steps.push(Step::Source(source_change(name, plan)));
+            }
+            Act::Model { name, plans } => {
+                let answers = plans.iter().map(ModelAnswer::of).collect();
+                self.steps.push(Step::Model(ModelChange { name: name.clone(), answers }));
             }
             Act::Message { json } => {
                 self.pause(at);

@@ -1,8 +1,10 @@
 //! The far end of a simulated call: what it may do, what it sees, and who decides.
 
+use crate::model::ModelPlan;
 use crate::situation::{SourcePlan, TransferPlan};
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::leg::{PromptId, TransferId, TransferResult};
+use callbox_dialogue::llm::Request;
 use callbox_dialogue::record::EndedBy;
 use callbox_dialogue::script::{ListenOptions, LogLevel, TransferMode};
 use callbox_dialogue::time::Millis;
@@ -81,6 +83,13 @@ pub enum Act {
         name: String,
         /// How.
         plan: SourcePlan,
+    },
+    /// From now on a language model answers so, in this order.
+    Model {
+        /// By the manifest's name.
+        name: String,
+        /// Its answers.
+        plans: Vec<ModelPlan>,
     },
     /// What becomes of the transfer that is under way, from now on; without one, of the next.
     Transfer(TransferPlan),
@@ -227,6 +236,11 @@ pub enum Sight {
         source: String,
         /// JSON text.
         result: Result<String, HostError>,
+    },
+    /// A language model is asked.
+    AsksModel {
+        /// What, and which.
+        request: Box<Request>,
     },
     /// A message for a destination.
     Pushed(Push),

@@ -30,6 +30,7 @@ pub mod far_end;
 pub mod fuzz;
 mod hearing;
 mod leg;
+pub mod model;
 pub mod replay;
 pub mod scenario;
 pub mod situation;

@@ -1,5 +1,6 @@
 //! What is settled before a simulated call begins.
 
+use crate::model::ModelPlan;
 use callbox_dialogue::call::{CallInfo, Party};
 use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::llm::Model;
@@ -42,6 +43,10 @@ pub struct Situation {
     pub settings: BTreeMap<String, String>,
     /// What the sources answer, by the manifest's names. One that is not here is not available.
     pub sources: BTreeMap<String, SourcePlan>,
+    /// What the language models answer, by the manifest's names, in order.
+    pub models: BTreeMap<String, Vec<ModelPlan>>,
+    /// Tokens that a call may use with each of them.
+    pub model_tokens: u64,
     /// What becomes of a transfer, by its target as the script writes it.
     pub transfers: BTreeMap<String, TransferPlan>,
     /// What becomes of all others.
@@ -79,6 +84,8 @@ impl Default for Situation {
             seed: [0; 32],
             settings: BTreeMap::new(),
             sources: BTreeMap::new(),
+            models: BTreeMap::new(),
+            model_tokens: Model::default().tokens_per_call,
             transfers: BTreeMap::new(),
             other_transfers: TransferPlan::default(),
             callee_plan: CalleePlan::default(),
@@ -266,6 +273,7 @@ impl Situation {
             };
             (name.clone(), source)
         });
+        let model = Model { tokens_per_call: self.model_tokens, ..Model::default() };
         Setup {
             info: CallInfo {
                 id: self.id.clone(),
@@ -282,7 +290,7 @@ impl Situation {
             voice: VoiceSettings { voice: None, language, rate: None },
             limits: self.limits.clone(),
             sources: sources.collect(),
-            models: manifest.models.keys().map(|name| (name.clone(), Model::default())).collect(),
+            models: manifest.models.keys().map(|name| (name.clone(), model)).collect(),
             destinations: manifest.destinations.keys().cloned().collect(),
             settings: settings.collect(),
             assets,
@@ -297,9 +305,15 @@ impl Situation {
     pub fn strangers(&self, manifest: &Manifest) -> Vec<String> {
         let settings = self.settings.keys().filter(|name| !manifest.settings.contains_key(*name));
         let sources = self.sources.keys().filter(|name| !manifest.sources.contains_key(*name));
+        let models = self.models.keys().filter(|name| !manifest.models.contains_key(*name));
         let known = |name: &str| manifest.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
         let headers = self.headers.iter().map(|(name, _)| name).filter(|name| !known(name));
         let of = |kind: &'static str| move |name: &String| format!("the manifest declares no {kind} `{name}`");
-        settings.map(of("setting")).chain(sources.map(of("source"))).chain(headers.map(of("header"))).collect()
+        settings
+            .map(of("setting"))
+            .chain(sources.map(of("source")))
+            .chain(models.map(of("model")))
+            .chain(headers.map(of("header")))
+            .collect()
     }
 }

@@ -2,7 +2,8 @@
 
 use super::choice::Dice;
 use super::knowledge::Knowledge;
-use crate::scenario::{Given, Moment, Run, SourceAnswer as SourceGiven, SourceFailure, Span, Step};
+use crate::model::{ModelDoes, ModelEnd, ModelPlan};
+use crate::scenario::{Given, ModelAnswer, Moment, Run, SourceAnswer as SourceGiven, SourceFailure, Span, Step};
 use crate::situation::{CalleePlan, CalleeThen, Situation, SourceAnswer, SourcePlan};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{Direction, EndReason, HostError};
@@ -42,6 +43,7 @@ pub(super) struct Circumstances {
     /// Wall clock at the beginning.
     pub(super) at: Option<u64>,
     pub(super) sources: BTreeMap<String, SourcePlan>,
+    pub(super) models: BTreeMap<String, Vec<ModelPlan>>,
     pub(super) deaf: bool,
     pub(super) callee: Option<CalleePlan>,
 }
@@ -65,6 +67,15 @@ impl Circumstances {
                 this.sources.insert(name.clone(), plan);
             }
         }
+        for name in manifest.models.keys() {
+            let known: Vec<&ModelPlan> =
+                bases.iter().filter_map(|base| base.situation.models.get(name)).flatten().collect();
+            // Most scenarios tell a story; in between a model says what it likes.
+            if dice.percent(if from.situation.models.contains_key(name) { 60 } else { 90 }) {
+                let plans = (0..12).map(|_| model(dice, &known)).collect();
+                this.models.insert(name.clone(), plans);
+            }
+        }
         this.deaf = dice.percent(3);
         if from.situation.direction == Direction::Outbound && dice.percent(20) {
             let then = match dice.below(3) {
@@ -85,6 +96,9 @@ impl Circumstances {
             let bound = situation.sources.get(name);
             let (timeout, on_failure) = bound.map(|bound| (bound.timeout, bound.on_failure)).unwrap_or_default();
             situation.sources.insert(name.clone(), SourcePlan { timeout, on_failure, ..plan.clone() });
+        }
+        for (name, plans) in &self.models {
+            situation.models.insert(name.clone(), plans.clone());
         }
         situation.speech_recognition &= !self.deaf;
         situation.callee_plan = self.callee.clone().unwrap_or(situation.callee_plan);
@@ -109,6 +123,9 @@ impl Circumstances {
             let after = (plan.after > 0).then_some(Span(plan.after));
             let answer = SourceGiven { after, timeout: bound.timeout, on_failure: bound.on_failure, ..answer };
             given.sources.insert(name.clone(), answer);
+        }
+        for (name, plans) in &self.models {
+            given.models.insert(name.clone(), plans.iter().map(ModelAnswer::of).collect());
         }
         if self.deaf {
             given.speech_recognition = Some(false);
@@ -140,6 +157,37 @@ fn source(dice: &mut Dice, own: Option<&SourcePlan>, known: &[&SourcePlan]) -> O
         18 => failure(HostError::TimedOut),
         _ => Some(SourcePlan::never()),
     }
+}
+
+/// What a language model answers this time: what it is known to say, in any order, or what one says on a bad day.
+fn model(dice: &mut Dice, known: &[&ModelPlan]) -> ModelPlan {
+    let writes = |text: &str, then| ModelPlan::does(ModelDoes::Writes { text: text.into(), calls: Vec::new(), then });
+    let tools: Vec<&(String, String)> = known
+        .iter()
+        .filter_map(|plan| if let ModelDoes::Writes { calls, .. } = &plan.does { Some(calls) } else { None })
+        .flatten()
+        .collect();
+    let plan = match dice.below(20) {
+        0..=6 => dice.pick(known).map_or_else(|| ModelPlan::says("How can I help you?"), |plan| (*plan).clone()),
+        7..=9 => ModelPlan::says("I see. Anything else?"),
+        10..=12 => match dice.pick(&tools) {
+            Some((name, arguments)) => {
+                let value = serde_json::from_str(arguments).unwrap_or(Value::Null);
+                let strange =
+                    [mutated(dice, value).to_string(), "{}".into(), "{\"da".into(), "[1]".into(), String::new()];
+                let arguments = dice.pick(&strange).cloned().unwrap_or_default();
+                ModelPlan::calls(name.clone(), arguments)
+            }
+            None => ModelPlan::calls("no_such_tool", "{}"),
+        },
+        13 => ModelPlan::calls("no_such_tool", "{}"),
+        14 => writes("", ModelEnd::Done),
+        15 => writes("And then, you know, ", ModelEnd::Never),
+        16 => writes("One moment, I will", ModelEnd::Breaks(HostError::TimedOut)),
+        17 | 18 => ModelPlan::does(ModelDoes::Fails(HostError::Unavailable("the model is away".into()))),
+        _ => ModelPlan::does(ModelDoes::Never),
+    };
+    ModelPlan { when: None, after: [100, 300, 1_500, 4_000][dice.below(4)], ..plan }
 }
 
 /// A value as a source gives it on a bad day: of the same shape mostly.

@@ -74,6 +74,22 @@ impl Shrinking<'_> {
             call.circumstances.sources.remove(&name);
             self.shows(call).await;
         }
+        let names: Vec<String> = self.best.circumstances.models.keys().cloned().collect();
+        for name in names {
+            let mut call = self.best.clone();
+            call.circumstances.models.remove(&name);
+            self.shows(call).await;
+            // The last answers were often never given.
+            while self.best.circumstances.models.get(&name).is_some_and(|plans| !plans.is_empty()) {
+                let mut call = self.best.clone();
+                call.circumstances.models.entry(name.clone()).and_modify(|plans| {
+                    plans.pop();
+                });
+                if !self.shows(call).await {
+                    break;
+                }
+            }
+        }
         let plainer: [fn(&mut Call); 4] = [
             |call| call.circumstances.at = None,
             |call| call.circumstances.deaf = false,

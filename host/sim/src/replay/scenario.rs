@@ -6,6 +6,7 @@
 //! the script's random numbers are others. So whoever makes a scenario runs it at once, and sees whether it holds.
 
 mod caller;
+mod model;
 mod world;
 
 use crate::scenario::{
@@ -82,6 +83,8 @@ struct Maker<'a> {
     world: world::World,
     /// Text of open writers.
     written: BTreeMap<Handle, String>,
+    /// Models, by the conversations and replies that are theirs.
+    models: model::Names,
     picked_up: bool,
     /// How long the robot's words took, and how long they would take here.
     spoken: (u64, u64),
@@ -122,6 +125,7 @@ impl<'a> Maker<'a> {
             collected: VecDeque::new(),
             world: world::World::default(),
             written: BTreeMap::new(),
+            models: model::Names::new(),
             picked_up: false,
             spoken: (0, 0),
             ended: None,
@@ -215,6 +219,7 @@ impl<'a> Maker<'a> {
             }
             (HostCall::SendDigits { digits }, Ok(_)) => self.step(Step::DigitsSent(digits.clone())),
             (HostCall::EnterNode { name }, Ok(_)) => self.step(Step::Node(name.clone())),
+            (call, reply) if self.models(call, reply, now, entry.masked) => {}
             (call, reply) if self.gives(call, reply, now) => {}
             (_, Err(error)) => self.failed(&Err(error.clone()), now),
             _ => {}

@@ -1,5 +1,6 @@
 //! What is settled before a scenario's call begins.
 
+use super::model::ModelAnswer;
 use super::span::{Moment, Span};
 use callbox_dialogue::{Direction, Transport};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -50,6 +51,10 @@ pub struct Given {
     /// What the data sources of the manifest answer, by name. One that is not here is unavailable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, SourceAnswer>,
+    /// What the language models of the manifest answer, by name: a list, whose answers are given in their order, each
+    /// once. A model without an answer that fits is unavailable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Vec<ModelAnswer>>,
     /// How transfers go, by target, where no step says so. Others are answered by `connected`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transfers: BTreeMap<String, TransferPlan>,
@@ -88,6 +93,7 @@ impl Given {
                 max_duration: over.max_duration.or(base.max_duration),
                 ring_timeout: over.ring_timeout.or(base.ring_timeout),
                 silence_timeout: over.silence_timeout.or(base.silence_timeout),
+                model_tokens: over.model_tokens.or(base.model_tokens),
             }),
             (over, base) => over.or(base),
         };
@@ -103,6 +109,7 @@ impl Given {
             parameters: self.parameters.or(base.parameters),
             settings: merged(base.settings, self.settings),
             sources: merged(base.sources, self.sources),
+            models: merged(base.models, self.models),
             transfers: merged(base.transfers, self.transfers),
             speech_recognition: self.speech_recognition.or(base.speech_recognition),
             words_a_minute: self.words_a_minute.or(base.words_a_minute),
@@ -318,6 +325,9 @@ pub struct LimitsGiven {
     /// The call ends when nothing was heard and nothing said for so long; 0s for never (default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_timeout: Option<Span>,
+    /// Tokens that the call may use with each language model (default 50000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_tokens: Option<u64>,
 }
 
 /// What the caller gets when the script fails, as the number's configuration has it.

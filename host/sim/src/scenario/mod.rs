@@ -9,6 +9,7 @@ mod cases;
 mod file;
 mod given;
 mod matching;
+mod model;
 mod order;
 mod player;
 mod problem;
@@ -29,6 +30,7 @@ pub use given::{
     FallbackPlan, Given, LimitsGiven, OnFailure, SourceAnswer, SourceFailure, TransferAnswer, TransferPlan,
 };
 pub use matching::{DiffLine, Side};
+pub use model::{Asked, ModelAnswer, ModelCall, ModelChange, ModelFailure};
 pub use problem::{Place, Problem, tell};
 pub use span::{Moment, Span, SpanError};
 pub use step::{

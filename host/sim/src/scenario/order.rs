@@ -1,6 +1,7 @@
 //! What a scenario may say beyond what its types can hold: values that make sense, in an order that can happen.
 
 use super::given::{Given, SourceAnswer, TransferAnswer};
+use super::model::{Asked, ModelAnswer};
 use super::problem::{Fault, Place, shown};
 use super::step::{Expect, Heard, Interrupt, Logged, Press, Refuse, Say, Step};
 use super::suite::PlacedStep;
@@ -20,6 +21,9 @@ pub(super) fn given(given: &Given, tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, source) in &given.sources {
         faults.extend(source_answer(source, tree.place(&["sources", name])));
+    }
+    for (name, answers) in &given.models {
+        faults.extend(model_answers(answers, tree.place(&["models", name])));
     }
     for (target, plan) in &given.transfers {
         faults.extend(status(&plan.answers, tree.place(&["transfers", target])));
@@ -67,6 +71,8 @@ pub(super) fn step(step: &Step, tree: &Tree) -> Option<Fault> {
                 .or_else(|| spoken(say.as_deref()?, at("say")))
         }
         Step::Source(change) => source_answer(&change.answer(), here),
+        Step::Model(change) => model_answers(&change.answers, at("answers")),
+        Step::Asked(Asked { contains, .. }) => not_empty(contains.as_deref(), "contains", here),
         Step::Transfer(transfer) => {
             not_empty(Some(&transfer.to), "to", here).or_else(|| status(transfer.answers.as_ref()?, at("answers")))
         }
@@ -95,6 +101,12 @@ pub(super) fn step(step: &Step, tree: &Tree) -> Option<Fault> {
         | Step::Pushed(_)
         | Step::Ended(_) => None,
     }
+}
+
+/// What is wrong with the first answer of a model that makes no sense.
+fn model_answers(answers: &[ModelAnswer], place: Place) -> Option<Fault> {
+    let wrong = answers.iter().enumerate().find_map(|(index, answer)| Some((index, answer.problem()?)));
+    wrong.map(|(index, problem)| Fault::new(format!("answer {}: {problem}", index + 1)).at(place))
 }
 
 fn one_of(names: &[&str], said: &[bool], place: Place) -> Option<Fault> {
@@ -231,6 +243,8 @@ const fn needs_the_caller(step: &Step) -> bool {
         step,
         Step::Wait(_)
             | Step::Source(_)
+            | Step::Model(_)
+            | Step::Asked(_)
             | Step::Heard(_)
             | Step::Node(_)
             | Step::Fetched(_)

@@ -7,7 +7,7 @@ mod ending;
 use super::matching::{Wanted, contains, text_diff};
 use super::problem::Place;
 use super::seen::{Fetch, Seen};
-use super::setting::{hearing, source_plan, transfer_plan};
+use super::setting::{hearing, model_plans, source_plan, transfer_plan};
 use super::span::Span;
 use super::step::{Expect, Heard, Interrupt, Say, Silence, Step, TransferExpected};
 use super::suite::{PlacedStep, Run};
@@ -101,7 +101,7 @@ impl<'a> Player<'a> {
             let Some(PlacedStep { step, place }) = run.steps.get(self.step) else { return self.leave(now, next) };
             let played = match self.doing {
                 // Nobody notices when a source changes.
-                Doing::Acted(_) if matches!(step, Step::Source(_)) => Played::Done(self.since),
+                Doing::Acted(_) if matches!(step, Step::Source(_) | Step::Model(_)) => Played::Done(self.since),
                 Doing::Acted(at) => Played::Done(Since::At(at)),
                 _ => self.play(step, *place, now, next),
             };
@@ -240,6 +240,10 @@ impl<'a> Player<'a> {
             Step::Source(change) => {
                 let plan = source_plan(&change.answer());
                 Played::Act(self.reference(now), Act::Source { name: change.name.clone(), plan })
+            }
+            Step::Model(change) => {
+                let plans = model_plans(&change.answers);
+                Played::Act(self.reference(now), Act::Model { name: change.name.clone(), plans })
             }
             Step::OperatorHangUp(moves) => {
                 let at = self.reference(now) + moves.after.map_or(0, Span::millis);
@@ -413,6 +417,11 @@ impl<'a> Player<'a> {
                 found.taken = true;
                 found.at
             }
+            Step::Asked(asked) => {
+                let found = seen.asks.iter_mut().find(|ask| !ask.taken && asked.is(&ask.what.0, &ask.what.1))?;
+                found.taken = true;
+                found.at
+            }
             Step::Pushed(pushed) => {
                 let is = |(to, body): &(String, Value)| {
                     *to == pushed.to && pushed.body.as_ref().is_none_or(|wanted| contains(wanted, body))
@@ -450,6 +459,8 @@ const fn outlives_the_call(step: &Step) -> bool {
         Step::Wait(_)
             | Step::Silence(_)
             | Step::Source(_)
+            | Step::Model(_)
+            | Step::Asked(_)
             | Step::Heard(_)
             | Step::Node(_)
             | Step::Fetched(_)

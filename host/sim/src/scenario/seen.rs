@@ -1,6 +1,7 @@
 //! What a scenario's caller has seen of its call so far, sorted by kind, and what of it has been expected already.
 
 use crate::far_end::Sight;
+use crate::model::conversation;
 use callbox_dialogue::leg::PromptId;
 use callbox_dialogue::script::{HostCall, LogLevel, TransferMode};
 use callbox_dialogue::{ScriptEnd, Time};
@@ -29,6 +30,8 @@ pub(super) struct Seen {
     pub(super) transfers: Queue<(String, TransferMode)>,
     pub(super) digits: Queue<String>,
     pub(super) fetches: Vec<Once<Fetch>>,
+    /// Models, and the conversations they were given.
+    pub(super) asks: Vec<Once<(String, String)>>,
     pub(super) pushes: Vec<Once<(String, Value)>>,
     pub(super) logs: Vec<Once<(LogLevel, String)>>,
     /// When the call was over.
@@ -121,6 +124,9 @@ impl Seen {
             Sight::Fetch { source, parameters } => {
                 self.fetches.push(Once::new(at, (source.clone(), parameters.clone())));
             }
+            Sight::AsksModel { request } => {
+                self.asks.push(Once::new(at, (request.model.clone(), conversation(&request.messages))));
+            }
             Sight::Pushed(push) => {
                 // Scripts may push what is no JSON only where the engine does: never.
                 let body = serde_json::from_str(&push.body).unwrap_or_else(|_| Value::String(push.body.clone()));
@@ -142,6 +148,7 @@ const fn awaits_the_caller(call: &HostCall) -> bool {
     matches!(
         call,
         HostCall::Ask { .. }
+            | HostCall::AskModel { .. }
             | HostCall::Listen { .. }
             | HostCall::AwaitListening { .. }
             | HostCall::NextPartial { .. }

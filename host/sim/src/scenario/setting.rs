@@ -1,11 +1,13 @@
 //! From what a scenario gives to the situation of its call.
 
 use super::given::{Given, OnFailure, SourceAnswer, SourceFailure, TransferAnswer, TransferPlan};
+use super::model::ModelAnswer;
 use super::player::phrase;
 use super::span::Span;
 use super::step::Step;
 use super::suite::Run;
 use crate::far_end::Hearing;
+use crate::model::ModelPlan;
 use crate::situation::{self, CalleeThen, Situation, TransferGoes, party};
 use callbox_dialogue::HostError;
 use callbox_dialogue::script::Segment;
@@ -48,6 +50,7 @@ impl Given {
         it.parameters.clone_from(&self.parameters);
         it.settings.clone_from(&self.settings);
         it.sources = self.sources.iter().map(|(name, source)| (name.clone(), source_plan(source))).collect();
+        it.models = self.models.iter().map(|(name, answers)| (name.clone(), model_plans(answers))).collect();
         it.transfers = self.transfers.iter().map(|(to, plan)| (to.clone(), transfer_plan(plan))).collect();
         it.speech_recognition = self.speech_recognition.unwrap_or(it.speech_recognition);
         it.words_a_minute = self.words_a_minute.unwrap_or(it.words_a_minute);
@@ -55,6 +58,7 @@ impl Given {
             it.seed[..8].copy_from_slice(&seed.to_le_bytes());
         }
         if let Some(given) = self.limits {
+            it.model_tokens = given.model_tokens.unwrap_or(it.model_tokens);
             let limits = &mut it.limits;
             for (limit, given) in [
                 (&mut limits.grace, given.grace),
@@ -94,6 +98,11 @@ pub(super) fn source_plan(source: &SourceAnswer) -> situation::SourcePlan {
             OnFailure::Reject => SourcePolicy::Reject,
         },
     }
+}
+
+/// What a model does.
+pub(super) fn model_plans(answers: &[ModelAnswer]) -> Vec<ModelPlan> {
+    answers.iter().map(ModelAnswer::plan).collect()
 }
 
 /// How a transfer goes.

@@ -1,6 +1,7 @@
 //! The steps of a scenario: what the caller does, what the world does, what is expected.
 
 use super::given::{OnFailure, SourceAnswer, SourceFailure, TransferAnswer, TransferPlan, some};
+use super::model::{Asked, ModelChange};
 use super::short::{self, Scalar, Short, Shorthand};
 use super::span::Span;
 use callbox_dialogue::EndReason;
@@ -78,6 +79,8 @@ pub enum Step {
     Wait(Span),
     /// From here on a data source does this: `{name: crm, fails: unavailable, after: 3s}`.
     Source(SourceChange),
+    /// From here on a language model answers so: `{name: assistant, answers: [{says: …}, {fails: unavailable}]}`.
+    Model(ModelChange),
     /// Somebody ends the call through the API.
     OperatorHangUp(
         #[serde(with = "short")]
@@ -104,6 +107,12 @@ pub enum Step {
         #[serde(with = "short")]
         #[schemars(with = "Short<Fetched>")]
         Fetched,
+    ),
+    /// The script asks a language model: its name, or `{model: …, contains: …}`, where the conversation contains this.
+    Asked(
+        #[serde(with = "short")]
+        #[schemars(with = "Short<Asked>")]
+        Asked,
     ),
     /// The script sends a message to a destination: its name, or `{to: …, body: …}`. The body has to contain what is
     /// given here; more in it is no failure.
@@ -148,6 +157,8 @@ impl Step {
             Self::Message(_) => "message",
             Self::Wait(_) => "wait",
             Self::Source(_) => "source",
+            Self::Model(_) => "model",
+            Self::Asked(_) => "asked",
             Self::OperatorHangUp(_) => "operator_hang_up",
             Self::Drain(_) => "drain",
             Self::Transfer(_) => "transfer",

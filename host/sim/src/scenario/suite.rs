@@ -56,6 +56,7 @@ pub struct PlacedStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kinship {
     Source,
+    Model,
     Setting,
     Destination,
     Header,
@@ -111,6 +112,7 @@ impl Suite {
         let unknown = self.mentions.iter().filter_map(|Mention { place, kind, name }| {
             let (what, section, known): (_, _, Vec<&str>) = match kind {
                 Kinship::Source => ("data source", "sources", keys(&manifest.sources)),
+                Kinship::Model => ("language model", "models", keys(&manifest.models)),
                 Kinship::Setting => ("setting", "settings", keys(&manifest.settings)),
                 Kinship::Destination => ("destination", "destinations", keys(&manifest.destinations)),
                 Kinship::Header => ("header", "headers", manifest.headers.iter().map(String::as_str).collect()),
@@ -296,9 +298,12 @@ impl Reader {
 
     /// Names of the manifest in what is given.
     fn mention(&mut self, given: &Tree) {
-        for (field, kind) in
-            [("sources", Kinship::Source), ("settings", Kinship::Setting), ("headers", Kinship::Header)]
-        {
+        for (field, kind) in [
+            ("sources", Kinship::Source),
+            ("models", Kinship::Model),
+            ("settings", Kinship::Setting),
+            ("headers", Kinship::Header),
+        ] {
             if let Some(Kind::Map(entries)) = given.get(field).map(|tree| &tree.kind) {
                 let names = entries.iter().map(|(key, _)| Mention { place: key.at, kind, name: key.text.clone() });
                 self.mentions.extend(names);
@@ -311,6 +316,8 @@ impl Reader {
         let (kind, name, place) = match step {
             Step::Source(change) => (Kinship::Source, &change.name, tree.place(&["source", "name"])),
             Step::Fetched(fetched) => (Kinship::Source, &fetched.source, tree.place(&["fetched", "source"])),
+            Step::Model(change) => (Kinship::Model, &change.name, tree.place(&["model", "name"])),
+            Step::Asked(asked) => (Kinship::Model, &asked.model, tree.place(&["asked", "model"])),
             Step::Pushed(pushed) => (Kinship::Destination, &pushed.to, tree.place(&["pushed", "to"])),
             _ => return,
         };

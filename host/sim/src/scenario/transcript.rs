@@ -115,6 +115,10 @@ fn line(sight: &Sight, masked: bool) -> Option<(Speaker, String)> {
             let result = result.as_ref().map_or_else(ToString::to_string, Clone::clone);
             (Speaker::Call, format!("{source} answers {result}"))
         }
+        Sight::AsksModel { request } => {
+            let last = request.messages.last().map(|last| format!(": {} \"{}\"", last.role.as_str(), last.text));
+            (Speaker::Script, format!("asks the model {}{}", request.model, last.unwrap_or_default()))
+        }
         Sight::Pushed(push) => (Speaker::Script, format!("pushes to {}: {}", push.destination, push.body)),
         Sight::Logged(line) => (Speaker::Log, format!("{}: {}", level(line.level), line.message)),
         Sight::Node { name } => (Speaker::Script, format!("node {name}")),
@@ -143,7 +147,7 @@ fn did(act: &Act, masked: bool) -> Option<String> {
         Act::OperatorHangUp { .. } => "(an operator ends the call)".into(),
         Act::Drain { within } => format!("(the host goes down within {})", Span(*within)),
         Act::FailRecogniser { error } => format!("(the recogniser fails: {error})"),
-        Act::Source { .. } | Act::Transfer(_) => return None,
+        Act::Source { .. } | Act::Model { .. } | Act::Transfer(_) => return None,
     })
 }
 

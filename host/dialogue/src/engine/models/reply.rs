@@ -129,7 +129,7 @@ impl Engine {
             Event::Text { text } => {
                 under_way.first.get_or_insert(now);
                 under_way.pieces += 1;
-                let most = TEXT.min(2 * 4 * usize::try_from(under_way.max_tokens).unwrap_or(TEXT) + 256);
+                let most = TEXT.min(6 * usize::try_from(under_way.max_tokens).unwrap_or(TEXT) + 256);
                 let room = most.saturating_sub(under_way.text.len());
                 let fits = super::floor(&text, room);
                 under_way.text.push_str(&text[..fits]);

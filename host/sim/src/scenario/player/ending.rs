@@ -26,7 +26,7 @@ impl Player<'_> {
                     self.end_of(ended, *place, told)
                 }
                 _ if index < self.step || (index == self.step && matches!(self.doing, Doing::Acted(_))) => None,
-                Step::Silence(_) | Step::Wait(_) | Step::Source(_) => None,
+                Step::Silence(_) | Step::Wait(_) | Step::Source(_) | Step::Model(_) => None,
                 Step::Heard(heard) => match self.heard(heard, *place) {
                     Played::Done(_) => None,
                     Played::Failed(failure) => Some(*failure),
@@ -88,6 +88,16 @@ impl Player<'_> {
                         .came("it was asked for something else")
                         .diff(value_diff(&json!(fetched.parameters), &object(&fetch.what.1))),
                     None => new(wanted).came("it was not"),
+                }
+            }
+            Step::Asked(asked) => {
+                let what = asked.contains.as_deref().or(asked.lacks.as_deref()).unwrap_or_default();
+                let how = if asked.contains.is_some() || asked.lacks.is_none() { "with" } else { "without" };
+                let wanted = format!("expected that the model `{}` is asked {how} \"{what}\"", asked.model);
+                let last = seen.asks.iter().rfind(|ask| ask.what.0 == asked.model);
+                match last {
+                    Some(ask) => new(wanted).came(format!("it was asked last with\n{}", ask.what.1)),
+                    None => new(wanted).came("it was not asked"),
                 }
             }
             Step::Logged(logged) => {
