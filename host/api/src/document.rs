@@ -7,14 +7,16 @@ use crate::{
     Api, bindings, calls, capture, component, conversation, deliveries, health, keys, numbers, recordings, scripts,
     shapes, signalling,
 };
-use crate::{sip_accounts, tenant, trunks, versions, webhooks, webrtc_calls, webrtc_exchange, webrtc_tokens};
+use crate::{
+    sip_accounts, tenant, tenants, trunks, usage, versions, webhooks, webrtc_calls, webrtc_exchange, webrtc_tokens,
+};
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use callbox_store::FieldError;
-use callbox_store::keys::RESOURCES;
+use callbox_store::keys::{OPERATOR, RESOURCES};
 use callbox_store::webhooks::EVENT_TYPES;
 use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
@@ -48,7 +50,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "webrtc", description = "Calls from web pages and apps: tokens, and the exchange of offer and answer"),
         (name = "calls", description = "Placed, watched, ended, read"),
         (name = "webhooks", description = "Where results go, and every delivery"),
-        (name = "administration", description = "Keys, the tenant, who changed what"),
+        (name = "administration", description = "Keys, the tenant, what it has used, who changed what"),
+        (name = "tenants", description = "For whoever runs the deployment: its customers, what each may use"),
         (name = "host", description = "Is it there, does it take calls"),
     )
 )]
@@ -62,7 +65,7 @@ impl Modify for Bearer {
         scheme.bearer_format = Some("cbk_…".to_owned());
         scheme.description = Some(
             "An API key. It belongs to a tenant and has scopes; an operation's security requirement names the one it needs. \
-             `write` includes `read`, `admin` everything."
+             `write` includes `read`, `admin` everything of the tenant; `operator` is for the deployment's tenants."
                 .to_owned(),
         );
         let components = document.components.get_or_insert_default();
@@ -128,7 +131,13 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(recordings::read))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::read, keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::read, tenants::change))
+        .routes(routes!(tenants::create_key))
+        .routes(routes!(tenants::usage))
         .routes(routes!(tenant::read))
+        .routes(routes!(usage::read))
         .routes(routes!(tenant::audit_log))
         .split_for_parts();
     for (path, item) in &mut document.paths.paths {
@@ -146,10 +155,10 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         put_property(&mut document, schema, "event_types", asked.build().into());
     }
     let scopes = RESOURCES.iter().flat_map(|resource| [format!("{resource}:read"), format!("{resource}:write")]);
-    let scopes: Vec<String> = scopes.chain(["admin".to_owned()]).collect();
+    let scopes: Vec<String> = scopes.chain(["admin".to_owned(), OPERATOR.to_owned()]).collect();
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     if let Some(components) = &mut document.components {
-        let may = words(&scopes).description(Some("What a key may do; `write` includes `read`, `admin` everything."));
+        let may = words(&scopes).description(Some("What a key may do; `write` includes `read`, `admin` everything of the tenant. `operator` is for the deployment's tenants."));
         components.schemas.insert("Scopes".to_owned(), may.build().into());
     }
     (router, document)

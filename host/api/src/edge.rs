@@ -38,9 +38,14 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(|| callbox_store::id::new("req"), ToOwned::to_owned)
 }
 
-pub(crate) async fn edge(request: Request, next: Next) -> Response {
+/// The name of a request, for whoever writes down who did something.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestName(pub(crate) String);
+
+pub(crate) async fn edge(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestName(id.clone()));
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     // Paths nobody asked us to serve may hold anything.

@@ -2,8 +2,9 @@
 //! names: what is documented is what is enforced.
 
 use crate::Api;
+use crate::edge::RequestName;
 use crate::problem::Problem;
-use crate::webrtc_guard;
+use crate::webrtc_guard::{self, Peer};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -13,10 +14,12 @@ use axum::response::{IntoResponse, Response};
 use callbox_store::keys::{AuthError, Identity, Scopes};
 use callbox_store::{Actor, TenantId};
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use utoipa::openapi::OpenApi;
 
 /// What an operation asks for.
@@ -119,14 +122,42 @@ impl Pace {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
-        limiter.check_key(&key.to_owned()).map_err(|until| {
-            let wait = until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds, at least one")]
-            let seconds = wait as u64;
-            let detail = format!("{} asks more often than it may", self.whose);
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(seconds)
-        })
+        let again = |until: governor::NotUntil<_>| too_often(self.whose, until.wait_time_from(self.clock.now()));
+        limiter.check_key(&key.to_owned()).map_err(again)
     }
+}
+
+/// How often all keys of one tenant together may ask. Each has its own limit, which may change.
+#[derive(Debug, Default)]
+pub(crate) struct TenantPaces {
+    /// As many as there are tenants, which strangers do not make.
+    limiters: Mutex<HashMap<TenantId, (NonZeroU32, Arc<DefaultDirectRateLimiter>)>>,
+    clock: DefaultClock,
+}
+
+impl TenantPaces {
+    /// Whether one of this tenant may ask once more; it may as often as it likes where there is no limit, or 0.
+    fn check(&self, tenant: &TenantId, per_second: Option<u32>) -> Result<(), Problem> {
+        let Some(rate) = per_second.and_then(NonZeroU32::new) else { return Ok(()) };
+        let limiter = {
+            let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = || (rate, Arc::new(DefaultDirectRateLimiter::direct(Quota::per_second(rate))));
+            let known = limiters.entry(tenant.clone()).or_insert_with(fresh);
+            if known.0 != rate {
+                *known = fresh();
+            }
+            known.1.clone()
+        };
+        limiter.check().map_err(|until| too_often("this tenant", until.wait_time_from(self.clock.now())))
+    }
+}
+
+/// 429, and when to come back.
+fn too_often(whose: &str, wait: Duration) -> Problem {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds, at least one")]
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    let detail = format!("{whose} asks more often than it may");
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(seconds)
 }
 
 /// Lets through what is allowed.
@@ -145,7 +176,7 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     let key = KeyId(identity.key_id.clone());
     let mut response = match allowed(&api, access, &identity) {
         Ok(()) => {
-            let actor = identity.actor();
+            let actor = actor(&api, &identity, &request);
             let caller = Caller { tenant: identity.tenant_id, actor, scopes: identity.scopes };
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -156,12 +187,22 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     response
 }
 
+/// Who asks and from where, for the audit log.
+fn actor(api: &Api, identity: &Identity, request: &Request) -> Actor {
+    let Some(Peer(peer)) = request.extensions().get().copied() else { return identity.actor() };
+    let source = webrtc_guard::address(peer.ip(), request.headers(), &api.inner.config.trusted_proxies);
+    let name = request.extensions().get().map(|RequestName(name)| name.clone());
+    identity.actor().by_request(source.to_string(), name)
+}
+
 /// Whose request it was, for the log.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyId(pub(crate) String);
 
 fn allowed(api: &Api, access: &Access, identity: &Identity) -> Result<(), Problem> {
     api.inner.pace.check(&identity.key_id)?;
+    let deployment = api.platform().quotas().requests_per_second;
+    api.inner.tenant_paces.check(&identity.tenant_id, identity.requests_per_second.or(deployment))?;
     match access {
         Access::Scope(scope) if !identity.scopes.allow(scope) => {
             let detail = format!("this needs a key with the scope {scope}");

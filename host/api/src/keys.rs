@@ -1,7 +1,7 @@
 //! API keys.
 
 use crate::Api;
-use crate::extract::{Json, ListQuery, Path, Query};
+use crate::extract::{Json, ListQuery, OptionalJson, Path, Query};
 use crate::guard::Caller;
 use crate::intake::Remembered;
 use crate::problem::Problem;
@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use callbox_store::Page;
-use callbox_store::keys::{Key, NewKey};
-use serde::Serialize;
+use callbox_store::keys::{IssuedKey, Key, NewKey};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A key that was just made.
@@ -40,7 +40,11 @@ pub(crate) async fn create(
         let detail = "a key cannot make one that may do more than itself";
         return Err(Problem::new(StatusCode::FORBIDDEN, "scopes_exceeded", detail));
     }
-    let issued = api.store().create_key(&caller.tenant, new, &caller.actor).await?;
+    shown(api.store().create_key(&caller.tenant, new, &caller.actor).await?)
+}
+
+/// The answer that shows a new key, and what is remembered of it.
+pub(crate) fn shown(issued: IssuedKey) -> Result<impl IntoResponse, Problem> {
     let location = [(LOCATION, format!("/v1/keys/{}", issued.key.id))];
     let mut made = KeyMade { key: issued.key, secret: None };
     let remembered = serde_json::to_vec(&made).map_err(Problem::internal)?;
@@ -72,6 +76,49 @@ pub(crate) async fn read(
     Path(key): Path<String>,
 ) -> Result<Json<Key>, Problem> {
     Ok(Json(api.store().key(&caller.tenant, &key).await?))
+}
+
+/// How long the old key runs on unless it is said: a day.
+const KEEP_OLD_MS: i64 = 86_400_000;
+/// The longest: 30 days.
+const LONGEST_MS: i64 = 30 * KEEP_OLD_MS;
+
+/// How a key is replaced.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateKey {
+    /// How long the old one runs on, at most 30 days and not beyond its own end; a day unless given. 0 ends it at once.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 2_592_000_000_u64, example = 86_400_000)]
+    keep_old_ms: Option<u32>,
+}
+
+/// Replace a key
+///
+/// Makes a key of the same name that may do the same, while the old one runs on for a while: its `expires_at` says until
+/// when, its `replaced_by` what took its place. `409 key_over` where it is revoked, over or replaced already.
+#[utoipa::path(post, path = "/v1/keys/{key}/rotate", tag = "administration", security(("api_key" = ["keys:write"])),
+    params(("key" = String, Path, description = "`key_…`")),
+    request_body = Option<RotateKey>,
+    responses(
+        (status = 201, description = "The new key", body = KeyMade),
+        (status = 403, description = "The key lacks the scope, or may do less than the one that is to be replaced")))]
+pub(crate) async fn rotate(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(key): Path<String>,
+    OptionalJson(body): OptionalJson<RotateKey>,
+) -> Result<impl IntoResponse, Problem> {
+    let keep_old_ms = body.keep_old_ms.map_or(KEEP_OLD_MS, i64::from);
+    if keep_old_ms > LONGEST_MS {
+        return Err(Problem::field("keep_old_ms", "out_of_range", format!("at most 30 days: {LONGEST_MS}")));
+    }
+    let old = api.store().key(&caller.tenant, &key).await?;
+    if !caller.scopes.cover(&old.scopes) {
+        let detail = "a key cannot replace one that may do more than itself";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "scopes_exceeded", detail));
+    }
+    shown(api.store().rotate_key(&caller.tenant, &key, keep_old_ms, &caller.actor).await?)
 }
 
 /// Revoke a key

@@ -9,7 +9,7 @@
 //! * `try_page` – files for browsers: the library that web pages call with, the page to try it
 //! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `trunks`, `sip_accounts`,
 //!   `webrtc_tokens`, `webrtc_calls` (with `webrtc_guard`, `webrtc_cors`, `webrtc_ice`, `webrtc_exchange`),
-//!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `health`
+//!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `tenants`, `usage`, `health`
 //!
 //! What this room never does: hold a rule of the store or of a call, show a stored
 //! secret, let a key touch what is not its tenant's, or answer bad input with a 5xx.
@@ -41,8 +41,10 @@ mod shapes;
 mod signalling;
 mod sip_accounts;
 mod tenant;
+mod tenants;
 mod trunks;
 mod try_page;
+mod usage;
 mod versions;
 mod webhooks;
 mod webrtc_calls;
@@ -54,7 +56,7 @@ mod webrtc_tokens;
 
 pub use metrics::metrics;
 pub use server::serve;
-pub use webrtc_guard::WebCallConfig;
+pub use webrtc_guard::{Peer, WebCallConfig};
 pub use webrtc_ice::IceConfig;
 
 use axum::Router;
@@ -64,7 +66,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use bytes::Bytes;
 use callbox_call::Platform;
 use callbox_store::Store;
-use guard::{AccessTable, Pace};
+use guard::{AccessTable, Pace, TenantPaces};
 use health::Readiness;
 use ipnet::IpNet;
 use problem::Problem;
@@ -102,6 +104,7 @@ pub(crate) struct Inner {
     pub(crate) config: ApiConfig,
     pub(crate) access: AccessTable,
     pub(crate) pace: Pace,
+    pub(crate) tenant_paces: TenantPaces,
     pub(crate) paces: Paces,
     pub(crate) uploads: Semaphore,
     /// Requests with an `Idempotency-Key` so far.
@@ -133,6 +136,7 @@ pub fn router(platform: Platform, config: ApiConfig) -> Router {
         inner: Arc::new(Inner {
             access: AccessTable::of(&document),
             pace: Pace::new(config.requests_per_second),
+            tenant_paces: TenantPaces::default(),
             paces: Paces::new(&config.webrtc),
             uploads: Semaphore::new(UPLOADS),
             keyed: AtomicU32::new(0),

@@ -53,9 +53,9 @@ impl Paces {
     }
 }
 
-/// Where a connection comes from: put into every request by the listener.
+/// Where a connection comes from: put into the extensions of every request by the listener.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub struct Peer(pub SocketAddr);
 
 /// Who calls, as far as the token says.
 #[derive(Clone, Debug)]
@@ -154,7 +154,7 @@ fn client(origin: Option<&str>, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Where a request comes from. A proxy of the operator's says so; whoever else writes such a header is not believed.
-fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_ours = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut at = peer.to_canonical();
     // Each proxy adds whom it heard; the last one is next to us.

@@ -18,6 +18,7 @@ use callbox_media::MediaPlane;
 use callbox_script::{Script, ScriptError, ScriptHost};
 use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::{Ears, Speech};
+use callbox_store::quotas::Quotas;
 use callbox_store::{Store, TenantId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +74,8 @@ pub struct CallPolicy {
     pub trunks: TrunkPolicy,
     /// Whether the SIP messages of a call are kept with its record; without their secrets in any case.
     pub keep_signalling: bool,
+    /// What a tenant may use, unless it has its own limits.
+    pub quotas: Quotas,
 }
 
 /// The platform: cloning gives another handle.
@@ -178,6 +181,12 @@ impl Platform {
     #[must_use]
     pub fn trunks(&self) -> &TrunkBook {
         &self.inner.trunks
+    }
+
+    /// What a tenant may use, unless it has its own limits.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.inner.policy.quotas
     }
 
     /// The realm in which telephones sign in.

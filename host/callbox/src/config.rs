@@ -13,9 +13,11 @@ use crate::webrtc::WebRtc;
 use callbox_call::{InboundPolicy, TrunkPolicy};
 use callbox_media::MediaConfig;
 use callbox_sip::SipLimits;
+use callbox_store::quotas::Quotas;
+use callbox_store::{KeySource, SealingKey, StoreOptions};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Source};
-use miette::{Diagnostic, miette};
+use miette::{Context, Diagnostic, IntoDiagnostic, miette};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) sources: Sources,
     pub(crate) trunks: Trunks,
     pub(crate) calls: Calls,
+    /// What a tenant may use, unless it has its own limits.
+    pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
@@ -209,6 +213,16 @@ pub(crate) struct Media {
 pub(crate) struct Store {
     /// `sqlite:///path/file.db`; by default `callbox.db` in the data directory.
     pub(crate) url: Option<String>,
+    /// What seals the secrets in it (`cbs_…`); better given by `CALLBOX_STORE__KEY`. Unless it is given: the first key of
+    /// the file below. All hosts of one database need the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Secret>,
+    /// Keys that are accepted besides, while the one above is brought in: `callbox keys rotate`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) previous_keys: Vec<Secret>,
+    /// The file with such keys; by default `store.key` in the data directory, made at the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// Limits of scripts.
@@ -354,6 +368,7 @@ impl Default for Config {
             sources: Sources::default(),
             trunks: Trunks::default(),
             calls: Calls::default(),
+            quotas: Quotas::default(),
             metrics: Metrics::default(),
             log: Log::default(),
         }
@@ -503,6 +518,7 @@ impl Config {
         }
         self.webrtc.check()?;
         self.speech.check()?;
+        self.quotas.check().into_diagnostic()?;
         self.tls.check(!sip.tls.is_empty() || !sip.wss.is_empty())?;
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
@@ -514,9 +530,33 @@ impl Config {
     pub(crate) fn to_toml(&self) -> miette::Result<String> {
         let mut shown = self.clone();
         shown.outbound.password = None;
+        shown.store.key = None;
+        shown.store.previous_keys = Vec::new();
         shown.webrtc.turn.secret = None;
         shown.speech = shown.speech.without_secrets();
         toml::to_string_pretty(&shown).map_err(|error| miette!("the configuration cannot be written: {error}"))
+    }
+
+    /// What opens the secrets in the database.
+    pub(crate) fn sealing_keys(&self) -> miette::Result<KeySource> {
+        let Store { key, previous_keys, key_file, .. } = &self.store;
+        if key.is_none() && !previous_keys.is_empty() {
+            return Err(miette!(help = "give store.key, too", "store.previous_keys stand behind store.key"));
+        }
+        let keys = key.iter().chain(previous_keys).map(|key| SealingKey::parse(&key.0));
+        let keys = keys.collect::<Result<Vec<_>, _>>().into_diagnostic().wrap_err("store.key, store.previous_keys")?;
+        if keys.is_empty() {
+            return Ok(KeySource::File(key_file.clone().unwrap_or_else(|| self.data_dir.join("store.key"))));
+        }
+        Ok(KeySource::Given(keys))
+    }
+
+    /// Opens the database.
+    pub(crate) async fn open_store(&self) -> miette::Result<callbox_store::Store> {
+        let options = StoreOptions { keys: Some(self.sealing_keys()?), ..StoreOptions::default() };
+        callbox_store::Store::open_with(&self.store_url(), &self.data_dir.join("artefacts"), options)
+            .await
+            .into_diagnostic()
     }
 
     /// The database's URL.
@@ -550,7 +590,7 @@ impl Tls {
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir", "speechd_key"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 15] = [
+const TEXTS: [&str; 17] = [
     "data_dir",
     "sip.advertise",
     "tls.certificate",
@@ -558,6 +598,8 @@ const TEXTS: [&str; 15] = [
     "tls.client_ca",
     "http.public_url",
     "store.url",
+    "store.key",
+    "store.key_file",
     "speech.espeak",
     "speech.cache_dir",
     "outbound.proxy",

@@ -5,6 +5,7 @@ mod beside;
 mod caller;
 mod config;
 mod doctor;
+mod keys;
 mod ladder;
 mod logging;
 mod replay;
@@ -36,6 +37,9 @@ enum Command {
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
     Speechd(speechd::SpeechdArgs),
+    /// Keys, straight from the database: of the API, and the one that seals secrets.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Check whether this machine can run a host.
     Doctor(serve::ServeArgs),
     /// Print the configuration in force, without secrets.
@@ -64,6 +68,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
         Command::Replay(args) => return replay::run(&args).await,
         Command::Trunk(command) => trunk::run(&command).await?,
         Command::Speechd(args) => speechd::run(args).await?,
+        Command::Keys(command) => keys::run(&command).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Config(args) => {
             let text = args.load()?.to_toml()?;

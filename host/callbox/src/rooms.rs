@@ -229,6 +229,7 @@ pub(crate) async fn policy(
             catch_all: config.trunks.catch_all.clone(),
             sources: sources(config)?,
         },
+        quotas: config.quotas.clone(),
     })
 }
 

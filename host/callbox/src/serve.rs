@@ -184,7 +184,7 @@ impl Host {
                 .into_diagnostic()
                 .wrap_err_with(|| format!("the folder {} cannot be made", folder.display()))?;
         }
-        let store = Store::open(&config.store_url(), &data.join("artefacts")).await.into_diagnostic()?;
+        let store = config.open_store().await?;
         let recovered = store.start_host(HOST).await.into_diagnostic()?;
         if recovered.calls > 0 {
             tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");

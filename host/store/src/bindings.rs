@@ -8,6 +8,7 @@
 
 use crate::manifest::Names;
 use crate::secrets::{self, Secret, name};
+use crate::vault::Vault;
 use crate::writer::Db;
 use crate::{Actor, FieldError, Store, StoreError, TenantId, UnixMs, audit, columns};
 use callbox_dialogue::llm::Model;
@@ -534,6 +535,7 @@ async fn check_in_use(db: &mut Db, tenant: &TenantId, script: &str, new: &Bindin
 
 async fn store(
     db: &mut Db,
+    vault: &Vault,
     tenant: &TenantId,
     script: &str,
     input: BindingsInput,
@@ -550,11 +552,11 @@ async fn store(
         let known = before.remove(&secret_name);
         let signs = !secret_name.starts_with("secret:") && !secret_name.contains(":header:");
         match value {
-            Some(value) => secrets::put(db, tenant, script, &secret_name, &Secret::new(value.0), now).await?,
+            Some(value) => secrets::put(db, vault, tenant, script, &secret_name, &Secret::new(value.0), now).await?,
             None if known => {}
             None if signs => {
                 let secret = secrets::generate_signing_secret()?;
-                secrets::put(db, tenant, script, &secret_name, &secret, now).await?;
+                secrets::put(db, vault, tenant, script, &secret_name, &secret, now).await?;
                 generated.insert(secret_name, secret);
             }
             None => missing.push(FieldError::new(secret_name, "required", "has no stored value to keep")),
@@ -575,7 +577,7 @@ async fn store(
     .bind(tenant)
     .bind(columns::to_json(&bindings)?)
     .bind(now)
-    .bind(&actor.0)
+    .bind(&actor.id)
     .execute(&mut *db)
     .await?;
     let detail = serde_json::json!({
@@ -600,7 +602,9 @@ impl Store {
     ) -> Result<StoredBindings, StoreError> {
         input.check()?;
         let (tenant, script, actor, now) = (tenant.clone(), script.to_owned(), actor.clone(), self.now());
-        self.write(move |db| Box::pin(async move { store(db, &tenant, &script, input, now, &actor).await })).await
+        let vault = self.vault().clone();
+        self.write(move |db| Box::pin(async move { store(db, &vault, &tenant, &script, input, now, &actor).await }))
+            .await
     }
 
     /// The bindings of a script; empty ones where none were stored.

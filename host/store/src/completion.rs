@@ -5,7 +5,7 @@ use crate::calls::{self, CallStart};
 use crate::document::CallDocument;
 use crate::outbox::{self, CheckedPush, NewEvent, NewPush};
 use crate::writer::Db;
-use crate::{Store, StoreError, UnixMs, columns, id, webhooks};
+use crate::{Store, StoreError, UnixMs, columns, id, usage, webhooks};
 use callbox_dialogue::record::TimelineEntry;
 use std::time::Duration;
 
@@ -158,6 +158,7 @@ pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<
         .execute(&mut *db)
         .await?;
     }
+    usage::count(db, &start, &document, ended).await?;
     let endpoints = webhooks::subscribers(db, &start.tenant_id, "call.completed").await?;
     let event = NewEvent {
         id: id::new("evt"),

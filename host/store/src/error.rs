@@ -92,6 +92,9 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// The key that opens its secrets is missing.
+    #[error(transparent)]
+    Key(#[from] crate::vault::KeyError),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -125,6 +128,7 @@ impl StoreError {
             Self::InUse(_) => "store_in_use",
             Self::TooNew(_) => "store_too_new",
             Self::BadUrl { .. } => "store_bad_url",
+            Self::Key(_) => "store_key",
             Self::Closed => "store_closed",
             Self::Internal(_) => "store_internal",
         }

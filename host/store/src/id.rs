@@ -42,22 +42,34 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// Who did something, for the audit log: a key's id, or `system`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
-pub struct Actor(pub String);
+/// Who did something, and from where, for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// A key's id, or `system`.
+    pub id: String,
+    /// The address that the request came from.
+    pub source: Option<String>,
+    /// The request's name in the host's log.
+    pub request_id: Option<String>,
+}
 
 impl Actor {
     /// Whoever holds this key.
     #[must_use]
     pub fn key(id: &str) -> Self {
-        Self(id.to_owned())
+        Self { id: id.to_owned(), source: None, request_id: None }
     }
 
     /// The platform itself.
     #[must_use]
     pub fn system() -> Self {
-        Self("system".to_owned())
+        Self::key("system")
+    }
+
+    /// The same, by a request of this name from this address.
+    #[must_use]
+    pub fn by_request(self, source: String, request_id: Option<String>) -> Self {
+        Self { source: Some(source), request_id, ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the SHA-256 of the whole text. The checksum lets a mistyped key be refused
 //! without a look into the database.
 
+use crate::quotas::Quotas;
 use crate::secrets::Secret;
 use crate::writer::Db;
 use crate::{Actor, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, columns, id};
@@ -12,14 +13,31 @@ use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 /// Resources that a scope may name, each with `:read` and `:write`.
-pub const RESOURCES: &[&str] =
-    &["scripts", "numbers", "calls", "webhooks", "trunks", "sip_accounts", "webrtc_tokens", "keys", "audit_log"];
+pub const RESOURCES: &[&str] = &[
+    "scripts",
+    "numbers",
+    "calls",
+    "webhooks",
+    "trunks",
+    "sip_accounts",
+    "webrtc_tokens",
+    "keys",
+    "audit_log",
+    "usage",
+];
+
+/// The scope of whoever runs the deployment: makes tenants, and settles what each may use. `admin`, which is everything
+/// of one tenant, does not include it.
+pub const OPERATOR: &str = "operator";
+
+/// Longest time that a key runs on beside the one made in its place.
+const MAX_OVERLAP_MS: i64 = 30 * 86_400_000;
 
 /// A key's `last_used_at` is at most so much behind.
 const LAST_USED_STEP_MS: i64 = 60_000;
 
-/// What a key may do: `scripts:write`, `calls:read` …, or `admin` for everything.
-/// `write` includes `read`.
+/// What a key may do: `scripts:write`, `calls:read` …, `admin` for everything of its tenant, `operator` for the
+/// deployment's tenants. `write` includes `read`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Scopes(pub BTreeSet<String>);
@@ -31,11 +49,18 @@ impl Scopes {
         Self(BTreeSet::from(["admin".to_owned()]))
     }
 
+    /// Everything, of the deployment too: for the first key of all.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(BTreeSet::from(["admin".to_owned(), OPERATOR.to_owned()]))
+    }
+
     /// Whether `scope`, for example `calls:read`, is allowed.
     #[must_use]
     pub fn allow(&self, scope: &str) -> bool {
         let implied = scope.strip_suffix(":read").map(|resource| format!("{resource}:write"));
-        self.0.contains("admin") || self.0.contains(scope) || implied.is_some_and(|w| self.0.contains(&w))
+        let by_admin = self.0.contains("admin") && scope != OPERATOR;
+        by_admin || self.0.contains(scope) || implied.is_some_and(|w| self.0.contains(&w))
     }
 
     /// Whether nothing in `other` goes beyond these: a key cannot make a stronger one.
@@ -49,7 +74,7 @@ impl Scopes {
             return Err(StoreError::invalid("scopes", "required", "a key without scopes can do nothing"));
         }
         for scope in &self.0 {
-            let known = scope == "admin"
+            let known = matches!(scope.as_str(), "admin" | OPERATOR)
                 || scope
                     .split_once(':')
                     .is_some_and(|(r, verb)| RESOURCES.contains(&r) && matches!(verb, "read" | "write"));
@@ -78,6 +103,8 @@ pub struct Key {
     pub last_used_at: Option<UnixMs>,
     /// From then on it is refused.
     pub revoked_at: Option<UnixMs>,
+    /// The key that was made in its place.
+    pub replaced_by: Option<String>,
 }
 
 /// A key to be made.
@@ -112,6 +139,8 @@ pub struct Identity {
     pub key_id: String,
     /// What it may do.
     pub scopes: Scopes,
+    /// Requests a second of all keys of the tenant together, where the tenant has its own limit.
+    pub requests_per_second: Option<u32>,
 }
 
 impl Identity {
@@ -138,6 +167,9 @@ pub enum Refusal {
     /// Past its end.
     #[error("expired key")]
     Expired,
+    /// Its tenant is suspended.
+    #[error("key of a suspended tenant")]
+    Suspended,
 }
 
 /// Why there is no [`Identity`].
@@ -223,6 +255,7 @@ struct Row {
     expires_at: Option<UnixMs>,
     last_used_at: Option<UnixMs>,
     revoked_at: Option<UnixMs>,
+    replaced_by: Option<String>,
 }
 
 impl Row {
@@ -235,6 +268,7 @@ impl Row {
             expires_at: self.expires_at,
             last_used_at: self.last_used_at,
             revoked_at: self.revoked_at,
+            replaced_by: self.replaced_by,
         })
     }
 }
@@ -247,6 +281,8 @@ struct AuthRow {
     expires_at: Option<UnixMs>,
     last_used_at: Option<UnixMs>,
     revoked_at: Option<UnixMs>,
+    suspended_at: Option<UnixMs>,
+    quotas: String,
 }
 
 async fn insert(db: &mut Db, tenant: &TenantId, issued: &IssuedKey, actor: &Actor) -> Result<(), StoreError> {
@@ -282,6 +318,7 @@ impl Store {
             expires_at: new.expires_at,
             last_used_at: None,
             revoked_at: None,
+            replaced_by: None,
         };
         Ok(IssuedKey { key, secret })
     }
@@ -297,8 +334,7 @@ impl Store {
     /// The first administrator's key: made once, while there is no key at all. The
     /// program prints it; later starts get `None`.
     pub async fn bootstrap_key(&self) -> Result<Option<IssuedKey>, StoreError> {
-        let issued =
-            self.make_key(NewKey { name: "bootstrap".to_owned(), scopes: Scopes::admin(), expires_at: None })?;
+        let issued = self.make_key(NewKey { name: "bootstrap".to_owned(), scopes: Scopes::all(), expires_at: None })?;
         let (row, tenant) = (issued.clone(), self.default_tenant().clone());
         let made = self
             .write(move |db| {
@@ -315,12 +351,13 @@ impl Store {
         Ok(made.then_some(issued))
     }
 
-    /// Who holds this key. One look by primary key, no cache: a revocation counts
+    /// Who holds this key. One look by primary keys, no cache: a revocation counts
     /// from the moment it is stored.
     pub async fn authenticate(&self, text: &str) -> Result<Identity, AuthError> {
         let key_id = parse(text).ok_or(Refusal::Malformed)?;
         let row = sqlx::query_as::<_, AuthRow>(
-            "SELECT tenant_id, hash, scopes, expires_at, last_used_at, revoked_at FROM keys WHERE id = $1",
+            "SELECT k.tenant_id, k.hash, k.scopes, k.expires_at, k.last_used_at, k.revoked_at, t.suspended_at, t.quotas
+             FROM keys k JOIN tenants t ON t.id = k.tenant_id WHERE k.id = $1",
         )
         .bind(&key_id)
         .fetch_optional(self.readers())
@@ -338,7 +375,12 @@ impl Store {
         if row.expires_at.is_some_and(|end| now >= end) {
             return Err(Refusal::Expired.into());
         }
-        let scopes = columns::from_json("keys.scopes", &row.scopes)?;
+        // Whoever runs the deployment can always mend what is suspended.
+        let scopes: Scopes = columns::from_json("keys.scopes", &row.scopes)?;
+        if row.suspended_at.is_some() && !scopes.allow(OPERATOR) {
+            return Err(Refusal::Suspended.into());
+        }
+        let quotas: Quotas = columns::from_json("tenants.quotas", &row.quotas)?;
         if row.last_used_at.is_none_or(|last| now.since(last) >= LAST_USED_STEP_MS) {
             let id = key_id.clone();
             self.write_some_time(move |db| {
@@ -352,13 +394,14 @@ impl Store {
                 })
             });
         }
-        Ok(Identity { tenant_id: row.tenant_id, key_id, scopes })
+        let requests_per_second = quotas.requests_per_second;
+        Ok(Identity { tenant_id: row.tenant_id, key_id, scopes, requests_per_second })
     }
 
     /// All keys, revoked ones too, the newest first.
     pub async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Key>, StoreError> {
         let rows = sqlx::query_as::<_, Row>(
-            "SELECT id, name, scopes, created_at, expires_at, last_used_at, revoked_at FROM keys
+            "SELECT id, name, scopes, created_at, expires_at, last_used_at, revoked_at, replaced_by FROM keys
              WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
         )
         .bind(tenant)
@@ -373,7 +416,7 @@ impl Store {
     /// One key.
     pub async fn key(&self, tenant: &TenantId, key: &str) -> Result<Key, StoreError> {
         sqlx::query_as::<_, Row>(
-            "SELECT id, name, scopes, created_at, expires_at, last_used_at, revoked_at FROM keys
+            "SELECT id, name, scopes, created_at, expires_at, last_used_at, revoked_at, replaced_by FROM keys
              WHERE tenant_id = $1 AND id = $2",
         )
         .bind(tenant)
@@ -382,6 +425,52 @@ impl Store {
         .await?
         .ok_or_else(|| StoreError::not_found("key", key))?
         .read()
+    }
+
+    /// Makes a key that may do the same, in the place of this one, which runs on for so long (at most 30 days) and not
+    /// beyond its own end. Check with [`Scopes::cover`] that the asker may.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where it is revoked, over, or replaced already.
+    pub async fn rotate_key(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        keep_old_ms: i64,
+        actor: &Actor,
+    ) -> Result<IssuedKey, StoreError> {
+        let old = self.key(tenant, key).await?;
+        let now = self.now();
+        let over = || StoreError::conflict("key_over", "this key is revoked, over, or replaced already: make another");
+        if old.revoked_at.is_some() || old.replaced_by.is_some() || old.expires_at.is_some_and(|end| now >= end) {
+            return Err(over());
+        }
+        let kept_until = now.plus(keep_old_ms.clamp(0, MAX_OVERLAP_MS));
+        let until = old.expires_at.map_or(kept_until, |end| end.min(kept_until));
+        let issued = self.make_key(NewKey { name: old.name, scopes: old.scopes, expires_at: old.expires_at })?;
+        let (row, t, k, actor) = (issued.clone(), tenant.clone(), key.to_owned(), actor.clone());
+        self.write(move |db| {
+            Box::pin(async move {
+                let changed = sqlx::query(
+                    "UPDATE keys SET expires_at = $1, replaced_by = $2
+                     WHERE tenant_id = $3 AND id = $4 AND revoked_at IS NULL AND replaced_by IS NULL",
+                )
+                .bind(until)
+                .bind(&row.key.id)
+                .bind(&t)
+                .bind(&k)
+                .execute(&mut *db)
+                .await?;
+                if changed.rows_affected() == 0 {
+                    return Err(over());
+                }
+                insert(db, &t, &row, &actor).await?;
+                let detail = serde_json::json!({ "replaced_by": row.key.id, "until": until });
+                audit::record(db, &t, now, &actor, "key.rotated", &k, detail).await
+            })
+        })
+        .await?;
+        Ok(issued)
     }
 
     /// Ends a key at once. Revoking it again changes nothing.
@@ -431,6 +520,9 @@ mod tests {
         assert!(some.allow("calls:read") && some.allow("calls:write") && some.allow("scripts:read"));
         assert!(!some.allow("scripts:write") && !some.allow("admin") && !some.allow("keys:read"));
         assert!(Scopes::admin().cover(&some) && !some.cover(&Scopes::admin()));
+        assert!(!Scopes::admin().allow(OPERATOR) && !Scopes::admin().cover(&Scopes::all()));
+        let operator = Scopes(BTreeSet::from([OPERATOR.to_owned()]));
+        assert!(operator.allow(OPERATOR) && !operator.allow("calls:read") && Scopes::all().cover(&operator));
     }
 
     proptest! {

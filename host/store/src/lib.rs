@@ -3,14 +3,14 @@
 //! A [`Store`] is a handle that can be cloned. What it offers is in one module
 //! per resource; the functions are methods of `Store`:
 //!
-//! * [`tenants`], [`keys`], [`audit`], [`idempotency`] – who may do what, and who did
+//! * [`tenants`], [`keys`], [`audit`], [`idempotency`] – who may do what, and who did; [`quotas`], [`usage`] – how much
 //! * [`scripts`], [`bindings`], [`numbers`] – what answers a call; [`routing`] finds it
 //! * [`calls`], [`document`], [`completion`] – the books of every call; [`recovery`] closes orphans
 //! * [`hosts`] – who runs calls on this database, and who closes those of one that died
 //! * [`trunks`], [`sip_accounts`] – by whom calls come and go; [`revisions`] tells hosts of their changes
 //! * [`webrtc_tokens`] – what lets a web page call a number
 //! * [`webhooks`], [`outbox`], [`deliveries`] – results on their way to customers
-//! * [`secrets`] – the only way to a secret value
+//! * [`secrets`] – the only way to a secret value; [`vault`] – how it is sealed
 //! * [`blobs`] – uploaded components, by digest
 //!
 //! The database is an SQLite file or a PostgreSQL, chosen by URL; what differs is in `dialect`. Reads use a pool of
@@ -46,6 +46,7 @@ pub mod outbox;
 mod page;
 #[cfg(test)]
 mod plans;
+pub mod quotas;
 pub mod recovery;
 pub mod revisions;
 pub mod routing;
@@ -56,6 +57,8 @@ mod statement;
 pub mod tenants;
 mod time;
 pub mod trunks;
+pub mod usage;
+pub mod vault;
 pub mod webhooks;
 pub mod webrtc_tokens;
 mod writer;
@@ -64,6 +67,7 @@ pub use error::{FieldError, StoreError};
 pub use id::{Actor, TenantId};
 pub use page::{Page, PageRequest};
 pub use time::{Clock, ManualClock, SystemClock, UnixMs};
+pub use vault::{KeyError, KeySource, SealingKey};
 
 use dialect::Dialect;
 use sqlx::AnyPool;
@@ -88,12 +92,14 @@ pub struct StoreOptions {
     pub heartbeat: Duration,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+    /// The keys that seal the secrets in it; none for a file among the artefacts.
+    pub keys: Option<KeySource>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         let [patience, heartbeat] = [5, 1].map(Duration::from_secs);
-        Self { connections: 16, patience, heartbeat, clock: Arc::new(SystemClock) }
+        Self { connections: 16, patience, heartbeat, clock: Arc::new(SystemClock), keys: None }
     }
 }
 
@@ -118,6 +124,7 @@ struct Inner {
     /// The file, unless the database lives in memory or elsewhere.
     file: Option<PathBuf>,
     default_tenant: TenantId,
+    vault: vault::Vault,
     outbox: Notify,
     signals: Arc<revisions::Signals>,
     claim: std::sync::Mutex<Option<std::fs::File>>,
@@ -142,7 +149,8 @@ impl Store {
     /// schema up to date. Artefacts go into the folder `artefacts`. Call it on a tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`] for what cannot be a database, [`StoreError::Unavailable`] for one that does not answer.
+    /// [`StoreError::BadUrl`] for what cannot be a database, [`StoreError::Unavailable`] for one that does not answer,
+    /// [`StoreError::Key`] where its secrets are sealed with a key that is not there.
     pub async fn open(url: &str, artefacts: &Path) -> Result<Self, StoreError> {
         Self::open_with(url, artefacts, StoreOptions::default()).await
     }
@@ -160,7 +168,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(url: &str, artefacts: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { connections, patience, heartbeat, clock } = options;
+        let StoreOptions { connections, patience, heartbeat, clock, keys } = options;
+        let keys = keys.unwrap_or_else(|| KeySource::File(artefacts.join("store.key")));
         let opened = open::open(url, connections, patience).await?;
         std::fs::create_dir_all(artefacts)
             .map_err(|e| StoreError::io(&format!("creating {}", artefacts.display()), &e))?;
@@ -168,6 +177,18 @@ impl Store {
         let default_tenant =
             opened.writer.run(Turn::Alone, move |db| Box::pin(tenants::ensure_default(db, now))).await?;
         let signals = Arc::new(revisions::Signals::new());
+        let unlocked = opened.writer.run(Turn::Alone, move |db| Box::pin(vault::unlock(db, keys, now))).await;
+        let (vault, sealed) = match unlocked {
+            Ok(unlocked) => unlocked,
+            Err(error) => {
+                opened.writer.close().await;
+                return Err(error);
+            }
+        };
+        if sealed > 0 {
+            open::forget_secrets(url).await?;
+            tracing::info!(secrets = sealed, "sealed the secrets that lay in the database in the clear");
+        }
         let inner = Inner {
             dialect: opened.dialect,
             writer: opened.writer,
@@ -176,6 +197,7 @@ impl Store {
             artefacts: artefacts.to_path_buf(),
             file: opened.file,
             default_tenant,
+            vault,
             outbox: Notify::new(),
             _listener: opened.server.map(|server| revisions::Listener::start(server, signals.clone())),
             signals,
@@ -267,6 +289,10 @@ impl Store {
 
     pub(crate) fn signals(&self) -> &revisions::Signals {
         &self.inner.signals
+    }
+
+    pub(crate) fn vault(&self) -> &vault::Vault {
+        &self.inner.vault
     }
 
     pub(crate) fn wake_outbox(&self) {

@@ -147,6 +147,20 @@ async fn postgres(url: &str, connections: u32, patience: Duration) -> Result<Ope
     Ok(Opened { dialect: Dialect::Postgres, writer, readers, file: None, server: Some(options) })
 }
 
+/// Writes anew what once held secrets in the clear, so that they are in no page that is free now, nor in SQLite's log.
+pub(crate) async fn forget_secrets(url: &str) -> Result<(), StoreError> {
+    let parsed = Url::parse(url).map_err(|error| bad_url(url, error))?;
+    let mut db = AnyConnectOptions::from_url(&parsed)?.disable_statement_logging().connect().await?;
+    let statements: &[&str] = match Dialect::of(&db) {
+        Dialect::Sqlite => &["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"],
+        Dialect::Postgres => &["VACUUM FULL secrets"],
+    };
+    for statement in statements {
+        db.execute(*statement).await?;
+    }
+    Ok(db.close().await?)
+}
+
 /// What is wrong with a database that cannot be connected to: mostly what was configured.
 fn unreachable(url: &str, error: sqlx::Error) -> StoreError {
     match error.as_database_error().and_then(|error| error.code()).as_deref() {

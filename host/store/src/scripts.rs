@@ -258,6 +258,7 @@ async fn make_live(
     tenant: &TenantId,
     script: &str,
     row: PublicationRow,
+    actor: &Actor,
 ) -> Result<Publication, StoreError> {
     sqlx::query(
         "INSERT INTO publications (id, tenant_id, script_id, version, action, returns_to, at, actor)
@@ -280,7 +281,7 @@ async fn make_live(
         .bind(script)
         .execute(&mut *db)
         .await?;
-    let (at, actor) = (row.at, Actor(row.actor.clone()));
+    let at = row.at;
     let publication = row.read(script)?;
     let kind = match publication.action {
         PublicationAction::Publish => "script.published",
@@ -288,7 +289,7 @@ async fn make_live(
     };
     outbox::announce(db, tenant, kind, &columns::to_json(&publication)?, at).await?;
     let detail = serde_json::json!({ "version": publication.version });
-    audit::record(db, tenant, at, &actor, kind, script, detail).await?;
+    audit::record(db, tenant, at, actor, kind, script, detail).await?;
     Ok(publication)
 }
 
@@ -497,7 +498,7 @@ impl Store {
                     toolchain: new.toolchain,
                     note: new.note,
                     created_at: now,
-                    created_by: actor.0.clone(),
+                    created_by: actor.id.clone(),
                 };
                 insert_version(db, &t, &version).await?;
                 let detail = serde_json::json!({ "version": version.version, "digest": version.digest });
@@ -579,9 +580,9 @@ impl Store {
                         action: "publish".to_owned(),
                         returns_to: last.map(|row| row.id),
                         at: now,
-                        actor: actor.0,
+                        actor: actor.id.clone(),
                     };
-                    make_live(db, &t, &s, row).await
+                    make_live(db, &t, &s, row, &actor).await
                 })
             })
             .await?;
@@ -614,9 +615,9 @@ impl Store {
                         action: "rollback".to_owned(),
                         returns_to: target.returns_to,
                         at: now,
-                        actor: actor.0,
+                        actor: actor.id.clone(),
                     };
-                    make_live(db, &t, &s, row).await
+                    make_live(db, &t, &s, row, &actor).await
                 })
             })
             .await?;

@@ -1,7 +1,8 @@
 //! The only way to a secret value. Lists and reads of other modules never hold
-//! one; whoever needs one asks a function here, by name. Issue 7 encrypts the
-//! column behind these functions.
+//! one; whoever needs one asks a function here, by name. In the database they are
+//! sealed ([`crate::vault`]).
 
+use crate::vault::{Vault, Whose};
 use crate::writer::Db;
 use crate::{Store, StoreError, TenantId, UnixMs};
 use base64::Engine as _;
@@ -85,12 +86,14 @@ pub fn is_signing_secret(text: &str) -> bool {
 
 pub(crate) async fn put(
     db: &mut Db,
+    vault: &Vault,
     tenant: &TenantId,
     owner: &str,
     name: &str,
     value: &Secret,
     now: UnixMs,
 ) -> Result<(), StoreError> {
+    let sealed = vault.seal(db, Whose { tenant, owner, name }, value).await?;
     sqlx::query(
         "INSERT INTO secrets (tenant_id, owner, name, value, updated_at) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (owner, name) DO UPDATE
@@ -99,7 +102,7 @@ pub(crate) async fn put(
     .bind(tenant)
     .bind(owner)
     .bind(name)
-    .bind(value.expose())
+    .bind(sealed)
     .bind(now)
     .execute(db)
     .await?;
@@ -107,8 +110,10 @@ pub(crate) async fn put(
 }
 
 /// Puts a new value in place; the old one stays good until `previous_until`.
+#[expect(clippy::too_many_arguments, reason = "whose it is, what, and until when")]
 pub(crate) async fn rotate(
     db: &mut Db,
+    vault: &Vault,
     tenant: &TenantId,
     owner: &str,
     name: &str,
@@ -116,12 +121,13 @@ pub(crate) async fn rotate(
     previous_until: UnixMs,
     now: UnixMs,
 ) -> Result<bool, StoreError> {
+    let sealed = vault.seal(db, Whose { tenant, owner, name }, value).await?;
     let changed = sqlx::query(
         "UPDATE secrets SET previous = value, previous_until = $1, value = $2, updated_at = $3
          WHERE tenant_id = $4 AND owner = $5 AND name = $6",
     )
     .bind(previous_until)
-    .bind(value.expose())
+    .bind(sealed)
     .bind(now)
     .bind(tenant)
     .bind(owner)
@@ -155,36 +161,49 @@ pub(crate) async fn remove_all(db: &mut Db, tenant: &TenantId, owner: &str) -> R
 }
 
 #[derive(sqlx::FromRow)]
-pub(crate) struct Held {
-    pub(crate) name: String,
+struct Row {
+    name: String,
     value: String,
     previous: Option<String>,
     previous_until: Option<UnixMs>,
 }
 
+/// A secret, opened.
+pub(crate) struct Held {
+    pub(crate) name: String,
+    value: Secret,
+    previous: Option<(Secret, UnixMs)>,
+}
+
 impl Held {
+    fn open(vault: &Vault, tenant: &TenantId, owner: &str, row: Row) -> Result<Self, StoreError> {
+        let Row { name, value, previous, previous_until } = row;
+        let open = |sealed: &str| vault.open(Whose { tenant, owner, name: &name }, sealed);
+        let previous = match (previous, previous_until) {
+            (Some(previous), Some(until)) => Some((open(&previous)?, until)),
+            _ => None,
+        };
+        Ok(Self { value: open(&value)?, previous, name })
+    }
+
     /// The current value and, during a rotation, the one before.
     pub(crate) fn valid(self, now: UnixMs) -> Vec<Secret> {
-        let mut all = vec![Secret(self.value)];
-        if let (Some(previous), Some(until)) = (self.previous, self.previous_until)
-            && now < until
-        {
-            all.push(Secret(previous));
-        }
-        all
+        let before = self.previous.filter(|(_, until)| now < *until).map(|(previous, _)| previous);
+        std::iter::once(self.value).chain(before).collect()
     }
 }
 
 impl Store {
     /// Everything secret of one owner, to be used at once and dropped.
     pub(crate) async fn held_secrets(&self, tenant: &TenantId, owner: &str) -> Result<Vec<Held>, StoreError> {
-        Ok(sqlx::query_as::<_, Held>(
+        let rows = sqlx::query_as::<_, Row>(
             "SELECT name, value, previous, previous_until FROM secrets WHERE tenant_id = $1 AND owner = $2",
         )
         .bind(tenant)
         .bind(owner)
         .fetch_all(self.readers())
-        .await?)
+        .await?;
+        rows.into_iter().map(|row| Held::open(self.vault(), tenant, owner, row)).collect()
     }
 
     pub(crate) async fn held_secret(
@@ -193,7 +212,7 @@ impl Store {
         owner: &str,
         name: &str,
     ) -> Result<Vec<Secret>, StoreError> {
-        let held = sqlx::query_as::<_, Held>(
+        let row = sqlx::query_as::<_, Row>(
             "SELECT name, value, previous, previous_until FROM secrets
              WHERE tenant_id = $1 AND owner = $2 AND name = $3",
         )
@@ -202,7 +221,8 @@ impl Store {
         .bind(name)
         .fetch_optional(self.readers())
         .await?;
-        Ok(held.map(|h| h.valid(self.now())).unwrap_or_default())
+        let held = row.map(|row| Held::open(self.vault(), tenant, owner, row)).transpose()?;
+        Ok(held.map(|held| held.valid(self.now())).unwrap_or_default())
     }
 }
 

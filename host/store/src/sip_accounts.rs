@@ -7,6 +7,7 @@
 
 use crate::revisions::{self, Topic};
 use crate::secrets::{self, Secret, name};
+use crate::vault::Vault;
 use crate::writer::Db;
 use crate::{Actor, FieldError, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, bindings, id};
 use callbox_trunk::check::is_user;
@@ -114,13 +115,14 @@ fn ha1(username: &str, realm: &str, password: &Password) -> (Secret, Secret) {
 
 async fn keep_hashes(
     db: &mut Db,
+    vault: &Vault,
     tenant: &TenantId,
     account: &str,
     (md5, sha256): &(Secret, Secret),
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    secrets::put(db, tenant, account, name::HA1_MD5, md5, now).await?;
-    secrets::put(db, tenant, account, name::HA1_SHA256, sha256, now).await
+    secrets::put(db, vault, tenant, account, name::HA1_MD5, md5, now).await?;
+    secrets::put(db, vault, tenant, account, name::HA1_SHA256, sha256, now).await
 }
 
 #[derive(sqlx::FromRow)]
@@ -192,6 +194,7 @@ impl Store {
             updated_at: now,
         };
         let (row, t, actor) = (account.clone(), tenant.clone(), actor.clone());
+        let vault = self.vault().clone();
         self.write(move |db| {
             Box::pin(async move {
                 let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sip_accounts WHERE tenant_id = $1")
@@ -218,7 +221,7 @@ impl Store {
                 .execute(&mut *db)
                 .await
                 .map_err(taken)?;
-                keep_hashes(db, &t, &row.id, &hashes, now).await?;
+                keep_hashes(db, &vault, &t, &row.id, &hashes, now).await?;
                 revisions::raise(db, Topic::SipAccounts).await?;
                 let detail = serde_json::json!({ "username": row.username });
                 audit::record(db, &t, now, &actor, "sip_account.created", &row.id, detail).await
@@ -248,6 +251,7 @@ impl Store {
         let hashes = new.password.as_ref().map(|password| ha1(&new.username, realm, password));
         let realm = if hashes.is_some() { realm.to_owned() } else { current.realm };
         let (a, t, actor, now) = (account.to_owned(), tenant.clone(), actor.clone(), self.now());
+        let vault = self.vault().clone();
         self.write(move |db| {
             Box::pin(async move {
                 // The realm and the name that the hashes are for: another change may have come between.
@@ -272,7 +276,7 @@ impl Store {
                     return Err(StoreError::not_found("SIP account", &a));
                 }
                 if let Some(hashes) = &hashes {
-                    keep_hashes(db, &t, &a, hashes, now).await?;
+                    keep_hashes(db, &vault, &t, &a, hashes, now).await?;
                 }
                 revisions::raise(db, Topic::SipAccounts).await?;
                 let detail = serde_json::json!({

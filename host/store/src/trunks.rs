@@ -3,6 +3,7 @@
 
 use crate::revisions::{self, Topic};
 use crate::secrets::{self, Secret, name};
+use crate::vault::Vault;
 use crate::writer::Db;
 use crate::{Actor, FieldError, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, columns, id, outbox};
 use callbox_trunk::TrunkSettings;
@@ -84,6 +85,7 @@ fn taken(error: sqlx::Error) -> StoreError {
 /// Puts the password in its place: the one that was given, the one that is there, or none where none is wanted.
 async fn keep_password(
     db: &mut Db,
+    vault: &Vault,
     tenant: &TenantId,
     trunk: &str,
     settings: &TrunkSettings,
@@ -94,7 +96,7 @@ async fn keep_password(
     };
     if let Some(password) = &credentials.password {
         let password = Secret::new(password.expose().to_owned());
-        return secrets::put(db, tenant, trunk, name::PASSWORD, &password, now).await;
+        return secrets::put(db, vault, tenant, trunk, name::PASSWORD, &password, now).await;
     }
     let held = secrets::names(db, tenant, trunk).await?;
     if held.iter().any(|held| held == name::PASSWORD) {
@@ -124,6 +126,7 @@ impl Store {
         check(&settings)?;
         let (trunk, t, actor, now) = (id::new("trk"), tenant.clone(), actor.clone(), self.now());
         let created = trunk.clone();
+        let vault = self.vault().clone();
         self.write(move |db| {
             Box::pin(async move {
                 let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM trunks WHERE tenant_id = $1")
@@ -147,7 +150,7 @@ impl Store {
                 .execute(&mut *db)
                 .await
                 .map_err(taken)?;
-                keep_password(db, &t, &trunk, &settings, now).await?;
+                keep_password(db, &vault, &t, &trunk, &settings, now).await?;
                 revisions::raise(db, Topic::Trunks).await?;
                 let detail = serde_json::json!({ "name": settings.name, "enabled": settings.enabled });
                 audit::record(db, &t, now, &actor, "trunk.created", &trunk, detail).await
@@ -168,6 +171,7 @@ impl Store {
     ) -> Result<Trunk, StoreError> {
         check(&settings)?;
         let (id, t, actor, now) = (trunk.to_owned(), tenant.clone(), actor.clone(), self.now());
+        let vault = self.vault().clone();
         self.write(move |db| {
             Box::pin(async move {
                 let changed = sqlx::query(
@@ -186,7 +190,7 @@ impl Store {
                 if changed.rows_affected() == 0 {
                     return Err(StoreError::not_found("trunk", &id));
                 }
-                keep_password(db, &t, &id, &settings, now).await?;
+                keep_password(db, &vault, &t, &id, &settings, now).await?;
                 revisions::raise(db, Topic::Trunks).await?;
                 let detail = serde_json::json!({ "name": settings.name, "enabled": settings.enabled });
                 audit::record(db, &t, now, &actor, "trunk.updated", &id, detail).await
@@ -267,7 +271,14 @@ impl Store {
                 }
             };
             let password = match trunk.settings.credentials {
-                Some(_) => self.held_secret(&tenant_id, &id, name::PASSWORD).await?.into_iter().next(),
+                Some(_) => match self.held_secret(&tenant_id, &id, name::PASSWORD).await {
+                    Ok(held) => held.into_iter().next(),
+                    Err(error @ (StoreError::Corrupt(_) | StoreError::Key(_))) => {
+                        tracing::error!(trunk = id, %error, "a trunk's password cannot be read: it is out of service");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
                 None => None,
             };
             trunks.push(OwnedTrunk { tenant_id, trunk, password });
@@ -275,8 +286,9 @@ impl Store {
         Ok(trunks)
     }
 
-    /// `trunk.up`, `trunk.down` or `trunk.registration_failed`, for whoever wants it. The id, or none when nobody does.
-    pub async fn emit_trunk_event(
+    /// `trunk.up`, `trunk.down`, `trunk.registration_failed` or `quota.exceeded`, for whoever wants it. The id, or none
+    /// when nobody does.
+    pub async fn emit_event(
         &self,
         tenant: &TenantId,
         kind: &'static str,

@@ -21,6 +21,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "trunk.down",
     "trunk.up",
     "trunk.registration_failed",
+    "quota.exceeded",
 ];
 
 /// Only for those who name them: there are many.
@@ -219,6 +220,7 @@ impl Store {
             updated_at: now,
         };
         let (row, signing, t, actor) = (webhook.clone(), secret.clone(), tenant.clone(), actor.clone());
+        let vault = self.vault().clone();
         self.write(move |db| {
             Box::pin(async move {
                 let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM webhooks WHERE tenant_id = $1")
@@ -242,7 +244,7 @@ impl Store {
                 .bind(now)
                 .execute(&mut *db)
                 .await?;
-                secrets::put(db, &t, &row.id, name::SIGNING, &signing, now).await?;
+                secrets::put(db, &vault, &t, &row.id, name::SIGNING, &signing, now).await?;
                 audit::record(db, &t, now, &actor, "webhook.created", &row.id, serde_json::json!({})).await
             })
         })
@@ -356,9 +358,10 @@ impl Store {
         let secret = secrets::generate_signing_secret()?;
         let (t, w, actor, now, value) = (tenant.clone(), webhook.to_owned(), actor.clone(), self.now(), secret.clone());
         let until = now.plus(keep_old_ms.clamp(0, 7 * 86_400_000));
+        let vault = self.vault().clone();
         self.write(move |db| {
             Box::pin(async move {
-                if !secrets::rotate(db, &t, &w, name::SIGNING, &value, until, now).await? {
+                if !secrets::rotate(db, &vault, &t, &w, name::SIGNING, &value, until, now).await? {
                     return Err(StoreError::not_found("webhook", &w));
                 }
                 let detail = serde_json::json!({ "previous_until": until });

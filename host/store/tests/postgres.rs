@@ -25,6 +25,8 @@ mod server;
 mod tenants;
 #[path = "cases/trunks.rs"]
 mod trunks;
+#[path = "cases/vault.rs"]
+mod vault;
 #[path = "cases/webrtc_tokens.rs"]
 mod webrtc_tokens;
 

@@ -23,6 +23,8 @@ mod scripts;
 mod tenants;
 #[path = "cases/trunks.rs"]
 mod trunks;
+#[path = "cases/vault.rs"]
+mod vault;
 #[path = "cases/webrtc_tokens.rs"]
 mod webrtc_tokens;
 

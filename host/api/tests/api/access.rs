@@ -1,9 +1,11 @@
 //! Who may do what: every operation of the document with every kind of key.
 
-use crate::fixture::House;
+use crate::fixture::{House, Things};
 use crate::operations;
 use callbox_store::Actor;
-use callbox_store::keys::RESOURCES;
+use callbox_store::keys::{OPERATOR, RESOURCES};
+use callbox_store::quotas::Quotas;
+use callbox_store::tenants::NewTenant;
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -12,16 +14,38 @@ async fn without_a_valid_key_there_is_nothing_to_see() {
     let things = house.things(&house.tenant, &house.key).await;
     let (revoked, revoked_text) = house.make_key(&house.tenant, &["admin"]).await;
     house.store.revoke_key(&house.tenant, &revoked, &Actor::system()).await.unwrap();
+    let expired = house.expired_key(&house.tenant).await;
+    let (suspended, of_suspended) = house.stranger().await;
+    let new = NewTenant { name: "gone".into(), suspended: true, quotas: Quotas::default() };
+    house.store.update_tenant(&suspended, new, &Actor::system()).await.unwrap();
     let mut mistyped = house.key.clone();
     let last = if mistyped.pop() == Some('0') { '1' } else { '0' };
     mistyped.push(last);
+    let before = everything(&house, &things).await;
+    let bad = ["nonsense", &mistyped, &revoked_text, &expired, &of_suspended, ""];
     for operation in operations::all().iter().filter(|o| !o.is_public()) {
-        for key in [None, Some("nonsense"), Some(mistyped.as_str()), Some(revoked_text.as_str()), Some("")] {
+        for key in std::iter::once(None).chain(bad.into_iter().map(Some)) {
             let answer = house.send(operation.request(&things, key)).await;
             answer.problem(401, "unauthorized");
             assert_eq!(answer.headers["www-authenticate"], "Bearer");
         }
     }
+    assert_eq!(everything(&house, &things).await, before, "nothing has changed");
+}
+
+/// What every operation that reads says of these things, in the order of their names.
+async fn everything(house: &House, things: &Things) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for operation in operations::all().iter().filter(|o| o.method == "GET" && !o.is_public()) {
+        let key = if operation.is_operators() { &house.operator } else { &house.key };
+        let answer = house.send(operation.request(things, Some(key))).await;
+        assert!(answer.status.is_success(), "{}: {}", operation.name(), answer.json);
+        // When a key was used last is no change.
+        if !operation.path.contains("/keys") {
+            all.push((operation.name(), answer.bytes));
+        }
+    }
+    all
 }
 
 #[tokio::test]
@@ -42,10 +66,13 @@ async fn a_key_of_another_tenant_finds_nothing() {
         &things.key,
         &things.token,
     ];
+    let before = everything(&house, &things).await;
     for operation in operations::all().iter().filter(|o| !o.is_public()) {
         let answer = house.send(operation.request(&things, Some(&key))).await;
         let name = operation.name();
-        if operation.names_a_thing() {
+        if operation.is_operators() {
+            answer.problem(403, "insufficient_scope");
+        } else if operation.names_a_thing() {
             answer.problem(404, "not_found");
         } else if operation.method == "GET" {
             let text = answer.ok().to_string();
@@ -69,6 +96,8 @@ async fn a_key_of_another_tenant_finds_nothing() {
             house.request(Some(&key), "GET", &mixed, None).await.problem(404, "not_found");
         }
     }
+    // Of the tenants the operator sees the new key's name; of the things of the first one nothing has changed.
+    assert_eq!(everything(&house, &things).await, before, "nothing has changed");
 }
 
 #[tokio::test]
@@ -80,7 +109,9 @@ async fn a_key_that_may_read_changes_nothing() {
     let (_, key) = house.make_key(&house.tenant, &scopes).await;
     for operation in operations::all().iter().filter(|o| !o.is_public()) {
         let answer = house.send(operation.request(&things, Some(&key))).await;
-        if operation.method == "GET" {
+        if operation.is_operators() {
+            answer.problem(403, "insufficient_scope");
+        } else if operation.method == "GET" {
             assert_eq!(answer.status, 200, "{}", operation.name());
         } else {
             let problem = answer.problem(403, "insufficient_scope");
@@ -115,6 +146,10 @@ fn every_scope_of_the_document_exists() {
             assert!(!operation.path.starts_with("/v1"), "{} is open to all", operation.path);
             continue;
         };
+        if operation.path.starts_with("/v1/tenants") {
+            assert_eq!(scope, OPERATOR, "{}", operation.path);
+            continue;
+        }
         assert!(scope.is_empty() || known.contains(&scope), "{scope}");
         let writes = operation.method != "GET";
         assert!(

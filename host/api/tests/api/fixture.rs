@@ -19,6 +19,7 @@ use callbox_store::calls::CallStart;
 use callbox_store::completion::{CallCompletion, NewRecording};
 use callbox_store::document::{CallDocument, ScriptUsed};
 use callbox_store::keys::{NewKey, Scopes};
+use callbox_store::quotas::Quotas;
 use callbox_store::scripts::NewVersion;
 use callbox_store::{Actor, Store, TenantId, UnixMs, id};
 use serde_json::{Value, json};
@@ -62,8 +63,10 @@ pub(crate) struct House {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
-    /// May do everything in its tenant.
+    /// May do everything, also with other tenants.
     pub(crate) key: String,
+    /// May do nothing but run the deployment.
+    pub(crate) operator: String,
     pub(crate) recordings: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -80,6 +83,7 @@ pub(crate) struct Things {
     pub(crate) recording: String,
     pub(crate) key: String,
     pub(crate) token: String,
+    pub(crate) tenant: TenantId,
 }
 
 impl House {
@@ -126,6 +130,7 @@ impl House {
             keep_signalling: true,
             outbound: OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() },
             trunks: TrunkPolicy::default(),
+            quotas: Quotas::default(),
         };
         let config = ApiConfig {
             requests_per_second,
@@ -136,8 +141,10 @@ impl House {
         };
         let router = callbox_api::router(Platform::new(rooms, policy), config);
         let tenant = store.default_tenant().clone();
-        let mut house = Self { router, store, tenant, key: String::new(), recordings, _folder: folder };
-        house.key = house.make_key(&house.tenant, &["admin"]).await.1;
+        let mut house =
+            Self { router, store, tenant, key: String::new(), operator: String::new(), recordings, _folder: folder };
+        house.key = house.make_key(&house.tenant, &["admin", "operator"]).await.1;
+        house.operator = house.make_key(&house.tenant, &["operator"]).await.1;
         house
     }
 
@@ -146,6 +153,13 @@ impl House {
         let tenant = self.store.create_tenant("other", &Actor::system()).await.unwrap().id;
         let key = self.make_key(&tenant, &["admin"]).await.1;
         (tenant, key)
+    }
+
+    /// A key whose time is over.
+    pub(crate) async fn expired_key(&self, tenant: &TenantId) -> String {
+        let new = NewKey { name: "old".into(), scopes: Scopes::all(), expires_at: Some(UnixMs(0)) };
+        let issued = self.store.create_key(tenant, new, &Actor::system()).await.unwrap();
+        issued.secret.expose().to_owned()
     }
 
     /// A key's id and its text.
@@ -233,7 +247,8 @@ impl House {
         let delivery = deliveries.data[0].id.clone();
         let (made, _) = self.make_key(tenant, &["calls:read"]).await;
         let token = post("/v1/webrtc/tokens", json!({ "number": number })).await;
-        Things { script, number, webhook, trunk, account, delivery, call, recording, key: made, token }
+        let tenant = tenant.clone();
+        Things { script, number, webhook, trunk, account, delivery, call, recording, key: made, token, tenant }
     }
 
     /// A call that is over, with a recording.

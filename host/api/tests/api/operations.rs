@@ -3,6 +3,7 @@
 use crate::fixture::{House, Things};
 use axum::body::Body;
 use axum::http::Request;
+use callbox_store::keys::OPERATOR;
 use serde_json::{Value, json};
 
 /// An operation.
@@ -50,6 +51,11 @@ impl Operation {
         self.scope.is_none()
     }
 
+    /// Whether it is for whoever runs the deployment.
+    pub(crate) fn is_operators(&self) -> bool {
+        self.scope.as_deref() == Some(OPERATOR)
+    }
+
     /// Whether it names something of a tenant.
     pub(crate) fn names_a_thing(&self) -> bool {
         self.path.contains('{')
@@ -69,6 +75,7 @@ impl Operation {
             ("{recording}", &things.recording),
             ("{key}", &things.key),
             ("{token}", &things.token),
+            ("{tenant}", things.tenant.as_str()),
         ];
         let path = values.iter().fold(self.path.clone(), |path, (name, value)| path.replace(name, value));
         assert!(!path.contains('{'), "a new kind of thing: {path}");
@@ -133,6 +140,20 @@ impl Operation {
             }),
             "POST /v1/calls/{call}/messages" => json!({ "any": ["thing"] }),
             "POST /v1/keys" => json!({ "name": "k", "scopes": ["calls:read"], "expires_at": "2100-01-01T00:00:00Z" }),
+            "POST /v1/keys/{key}/rotate" => json!({ "keep_old_ms": 1000 }),
+            "POST /v1/tenants" => json!({
+                "name": "acme", "suspended": false,
+                "quotas": {
+                    "concurrent_calls": 5, "calls_per_second": 5, "requests_per_second": 5, "script_memory_mb": 16,
+                    "script_cpu_per_call_ms": 1000, "scripts": 5, "versions_per_script": 5, "storage_mb": 5,
+                    "outbound": {
+                        "allowed_prefixes": ["+49"], "denied_prefixes": ["+49900"], "minutes_per_day": 5,
+                        "calls_per_minute": 5, "concurrent_calls": 5,
+                    },
+                },
+            }),
+            "PATCH /v1/tenants/{tenant}" => json!({ "quotas": { "concurrent_calls": 7 } }),
+            "POST /v1/tenants/{tenant}/keys" => json!({ "name": "k", "scopes": ["admin"] }),
             other => panic!("a new operation without a body here: {other}"),
         })
     }

@@ -222,7 +222,7 @@ async fn tell(trunk: &LiveTrunk, news: News, store: &Store) {
         "addresses": status.addresses,
         "registration": status.registration,
     });
-    if let Err(error) = store.emit_trunk_event(&trunk.tenant, news.event(), &data).await {
+    if let Err(error) = store.emit_event(&trunk.tenant, news.event(), &data).await {
         tracing::warn!(trunk = trunk.id, %error, "an event of a trunk cannot be written");
     }
 }

@@ -1,6 +1,7 @@
 //! Scripts, versions, bindings, numbers and the route from a number to a script.
 
 use crate::fixture::{House, number, who};
+use callbox_store::audit::AuditFilter;
 use callbox_store::routing::Routing;
 use callbox_store::scripts::{NewScript, PublicationAction};
 use callbox_store::{Page, PageRequest, StoreError, TenantId};
@@ -120,7 +121,7 @@ async fn rolling_back_goes_back_step_by_step() {
     let history = store.publications(&tenant, &script.id, &PageRequest::default()).await.unwrap();
     assert_eq!(history.data.iter().map(|p| p.version).collect::<Vec<_>>(), [1, 3, 1, 2, 3, 2, 1]);
     assert_eq!(history.data[0].action, PublicationAction::Rollback);
-    let log = store.audit_log(&tenant, &PageRequest::default()).await.unwrap();
+    let log = store.audit_log(&tenant, &AuditFilter::default(), &PageRequest::default()).await.unwrap();
     assert_eq!(log.data.iter().filter(|e| e.action == "script.rolled_back").count(), 3);
     assert_eq!(log.data.iter().filter(|e| e.action == "script.published").count(), 4);
 }

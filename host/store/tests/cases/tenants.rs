@@ -1,6 +1,7 @@
 //! A tenant's walls: everything another tenant has is not there.
 
 use crate::fixture::{House, T0, end, number, who};
+use callbox_store::audit::AuditFilter;
 use callbox_store::calls::CallFilter;
 use callbox_store::deliveries::DeliveryFilter;
 use callbox_store::keys::{NewKey, Scopes};
@@ -55,7 +56,7 @@ async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {
     assert!(store.recordings(&theirs, &start.id).await.unwrap().is_empty());
     assert!(store.call_events(&theirs, &start.id).await.unwrap().is_empty());
     assert_eq!(store.active_calls(&theirs).await.unwrap(), 0);
-    let log = store.audit_log(&theirs, &page).await.unwrap().data;
+    let log = store.audit_log(&theirs, &AuditFilter::default(), &page).await.unwrap().data;
     assert_eq!(log.iter().map(|e| e.action.as_str()).collect::<Vec<_>>(), ["tenant.created"]);
 
     // Reads and changes find nothing.
@@ -107,6 +108,7 @@ async fn nothing_of_one_tenant_is_seen_or_changed_by_another() {
         ("delete_webhook", store.delete_webhook(&theirs, h, &who).await.err()),
         ("replay", store.replay(&theirs, h, T0, T0.plus(1)).await.err()),
         ("key", store.key(&theirs, &key.id).await.err()),
+        ("rotate_key", store.rotate_key(&theirs, &key.id, 0, &who).await.err()),
         ("revoke_key", store.revoke_key(&theirs, &key.id, &who).await.err()),
         ("call", store.call(&theirs, c).await.err()),
         ("timeline", store.timeline(&theirs, c).await.err()),

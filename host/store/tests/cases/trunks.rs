@@ -149,10 +149,10 @@ async fn a_trunk_event_is_written_for_whoever_wants_it() {
     let house = House::new().await;
     let (store, t) = (&house.store, house.tenant());
     let data = json!({ "trunk_id": "trk_1" });
-    assert_eq!(store.emit_trunk_event(&t, "trunk.down", &data).await.unwrap(), None);
+    assert_eq!(store.emit_event(&t, "trunk.down", &data).await.unwrap(), None);
     house.webhook(&["trunk.down"]).await;
-    assert!(store.emit_trunk_event(&t, "trunk.down", &data).await.unwrap().is_some());
-    assert_eq!(store.emit_trunk_event(&t, "trunk.up", &data).await.unwrap(), None);
+    assert!(store.emit_event(&t, "trunk.down", &data).await.unwrap().is_some());
+    assert_eq!(store.emit_event(&t, "trunk.up", &data).await.unwrap(), None);
     let deliveries = store.deliveries(&t, &Default::default(), &PageRequest::default()).await.unwrap().data;
     assert_eq!(deliveries.len(), 1);
 }

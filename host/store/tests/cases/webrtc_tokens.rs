@@ -1,6 +1,7 @@
 //! Tokens of web pages: good for one number, for a while, so many times.
 
 use crate::fixture::{House, number, who};
+use callbox_store::audit::AuditFilter;
 use callbox_store::webrtc_tokens::{IssuedWebToken, NewWebToken, TokenCaller, TokenError, TokenSettings};
 use callbox_store::{PageRequest, StoreError};
 use serde_json::json;
@@ -51,7 +52,7 @@ async fn it_is_known_by_its_text_alone_and_the_text_is_nowhere() {
         assert_eq!(house.store.webrtc_token_of(wrong).await, Err(TokenError::Unknown), "{wrong}");
     }
     assert!(!house.holds(&text[4 + 32 + 1..]).await);
-    let log = house.store.audit_log(&house.tenant(), &PageRequest::default()).await.unwrap();
+    let log = house.store.audit_log(&house.tenant(), &AuditFilter::default(), &PageRequest::default()).await.unwrap();
     assert_eq!(log.data[0].action, "webrtc_token.created");
     assert!(!serde_json::to_string(&log.data).unwrap().contains("5ecret"));
     assert!(!format!("{issued:?}").contains(text));
