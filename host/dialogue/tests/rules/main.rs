@@ -8,6 +8,7 @@ mod early_media;
 mod ending;
 mod failing;
 mod limits;
+mod models;
 mod properties;
 mod results;
 mod rig;

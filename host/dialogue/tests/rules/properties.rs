@@ -9,6 +9,7 @@ mod speech;
 use crate::rig::{Entry, setup, source, text};
 use callbox_dialogue::call::{Direction, EndReason};
 use callbox_dialogue::leg::TransferResult;
+use callbox_dialogue::llm;
 use callbox_dialogue::setup::{Fallback, Limits, SourcePolicy};
 use callbox_dialogue::{Engine, Input, Output, Setup, Time};
 use callbox_grammar::Grammar;
@@ -48,6 +49,7 @@ fn any_setup() -> impl Strategy<Value = Setup> {
             };
             setup.sources.insert("early".into(), source(true, policy));
             setup.sources.insert("asked".into(), source(false, SourcePolicy::Continue));
+            setup.models.insert("assistant".into(), llm::Model { tokens_per_call: 500, ..llm::Model::default() });
             setup.fallback = Fallback {
                 say: if say { text("fallback") } else { Vec::new() },
                 transfer_to: transfer.then(|| "100".to_owned()),

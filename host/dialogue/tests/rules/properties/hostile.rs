@@ -4,6 +4,7 @@ use super::{any_grammar, any_reason, any_setup, any_transfer_result, cases};
 use crate::rig::{prompt, refer, utterance};
 use callbox_dialogue::call::{EndCause, Evidence};
 use callbox_dialogue::leg::{LegEvent, PromptId, RecognitionId, TransferId, WordMark};
+use callbox_dialogue::llm::{self, Role, Setting};
 use callbox_dialogue::script::{
     BargeIn, DigitOptions, Handle, HostCall, ListenOptions, Prompt, Queueing, ScriptEnd, Segment,
 };
@@ -115,6 +116,7 @@ fn any_call() -> impl Strategy<Value = HostCall> {
         },
     );
     let options = options.boxed();
+    let models = options.clone();
     prop_oneof![
         Just(HostCall::Answer),
         Just(HostCall::EarlyMedia),
@@ -152,6 +154,53 @@ fn any_call() -> impl Strategy<Value = HostCall> {
         prop_oneof![Just("early"), Just("asked"), Just("absent")]
             .prop_map(|source| HostCall::StartFetch { source: source.into(), parameters: Vec::new() }),
         Just(HostCall::AwaitQuiet),
+        any_model_call(models),
+    ]
+}
+
+/// Calls of `llm`, on handles that are conversations, replies, or neither.
+fn any_model_call(options: BoxedStrategy<Box<ListenOptions>>) -> impl Strategy<Value = HostCall> {
+    let handle = || (0_u32..6).prop_map(Handle);
+    let barge_in = || (any::<bool>(), any::<bool>()).prop_map(|(speech, digits)| BargeIn { speech, digits });
+    let id = prop_oneof![Just("call_1".to_owned()), "\\PC{0,4}"];
+    prop_oneof![
+        6 => prop_oneof![4 => Just("assistant"), 1 => Just("absent")]
+            .prop_map(|model| HostCall::OpenConversation { model: model.into() }),
+        6 => (handle(), "\\PC{0,9}")
+            .prop_map(|(handle, text)| HostCall::AddMessage { handle, role: Role::User, text }),
+        4 => (handle(), barge_in()).prop_map(|(handle, barge_in)| HostCall::ModelReply { handle, barge_in }),
+        4 => (handle(), barge_in()).prop_map(|(handle, barge_in)| HostCall::StartModelReply { handle, barge_in }),
+        4 => (handle(), barge_in(), options)
+            .prop_map(|(handle, barge_in, options)| HostCall::AskModel { handle, barge_in, options }),
+        2 => handle().prop_map(|handle| HostCall::StartComplete { handle }),
+        2 => handle().prop_map(|handle| HostCall::Complete { handle }),
+        2 => handle().prop_map(|handle| HostCall::AwaitModelReply { handle }),
+        2 => handle().prop_map(|handle| HostCall::CancelModelReply { handle }),
+        1 => handle().prop_map(|handle| HostCall::ModelMessages { handle }),
+        2 => (handle(), id).prop_map(|(handle, id)| HostCall::AddToolResult { handle, id, content: "x".into() }),
+        1 => (handle(), any::<f32>())
+            .prop_map(|(handle, degree)| HostCall::SetModel { handle, setting: Setting::Temperature(degree) }),
+    ]
+}
+
+/// What a model does, asked or not.
+fn any_model_event() -> impl Strategy<Value = llm::Event> {
+    let call = ("\\PC{0,3}", "\\PC{0,3}", "[{}]{0,3}").prop_map(|(id, name, arguments)| llm::ToolCall {
+        id,
+        name,
+        arguments,
+        problem: None,
+    });
+    prop_oneof![
+        8 => "[a-z]{0,5}[.!?]? ?|\\PC{0,6}".prop_map(|text| llm::Event::Text { text }),
+        1 => call.prop_map(llm::Event::ToolCall),
+        2 => prop_oneof![Just("stop".to_owned()), Just("length".to_owned()), "\\PC{0,9}"]
+            .prop_map(|reason| llm::Event::Done { reason, usage: None }),
+        1 => (any::<u64>(), any::<u64>()).prop_map(|(input, output)| llm::Event::Done {
+            reason: "stop".into(),
+            usage: Some(llm::Usage { input, output }),
+        }),
+        1 => Just(llm::Event::Failed { error: HostError::TimedOut }),
     ]
 }
 
@@ -171,6 +220,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             fetch,
             result: json.ok_or(HostError::TimedOut),
         }),
+        12 => ((0_u32..8).prop_map(Handle), any_model_event()).prop_map(|(run, event)| Input::Model { run, event }),
         2 => "\\PC{0,8}".prop_map(Input::Message),
         1 => any_reason().prop_map(|reason| Input::Hangup { reason, why: "x".into() }),
         1 => any::<u32>().prop_map(|within| Input::Drain { within }),
