@@ -23,7 +23,7 @@ fn to_i16(sample: f32) -> i16 {
 
 /// 8 kHz in, 16 kHz out.
 #[derive(Debug)]
-pub(crate) struct Upsampler {
+pub struct Upsampler {
     taps: [f32; PAIRS],
     history: [f32; 2 * PAIRS],
 }
@@ -36,7 +36,7 @@ impl Default for Upsampler {
 
 impl Upsampler {
     /// Fills `out` with two samples for each of `samples`: as many as both hold, 200 ms at most. Returns how many.
-    pub(crate) fn push(&mut self, samples: &[i16], out: &mut [i16]) -> usize {
+    pub fn push(&mut self, samples: &[i16], out: &mut [i16]) -> usize {
         let count = samples.len().min(out.len() / 2).min(MOST);
         let mut line = [0.0; 2 * PAIRS + MOST];
         line[..2 * PAIRS].copy_from_slice(&self.history);

@@ -38,7 +38,7 @@ pub mod dtmf;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
-mod halfband;
+pub mod halfband;
 mod histogram;
 mod incoming;
 pub mod jitter;

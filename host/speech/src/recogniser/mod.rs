@@ -14,10 +14,15 @@
 pub mod checked;
 mod ears;
 mod error;
+mod pocketsphinx;
+mod process;
 mod relay;
+mod worker;
 
 pub use ears::{Ear, EarLimits, EarState, Ears};
 pub use error::RecogniserError;
+pub use pocketsphinx::{Pocketsphinx, PocketsphinxConfig};
+pub use worker::recogniser_worker;
 
 use crate::synthesiser::{EngineInfo, Pending};
 use callbox_dialogue::time::Millis;
