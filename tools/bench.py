@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [results] [keys] [scripts] [replay] [scenarios]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [listening] [results] [keys] [scripts] [replay] [scenarios]
                    [--free] [--calls 500,1500,2000] [--phones 10000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host
@@ -35,10 +35,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from talker import Talker, says
+
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("CALLBOX", ROOT / "target/release/callbox"))
 LOAD = Path(os.environ.get("CALLBOX_LOAD", ROOT / "target/release/callbox-load"))
 GUEST = ROOT / "target/guests/bench.wasm"
+PROBE = ROOT / "target/guests/probe.wasm"
 RUN = ROOT / "target/bench"
 NUMBER = "7000"
 WARM_UP = 40
@@ -46,7 +49,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "results", "keys", "scripts", "replay", "scenarios"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "keys", "scripts", "replay", "scenarios"]
 PASSWORD = "as good as any other"
 
 
@@ -244,11 +247,13 @@ class Host(Program):
         except urllib.error.HTTPError as error:
             raise Failed(f"{method} {path} answered {error.code}: {error.read().decode(errors='replace')}") from error
 
-    def publish(self):
-        """The bench guest on its number, compiled by the optimising compiler."""
-        script = self.api("POST", "/v1/scripts", {"name": "bench"})["id"]
-        version = self.api("POST", f"/v1/scripts/{script}/versions", GUEST.read_bytes())["version"]
-        self.api("PUT", f"/v1/scripts/{script}/bindings", {})
+    def publish(self, guest: Path = GUEST):
+        """A guest on the number, compiled by the optimising compiler."""
+        script = self.api("POST", "/v1/scripts", {"name": guest.stem})["id"]
+        version = self.api("POST", f"/v1/scripts/{script}/versions", guest.read_bytes())["version"]
+        nowhere = {"url": "http://127.0.0.1:9/", "timeout_ms": 1000}
+        bindings = {"sources": {"early": nowhere, "late": nowhere}, "destinations": {"sink": {"url": nowhere["url"]}}}
+        self.api("PUT", f"/v1/scripts/{script}/bindings", bindings if guest == PROBE else {})
         self.api("POST", f"/v1/scripts/{script}/publish", {"version": version})
         self.api("POST", "/v1/numbers", {"address": NUMBER, "script_id": script})
         for _ in range(200):
@@ -960,6 +965,57 @@ def codecs(pinned: Pinned, _) -> dict:
     return found
 
 
+# What the probe is asked by its callers: a prompt long enough to be cut, and what may be answered.
+PROMPT = ("Thank you for calling the clinic by the river, which is open on every day of the week from eight in the morning to six in "
+          "the evening, and on Saturdays until noon. What can we do for you today?")
+MENU = {"answer": {"kind": "choices", "choices": [{"value": "hours", "phrases": ["opening hours"], "key": "1"},
+                                                  {"value": "book", "phrases": ["make an appointment"], "key": "2"}]}}
+DIGITS = {"answer": {"kind": "digits", "min": 3, "max": 5}}
+
+
+def listening(pinned: Pinned, _) -> dict:
+    """How soon a prompt gives way, and how soon the caller is answered, where the caller stands; and what a call costs that
+    is listened to."""
+    found = {}
+    for line in cargo_bench(pinned, "-p", "callbox-media", "--bench", "calls", "--", "listened"):
+        say(f"   {line}")
+        if cost := re.match(r"(.*?) +([0-9.]+) % of a core a call +([0-9.]+) µs", line):
+            found[cost[1]] = {"percent_of_core": float(cost[2]), "us_per_20_ms": float(cost[3])}
+    turns, callers, rounds = 10, 4, 6
+    for name, what, grammar in (
+        ("whole answer", says("rms", "opening hours"), MENU),
+        ("answer that may go on", says("rms", "four seven one"), DIGITS),
+    ):
+        question = {"ask": PROMPT, "grammar": grammar}
+        headers = {"X-Probe-Mode": "spoken", "X-Probe-Questions": json.dumps([question] * (turns + 1))}
+        cut, answered, misunderstood = [], [], 0
+        host = Host(pinned)
+        try:
+            host.publish(PROBE)
+            for _ in range(rounds):
+                talkers = [Talker(host.sip, NUMBER, headers, what, turns) for _ in range(callers)]
+                for talker in talkers:
+                    talker.join()
+                    if talker.error:
+                        raise Failed(f"{name}: {talker.error}; see {host.log}")
+                    cut += talker.cut
+                    # After the last act there is one more prompt, to which nobody answers.
+                    answered += talker.answered
+            calls = host.api("GET", "/v1/calls?limit=100")["data"]
+            for call in calls:
+                record = host.api("GET", f"/v1/calls/{call['id']}")["record"]
+                misunderstood += sum(1 for answer in record["fields"]["answers"][:turns] if not answer["meaning"])
+        finally:
+            host.stop()
+        found[name] = {"turns": len(answered), "misunderstood": misunderstood, "cut": len(cut),
+                       **{f"cut_p{p // 10}_ms": percentile(cut, p) for p in (500, 950)},
+                       **{f"answer_p{p // 10}_ms": percentile(answered, p) for p in (500, 950)}}
+        row = found[name]
+        say(f"   {name}: silence p50 {row['cut_p50_ms']:.0f}, p95 {row['cut_p95_ms']:.0f} ms after it begins; the answer p50 "
+            f"{row['answer_p50_ms']:.0f}, p95 {row['answer_p95_ms']:.0f} ms after it ends, of {row['turns']}; {misunderstood} misunderstood")
+    return found
+
+
 def scripts(pinned: Pinned, _) -> dict:
     found = json.loads(cargo_bench(pinned, "-p", "callbox", "--bench", "script", "--", str(GUEST))[-1])
     instantiate, calls, waiting = found["instantiate_us"], found["host_call_ns"], found["suspended"]
@@ -1063,6 +1119,14 @@ def table(found: dict) -> list:
             add("   answer → first audio", "< 300 ms", f"p50 {first['p50_ms']:.0f} ms, p99 {first['p99_ms']:.0f} ms")
     for what, cost in found.get("codecs", {}).items():
         add(f"one call, {what}", "", f"{cost['percent_of_core']:.4f} % of a core, {cost['us_per_20_ms']:.1f} µs per 20 ms")
+    for name, row in found.get("listening", {}).items():
+        if "us_per_20_ms" in row:
+            add(f"one call, {name}", "", f"{row['percent_of_core']:.4f} % of a core, {row['us_per_20_ms']:.1f} µs per 20 ms")
+            continue
+        aim = "p50 ≤ 450 ms" if name == "whole answer" else "p50 ≤ 900 ms"
+        add(f"caller's voice → silence on the wire ({name})", "p50 ≤ 250, p95 ≤ 350 ms", f"p50 {row['cut_p50_ms']:.0f}, p95 {row['cut_p95_ms']:.0f} ms")
+        add(f"end of speech → first packet of the answer ({name})", aim,
+            f"p50 {row['answer_p50_ms']:.0f}, p95 {row['answer_p95_ms']:.0f} ms of {row['turns']}; {row['misunderstood']} misunderstood")
     if "keys" in found:
         row = found["keys"]
         add("key → last packet of the prompt", "", f"p50 {row['last_packet']['p50_ms']:.1f} ms, p99 {row['last_packet']['p99_ms']:.1f} ms")

@@ -15,6 +15,8 @@
 //! * [`visitor`] – somebody who calls from a page, and what they hear
 //! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
 //! * [`raw`] – SIP by hand
+//! * [`fidelity`] – whether what was heard is what was said
+//! * [`voices`] – people who speak, and noise
 //! * [`web_caller`] – a browser without a window
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
@@ -23,6 +25,7 @@ mod business;
 mod bystander;
 mod carrier;
 mod clinic;
+pub mod fidelity;
 mod host;
 pub mod kamailio;
 mod live;
@@ -31,6 +34,7 @@ pub mod peer;
 mod phone;
 pub mod raw;
 pub mod visitor;
+pub mod voices;
 pub mod web_caller;
 
 pub use business::{Answer, Business, Received};

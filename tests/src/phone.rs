@@ -6,6 +6,7 @@ use crate::{Host, SOON, eventually};
 use callbox_sip::{
     Credentials, Dialog, DialogEvent, IncomingCall, OutgoingCall, Registration, RegistrationConfig, SipConfig, SipStack,
 };
+use std::collections::VecDeque;
 use std::f32::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -51,6 +52,12 @@ struct Audio {
     /// What is played, for ever or until it changes.
     sound: Vec<i16>,
     played: usize,
+    /// What is said once, in place of that.
+    words: VecDeque<i16>,
+    /// Packets sent before one that is lost; 0 for none.
+    lossy: u32,
+    /// Every so many packets one is a frame late, behind its successor; 0 for none.
+    shaky: u32,
     keys: Vec<char>,
     heard: Vec<u8>,
     heard_keys: String,
@@ -247,6 +254,44 @@ impl Line {
         audio.played = 0;
     }
 
+    /// Says this once, behind what is being said.
+    pub fn say(&self, samples: &[i16]) {
+        self.shared.lock().unwrap().words.extend(samples);
+    }
+
+    /// Waits until all is said.
+    pub async fn has_said_it(&self) {
+        eventually("the last word", async || self.shared.lock().unwrap().words.is_empty().then_some(())).await;
+    }
+
+    /// From now on the line loses one packet in `lossy` and shakes one in `shaky`, on their way to the host.
+    pub fn is_bad(&self, lossy: u32, shaky: u32) {
+        let mut audio = self.shared.lock().unwrap();
+        (audio.lossy, audio.shaky) = (lossy, shaky);
+    }
+
+    /// Waits until something has been heard for the last 200 ms without a pause in which it was silent for all of it.
+    pub async fn hears_somebody(&self) {
+        eventually("somebody who speaks", async || self.sounds_for(10).then_some(())).await;
+    }
+
+    /// Waits until nothing has been heard for the last 600 ms.
+    pub async fn hears_nobody(&self) {
+        eventually("silence", async || {
+            let audio = self.shared.lock().unwrap();
+            let start = audio.heard.len().checked_sub(FRAME * 30)?;
+            audio.heard[start..].iter().all(|&byte| expand(byte).unsigned_abs() < 100).then_some(())
+        })
+        .await;
+    }
+
+    fn sounds_for(&self, frames: usize) -> bool {
+        let audio = self.shared.lock().unwrap();
+        let Some(start) = audio.heard.len().checked_sub(FRAME * frames) else { return false };
+        let loud = |frame: &[u8]| frame.iter().any(|&byte| expand(byte).unsigned_abs() > 1_000);
+        audio.heard[start..].chunks(FRAME).filter(|frame| loud(frame)).count() * 2 > frames
+    }
+
     /// Presses keys, one after the other.
     pub fn press(&self, keys: &str) {
         self.shared.lock().unwrap().keys.extend(keys.chars());
@@ -383,15 +428,16 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut packet = [0; 2_048];
     let (mut sequence, mut time, mut key) = (0_u16, 0_u32, None::<(char, u32, u16)>);
+    let mut late: Option<Vec<u8>> = None;
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let (kind, marker, stamp, payload) = {
+                let (lossy, shaky, (kind, marker, stamp, payload)) = {
                     let mut audio = shared.lock().unwrap();
                     if key.is_none() && !audio.keys.is_empty() {
                         key = Some((audio.keys.remove(0), time, 0));
                     }
-                    match &mut key {
+                    (audio.lossy, audio.shaky, match &mut key {
                         Some((digit, began, frames)) => {
                             *frames += 1;
                             let payload = event(*digit, *frames);
@@ -403,15 +449,25 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
                             told
                         }
                         None => (0, false, time, next_frame(&mut audio)),
-                    }
+                    })
                 };
                 let mut bytes = vec![0x80, kind | if marker { 0x80 } else { 0 }];
                 bytes.extend(sequence.to_be_bytes());
                 bytes.extend(stamp.to_be_bytes());
                 bytes.extend([1, 2, 3, 4]);
                 bytes.extend(payload);
+                let nth = |every: u32| every > 0 && u32::from(sequence) % every == every - 1;
                 // A host that is gone is seen by its signalling.
-                let _ = rtp.send_to(&bytes, host).await;
+                if nth(shaky) && late.is_none() {
+                    late = Some(bytes);
+                } else {
+                    if !nth(lossy) {
+                        let _ = rtp.send_to(&bytes, host).await;
+                    }
+                    if let Some(late) = late.take() {
+                        let _ = rtp.send_to(&late, host).await;
+                    }
+                }
                 sequence = sequence.wrapping_add(1);
                 time = time.wrapping_add(160);
             }
@@ -429,11 +485,14 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
 }
 
 fn next_frame(audio: &mut Audio) -> Vec<u8> {
-    let frame: Vec<u8> = (0..FRAME)
-        .map(|index| audio.sound.get((audio.played + index) % audio.sound.len().max(1)).copied().unwrap_or_default())
-        .map(compress)
-        .collect();
-    audio.played += FRAME;
+    let frame: Vec<u8> = if audio.words.is_empty() {
+        let at = |index| audio.sound.get((audio.played + index) % audio.sound.len().max(1));
+        let frame = (0..FRAME).map(|index| compress(at(index).copied().unwrap_or_default())).collect();
+        audio.played += FRAME;
+        frame
+    } else {
+        (0..FRAME).map(|_| compress(audio.words.pop_front().unwrap_or_default())).collect()
+    };
     audio.sent.extend(&frame);
     frame
 }

@@ -1,11 +1,12 @@
 //! A browser without a window: it calls by HTTP as a page does, with the caller of `callbox-webrtc` (str0m) for a body.
 //! A task carries its packets; what it heard and was told is looked at from outside.
 
-use crate::{Host, SOON, expand};
+use crate::{Host, SOON, compress, expand};
 use callbox_webrtc::Codec;
 use callbox_webrtc::caller::{Caller, Heard, Wishes};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -59,6 +60,7 @@ enum Order {
     Direct(bool, bool, oneshot::Sender<String>),
     Say(String),
     Press(u8),
+    Speak(Vec<i16>),
     Quiet,
     Close,
 }
@@ -109,7 +111,8 @@ impl Offering {
         let seen = Arc::<Mutex<Seen>>::default();
         let (orders, receiver) = mpsc::channel(16);
         orders.try_send(Order::Accept(answer.to_owned())).expect("an empty queue");
-        let body = Body { caller: self.caller, socket: self.socket, start: self.start, seen: seen.clone() };
+        let (caller, socket, start) = (self.caller, self.socket, self.start);
+        let body = Body { caller, socket, start, seen: seen.clone(), words: VecDeque::new() };
         (seen, Media { orders, pump: tokio::spawn(body.live(receiver)) })
     }
 }
@@ -231,6 +234,11 @@ impl WebCaller {
         self.order(Order::Say(message.to_string())).await;
     }
 
+    /// Says something aloud, behind what is being said: samples at 8 kHz.
+    pub async fn speak(&self, samples: Vec<i16>) {
+        self.order(Order::Speak(samples)).await;
+    }
+
     /// Presses a key, in its audio.
     pub async fn press(&self, key: char) {
         let event = "0123456789*#ABCD".find(key).expect("a key") as u8;
@@ -284,6 +292,8 @@ struct Body {
     socket: UdpSocket,
     start: Instant,
     seen: Arc<Mutex<Seen>>,
+    /// What is still to be said.
+    words: VecDeque<i16>,
 }
 
 impl Body {
@@ -311,8 +321,8 @@ impl Body {
                 }
                 _ = frames.tick() => {
                     let (seen, now) = (self.seen.clone(), self.start.elapsed());
-                    let silence = [0xFF; 160];
-                    self.caller.audio(now, &silence, &mut |heard| note(&seen, heard, &mut out));
+                    let frame: [u8; 160] = std::array::from_fn(|_| self.words.pop_front().map_or(0xFF, compress));
+                    self.caller.audio(now, &frame, &mut |heard| note(&seen, heard, &mut out));
                 }
                 () = sleep_until(next) => {
                     let (seen, now) = (self.seen.clone(), self.start.elapsed());
@@ -344,6 +354,7 @@ impl Body {
                 let _ = reply.send(self.caller.direct(sends, receives).unwrap());
             }
             Order::Say(text) => assert!(self.caller.say(now, &text, hear), "there is a channel"),
+            Order::Speak(samples) => self.words.extend(samples),
             Order::Press(event) => self.caller.press(now, event, hear),
             Order::Close => self.caller.close(now, hear),
             Order::Quiet => {}

@@ -6,7 +6,7 @@ use callbox_dialogue::script::Segment;
 use callbox_media::{Law, wav};
 use callbox_sip::{DialogEvent, OutgoingCall, SipConfig, SipStack};
 use callbox_speech::{Speech, SpeechConfig};
-use callbox_tests::{Host, SOON};
+use callbox_tests::{Host, SOON, expand, fidelity};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::net::UdpSocket;
@@ -110,6 +110,11 @@ async fn every_byte_of_a_prompt_is_what_was_synthesised() {
     }
     assert!(synthesised.len() > 8_000, "{} bytes are no sentence", synthesised.len());
     assert!(contains(&heard.bytes(), &synthesised), "the prompt on the wire is not what was synthesised");
+    let [said, heard_by_ear] =
+        [&synthesised, &heard.bytes()].map(|pcmu| pcmu.iter().map(|&byte| expand(byte)).collect());
+    let (said, heard_by_ear): (Vec<i16>, Vec<i16>) = (said, heard_by_ear);
+    let found = fidelity::compare(&said, &heard_by_ear);
+    assert!(found.is_whole(), "{found:?}");
     assert_eq!(heard.sources.len(), 1);
 }
 

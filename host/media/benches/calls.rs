@@ -2,7 +2,8 @@
 //! `cargo bench -p callbox-media --features g729 --bench calls`. Two planes of one thread each talk to each other over
 //! loopback: both play a prompt without end, decode what they hear, keep their adaptive jitter buffers and report by
 //! RTCP. Printed is the CPU time of a thread per call; the other thread does the same work once more. What a packet of
-//! each codec costs without all that, the example `codecs` tells.
+//! each codec costs without all that, the example `codecs` tells. With the argument `listened` only what it costs to
+//! listen for voices.
 
 #![allow(
     clippy::print_stdout,
@@ -34,6 +35,13 @@ enum Protection {
     None,
     Sdes(SrtpSuite),
     Dtls,
+}
+
+/// Whether somebody listens to the calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ears {
+    Shut,
+    Open,
 }
 
 /// A plane of one thread, and that thread.
@@ -81,7 +89,7 @@ fn keys(suite: SrtpSuite, n: usize, side: u8) -> SrtpKeys {
     SrtpKeys::random(suite, &random)
 }
 
-fn measure(name: &str, codec: Codec, protection: Protection, calls: usize, speech: &Arc<Clip>) {
+fn measure(name: &str, codec: Codec, protection: Protection, ears: Ears, calls: usize, speech: &Arc<Clip>) {
     let sides = [Side::new(calls), Side::new(calls)];
     let payload_type = codec.static_payload_type().unwrap_or(96);
     for n in 0..calls {
@@ -100,6 +108,9 @@ fn measure(name: &str, codec: Codec, protection: Protection, calls: usize, speec
             let plan = MediaPlan { security, ..MediaPlan::new(codec, payload_type, theirs.local_rtp()) };
             let prompt = PromptId(1);
             ours.send(MediaCommand::Configure(plan)).unwrap();
+            if ears == Ears::Open {
+                ours.send(MediaCommand::Listen { tap: None }).unwrap();
+            }
             ours.send(MediaCommand::Append { prompt, clip: speech.clone() }).unwrap();
             ours.send(MediaCommand::Complete { prompt }).unwrap();
             ours.send(MediaCommand::Play { prompt }).unwrap();
@@ -154,11 +165,24 @@ fn main() {
     let speech = speech();
     use SrtpSuite::{AeadAes128Gcm, AesCm128HmacSha1_80};
     println!("{calls} calls, a prompt playing each way, jitter buffers and RTCP on");
-    for codec in Codec::ALL {
-        measure(codec.name(), *codec, Protection::None, calls, &speech);
+    if !std::env::args().any(|arg| arg == "listened") {
+        for codec in Codec::ALL {
+            measure(codec.name(), *codec, Protection::None, Ears::Shut, calls, &speech);
+        }
+        for (name, codec, protection) in [
+            ("PCMU, SRTP AES_CM_128_80", Codec::Pcmu, Protection::Sdes(AesCm128HmacSha1_80)),
+            ("PCMU, SRTP AEAD_AES_128_GCM", Codec::Pcmu, Protection::Sdes(AeadAes128Gcm)),
+            ("PCMU, DTLS-SRTP", Codec::Pcmu, Protection::Dtls),
+            ("Opus, DTLS-SRTP", Codec::Opus, Protection::Dtls),
+        ] {
+            measure(name, codec, protection, Ears::Shut, calls, &speech);
+        }
     }
-    measure("PCMU, SRTP AES_CM_128_80", Codec::Pcmu, Protection::Sdes(AesCm128HmacSha1_80), calls, &speech);
-    measure("PCMU, SRTP AEAD_AES_128_GCM", Codec::Pcmu, Protection::Sdes(AeadAes128Gcm), calls, &speech);
-    measure("PCMU, DTLS-SRTP", Codec::Pcmu, Protection::Dtls, calls, &speech);
-    measure("Opus, DTLS-SRTP", Codec::Opus, Protection::Dtls, calls, &speech);
+    for (name, codec, ears) in [
+        ("PCMU, not listened to", Codec::Pcmu, Ears::Shut),
+        ("PCMU, listened to", Codec::Pcmu, Ears::Open),
+        ("G722, listened to", Codec::G722, Ears::Open),
+    ] {
+        measure(name, codec, Protection::None, ears, calls, &speech);
+    }
 }

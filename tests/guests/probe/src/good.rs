@@ -267,7 +267,7 @@ pub fn clock() -> Result {
     hello()
 }
 
-fn told(playout: &Playout) -> Value {
+pub fn told(playout: &Playout) -> Value {
     let end = match playout.end {
         PlayoutEnd::Finished => "finished",
         PlayoutEnd::CutBySpeech => "cut_by_speech",

@@ -3,6 +3,7 @@
 
 mod bad;
 mod good;
+mod spoken;
 
 use callbox_guest::{call, ms, results, settings, voice};
 use std::error::Error;
@@ -54,6 +55,7 @@ fn run() -> Result {
         "hangup" => good::hangup(),
         "grace" => good::grace(),
         "clock" => good::clock(),
+        "spoken" => spoken::spoken(),
         other => Err(format!("the probe knows no mode `{other}`").into()),
     }
 }
