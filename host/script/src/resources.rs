@@ -229,6 +229,9 @@ mod tests {
         assert!(problem(|o| o.set_hints(vec!["x".into(); 257])).contains("257 entries"));
         assert!(problem(|o| o.set_hints(vec!["x".repeat(1_025)])).contains("1025 bytes"));
         assert!(problem(|o| o.set_extra("a".into(), "x".repeat(JSON + 1))).contains("bytes"));
+        assert_eq!(problem(|o| o.set_grammar(r#"{"answer":{"kind":"yes-no"}}"#)), "");
+        assert!(problem(|o| o.set_grammar(r#"{"answer":{"kind":"mood"}}"#)).contains("`mood`"));
+        assert!(problem(|o| o.set_grammar(&" ".repeat(JSON + 1))).contains("bytes"));
         let two = problem(|o| {
             o.set_digits(0, 0, None, 1);
             o.set_languages(vec!["x".repeat(2_000)]);

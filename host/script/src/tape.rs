@@ -349,6 +349,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_secret_means_is_masked_and_keeps_its_shape() {
+        let mut tape = recorder(10_000, 10);
+        let meaning = |digits: &str| Ok(HostReply::MaybeJson(Some(format!(r#"{{"digits":"{digits}"}}"#))));
+        let fetch = |pin: &str| HostCall::Fetch { source: "crm".into(), parameters: vec![("pin".into(), pin.into())] };
+        add(&mut tape, &HostCall::Meaning { handle: None }, &meaning("4711"), true, Time(1));
+        add(&mut tape, &fetch("4711"), &Ok(HostReply::Done), false, Time(2));
+        add(&mut tape, &HostCall::Meaning { handle: None }, &Ok(HostReply::MaybeJson(None)), true, Time(3));
+        let text = finished(tape).to_json_lines();
+        assert!(!text.contains("4711"));
+        let Recording { entries, .. } = Tape::read(&text).unwrap();
+        assert_eq!((&entries[0].reply, entries[0].masked), (&meaning(MASK), true));
+        assert_eq!(entries[1].call, fetch(MASK), "what was said in words is passed on in digits");
+        assert!(!entries[2].masked);
+    }
+
+    #[test]
+    fn a_tape_from_before_grammars_is_read() {
+        let call = r#"{"call":"listen","options":{"languages":[],"hints":[],"start_timeout":5000,"end_silence":700,
+            "max_length":30000,"digits":null,"speech":true,"type_ahead":false,"sensitive":false,"min_speech":200,
+            "min_words":0,"partials":false,"extra":[]}}"#;
+        let call: HostCall = serde_json::from_str(call).unwrap();
+        assert_eq!(call, HostCall::Listen { options: Box::default() });
+    }
+
+    #[test]
     fn a_secret_is_masked_where_the_script_hands_it_on() {
         let mut tape = recorder(10_000, 10);
         let asks = |pin: &str| HostCall::Fetch { source: "crm".into(), parameters: vec![("pin".into(), pin.into())] };

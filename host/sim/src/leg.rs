@@ -317,7 +317,11 @@ impl<'a> SimLeg<'a> {
             Act::Answer => self.answers(),
             Act::Refuse { status, reason } => self.refuses(*status, reason.clone()),
             Act::Transfer(plan) => self.plan_transfer(now, plan),
-            Act::Source { .. } | Act::Model { .. } | Act::Message { .. } | Act::OperatorHangUp { .. } | Act::Drain { .. } => {}
+            Act::Source { .. }
+            | Act::Model { .. }
+            | Act::Message { .. }
+            | Act::OperatorHangUp { .. }
+            | Act::Drain { .. } => {}
         }
     }
 

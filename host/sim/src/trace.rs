@@ -525,7 +525,12 @@ const fn barge(barge_in: BargeIn) -> Option<&'static str> {
 fn listening(options: &ListenOptions) -> String {
     let mut parts = Vec::new();
     if options.speech {
-        parts.push("speech".to_owned());
+        parts.push(
+            options
+                .grammar
+                .as_ref()
+                .map_or_else(|| "speech".to_owned(), |grammar| format!("speech ({})", grammar.answer.kind())),
+        );
     }
     if let Some(DigitOptions { min, max, terminator, .. }) = options.digits {
         let count = if min == max { max.to_string() } else { format!("{min} to {max}") };

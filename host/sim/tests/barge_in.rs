@@ -147,3 +147,77 @@ async fn noise_is_no_answer_and_speech_behind_it_is() {
 fn utterance(text: &str, start: u32, end: u32) -> Utterance {
     Utterance { text: text.into(), confidence: Some(1.0), language: "en".into(), start, end }
 }
+
+/// Two words of which one may be said for the other.
+const MENU: Listen = Listen {
+    grammar: Some(
+        r#"{"answer": {"kind": "choices", "choices": [
+            {"value": "book", "phrases": ["book"], "key": "4"},
+            {"value": "fine", "phrases": ["okay"]}
+        ]}}"#,
+    ),
+    ..BOTH
+};
+
+async fn answered<const N: usize>(cut: Cut, listen: Listen, acts: [(Time, Act); N]) -> (Heard, Option<String>, Told) {
+    let stage = stage(|script| {
+        script.ask(PROMPT, cut, listen).meaning();
+    })
+    .await;
+    let told = stage.play(&Situation::default(), &mut Timetable::new(acts)).await;
+    let (asked, meant) = (&told.trace[0].reply, &told.trace[1].reply);
+    let Some(Ok(HostReply::Answer { heard, .. })) = asked else { panic!("{:#?}", told.trace) };
+    let Some(Ok(HostReply::MaybeJson(meaning))) = meant else { panic!("{:#?}", told.trace) };
+    (heard.clone(), meaning.clone(), told)
+}
+
+#[tokio::test]
+async fn a_grammar_tells_answers_from_the_rest_and_when_they_are_whole() {
+    let (answer, meaning, told) = answered(Cut::Speech, MENU, [say(500, "book")]).await;
+    assert_eq!(answer, Heard::Speech(utterance("book", 500, 875)));
+    assert_eq!(meaning.as_deref(), Some(r#"{"choice":"book"}"#));
+    assert_eq!(told.trace[0].answered, Some(Time(875 + 300)), "nothing can follow");
+
+    // What would be a back-channel elsewhere is an answer here.
+    let (answer, meaning, _) = answered(Cut::Speech, MENU, [say(500, "okay")]).await;
+    assert_eq!(answer, Heard::Speech(utterance("okay", 500, 875)));
+    assert_eq!(meaning.as_deref(), Some(r#"{"choice":"fine"}"#));
+
+    let (answer, meaning, told) = answered(Cut::Speech, MENU, [say(500, "a banana")]).await;
+    assert_eq!((answer, meaning), (Heard::NoMatch("a banana".into()), None));
+    assert_eq!(told.trace[0].answered, Some(Time(500 + 750 + 700)), "more might have followed");
+
+    let (answer, meaning, _) = answered(Cut::Both, MENU, [press(500, '4')]).await;
+    assert_eq!((answer, meaning.as_deref()), (Heard::Digits("4".into()), Some(r#"{"choice":"book"}"#)));
+}
+
+#[tokio::test]
+async fn a_noise_pauses_the_robot_until_it_is_known_to_be_none_or_patience_ends() {
+    let noise = |at, length| (Time(at), Act::Noise { length });
+    // 300 ms of noise from 500: silent from 700, the recogniser is asked at 1,500 and has heard nothing.
+    let (_, prompt, told) = asked(Cut::Speech, BOTH, [noise(500, 300)]).await;
+    assert_eq!(prompt, complete());
+    let spoken = &told.record.transcript[0];
+    assert_eq!(spoken.end_ms - spoken.start_ms, 3_750 + 800);
+
+    let hasty = Listen { resume_after: Some(400), ..BOTH };
+    let (_, prompt, told) = asked(Cut::Speech, hasty, [noise(500, 300)]).await;
+    assert_eq!(prompt, complete());
+    let spoken = &told.record.transcript[0];
+    assert_eq!(spoken.end_ms - spoken.start_ms, 3_750 + 500, "400 ms after the noise");
+
+    let never = Listen { resume_after: Some(0), ..BOTH };
+    let (_, prompt, _) = asked(Cut::Speech, never, [noise(500, 300)]).await;
+    assert_eq!(prompt, playout(PlayoutEnd::CutBySpeech, 700, "one"));
+}
+
+#[tokio::test]
+async fn the_record_tells_how_long_the_caller_waited() {
+    let stage = stage(|script| {
+        script.ask(PROMPT, Cut::Nothing, MENU).sleep(250).say("done", Cut::Nothing);
+    })
+    .await;
+    let told = stage.play(&Situation::default(), &mut Timetable::new([say(4_000, "book")])).await;
+    let latency = told.record.latencies().next().unwrap();
+    assert_eq!((latency.endpointing_ms, latency.script_ms, latency.total_ms), (300, 250, 550));
+}

@@ -6,6 +6,7 @@ use super::turn::{Deed, Does, Turn};
 use crate::situation::{TransferGoes, TransferPlan};
 use callbox_dialogue::script::{DigitOptions, ListenOptions};
 use callbox_dialogue::time::Millis;
+use callbox_grammar::Answer as Asked;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use std::collections::VecDeque;
@@ -172,6 +173,9 @@ impl Fuzz {
     }
 
     fn words(&mut self, options: &ListenOptions) -> String {
+        if let Some(grammar) = options.grammar.as_ref().filter(|_| self.dice.percent(60)) {
+            return self.answer_to(&grammar.answer);
+        }
         let knows = self.knows.clone();
         let meant = match self.dice.below(10) {
             0..=3 => self.dice.pick(&options.hints).map(String::as_str),
@@ -180,6 +184,28 @@ impl Fuzz {
         };
         let meant = meant.or_else(|| self.dice.pick(&PHRASES).copied());
         meant.unwrap_or("yes").to_owned()
+    }
+
+    /// Something that is an answer, or nearly one.
+    fn answer_to(&mut self, asked: &Asked) -> String {
+        let some: &[&str] = match asked {
+            Asked::Choices { choices } => {
+                let phrase = self.dice.pick(choices).and_then(|choice| self.dice.pick(&choice.phrases));
+                return phrase.map_or("the first one", String::as_str).to_owned();
+            }
+            Asked::Digits { max, .. } => {
+                let digits = 1 + self.dice.below(usize::from(*max));
+                return (0..digits).map(|_| self.dice.below(10).to_string()).collect::<Vec<_>>().join(" ");
+            }
+            Asked::YesNo => &["yes", "no", "of course", "rather not"],
+            Asked::Number { .. } => &["one", "twelve", "three hundred and five"],
+            Asked::Amount { .. } => &["twelve fifty", "a hundred", "nine ninety-nine"],
+            Asked::Date { .. } => &["tomorrow", "next Monday", "the third of May"],
+            Asked::Time { .. } => &["half past two", "nine in the morning", "noon"],
+            Asked::Phone { .. } => &["030 1234567", "zero one five two"],
+            Asked::Text => &["I would like to know more", "never mind"],
+        };
+        self.dice.pick(some).copied().unwrap_or("yes").to_owned()
     }
 
     /// Something to press or to say, as the script wants it.

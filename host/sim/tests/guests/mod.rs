@@ -30,6 +30,10 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
     ("$end_silence", "voice", "[method]listen-options.set-end-silence", "(param i32 i32)"),
     ("$max_length", "voice", "[method]listen-options.set-max-length", "(param i32 i32)"),
     ("$partials", "voice", "[method]listen-options.set-partials", "(param i32 i32)"),
+    ("$grammar", "voice", "[method]listen-options.set-grammar", "(param i32 i32 i32)"),
+    ("$complete_silence", "voice", "[method]listen-options.set-complete-silence", "(param i32 i32)"),
+    ("$resume_after", "voice", "[method]listen-options.set-resume-after", "(param i32 i32)"),
+    ("$meaning", "voice", "meaning", "(param i32)"),
     ("$writer_open", "voice", "[static]speech-writer.open", "(param i32 i32)"),
     ("$writer_write", "voice", "[method]speech-writer.write", "(param i32 i32 i32 i32)"),
     ("$writer_finish", "voice", "[static]speech-writer.finish", "(param i32 i32)"),
@@ -84,6 +88,10 @@ pub struct Listen {
     pub start_timeout: Option<u32>,
     pub max_length: Option<u32>,
     pub partials: bool,
+    /// JSON.
+    pub grammar: Option<&'static str>,
+    pub complete_silence: Option<u32>,
+    pub resume_after: Option<u32>,
 }
 
 /// Listens for speech.
@@ -98,6 +106,9 @@ pub const SPEECH: Listen = Listen {
     start_timeout: None,
     max_length: None,
     partials: false,
+    grammar: None,
+    complete_silence: None,
+    resume_after: None,
 };
 /// Listens for one key and speech.
 pub const BOTH: Listen = Listen { digits: Some((1, 1)), ..SPEECH };
@@ -213,7 +224,16 @@ impl Script {
             let (speech, words) = (listen.min_speech.unwrap_or(200), listen.min_words);
             self.call(&format!("(call $interruption {own} (i32.const {speech}) (i32.const {words}))"));
         }
-        for (name, ms) in [("start_timeout", listen.start_timeout), ("max_length", listen.max_length)] {
+        if let Some(grammar) = listen.grammar {
+            let grammar = self.text(grammar);
+            self.call(&format!("(call $grammar {own} {grammar})"));
+        }
+        for (name, ms) in [
+            ("start_timeout", listen.start_timeout),
+            ("max_length", listen.max_length),
+            ("complete_silence", listen.complete_silence),
+            ("resume_after", listen.resume_after),
+        ] {
             if let Some(ms) = ms {
                 self.call(&format!("(call ${name} {own} (i32.const {ms}))"));
             }
@@ -287,6 +307,11 @@ impl Script {
     pub fn log(&mut self, text: &str) -> &mut Self {
         let text = self.text(text);
         self.call(&format!("(call $log (i32.const 1) {text})"))
+    }
+
+    /// What the last answer means.
+    pub fn meaning(&mut self) -> &mut Self {
+        self.call(&format!("(call $meaning {R})"))
     }
 
     pub fn random(&mut self) -> &mut Self {

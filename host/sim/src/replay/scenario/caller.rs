@@ -21,10 +21,18 @@ impl Maker<'_> {
     /// What the script was told of the caller, who was listened to `since`.
     pub(super) fn heard(&mut self, heard: &Heard, options: &ListenOptions, since: Time, now: Time, masked: bool) {
         match heard {
-            Heard::Digits(_) | Heard::NoMatch(_) if masked => self.masked_keys(options, now),
+            Heard::Digits(_) | Heard::NoMatch(_) if masked && options.digits.is_some() => {
+                self.masked_keys(options, now)
+            }
             Heard::Digits(keys) => self.keys(keys, true, options, now),
-            Heard::NoMatch(keys) if !keys.is_empty() => self.keys(keys, false, options, now),
-            Heard::NoMatch(_) => self.says_words(WORDS, Some(String::new()), None, since, now, options),
+            Heard::NoMatch(text) if text.is_empty() || masked => {
+                self.says_words(WORDS, Some(String::new()), None, since, now, options);
+            }
+            Heard::NoMatch(keys) if options.digits.is_some() && keys.chars().all(is_key) => {
+                self.keys(keys, false, options, now);
+            }
+            // Words that are no answer under the grammar.
+            Heard::NoMatch(words) => self.says_words(words, None, None, since, now, options),
             Heard::Nothing => self.silence(now),
             Heard::Speech(utterance) => {
                 if masked {
@@ -185,6 +193,11 @@ impl Maker<'_> {
             _ => None,
         })
     }
+}
+
+/// Whether this is a key of a telephone.
+const fn is_key(c: char) -> bool {
+    matches!(c, '0'..='9' | '*' | '#' | 'A'..='D')
 }
 
 /// What need be written down.
