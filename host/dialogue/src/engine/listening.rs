@@ -334,7 +334,7 @@ impl Engine {
 
     /// The same, and the keys that did not count yet are kept for the next one.
     pub(super) fn leave_listening(&mut self, item: Handle) {
-        if !self.listening.as_ref().is_some_and(|listening| listening.item == item) {
+        if self.listening.as_ref().is_none_or(|listening| listening.item != item) {
             return;
         }
         let Some(mut listening) = self.close_listening().filter(|listening| !listening.options.sensitive) else {

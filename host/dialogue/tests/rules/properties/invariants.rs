@@ -162,10 +162,10 @@ impl Reader {
                         self.speaking = false;
                         self.sounds_since = None;
                     }
-                    Input::Leg(LegEvent::Partial { recognition, utterance }) => {
-                        if self.recognising == Some(*recognition) {
-                            self.words = !matches!(utterance.text.as_str(), "" | BACK_CHANNEL);
-                        }
+                    Input::Leg(LegEvent::Partial { recognition, utterance })
+                        if self.recognising == Some(*recognition) =>
+                    {
+                        self.words = !matches!(utterance.text.as_str(), "" | BACK_CHANNEL);
                     }
                     Input::Leg(LegEvent::Recognised { recognition, .. }) => {
                         self.recognising.take_if(|run| run == recognition);
