@@ -59,7 +59,7 @@ bench: ## Measure, about nine minutes after the build (BENCH="latency media" for
 	cargo bench -p callbox-sip --bench wire --bench calls --no-run
 	cargo bench -p callbox-sim --bench replay --bench scenarios --no-run
 	cargo bench -p callbox-media --features g729 --bench calls --no-run
-	@CALLBOX=target/release/callbox tools/guests bench appointment probe
+	@CALLBOX=target/release/callbox tools/guests bench appointment probe talk
 	@python3 tools/bench.py $(BENCH)
 
 .PHONY: clean

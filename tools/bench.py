@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [listening] [results] [keys] [scripts] [replay] [scenarios]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [listening] [results] [keys] [model] [scripts] [replay] [scenarios]
                    [--free] [--calls 500,1500,2000] [--phones 10000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host
@@ -42,6 +42,7 @@ BINARY = Path(os.environ.get("CALLBOX", ROOT / "target/release/callbox"))
 LOAD = Path(os.environ.get("CALLBOX_LOAD", ROOT / "target/release/callbox-load"))
 GUEST = ROOT / "target/guests/bench.wasm"
 PROBE = ROOT / "target/guests/probe.wasm"
+TALKER = ROOT / "target/guests/talk.wasm"
 RUN = ROOT / "target/bench"
 NUMBER = "7000"
 WARM_UP = 40
@@ -49,7 +50,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "keys", "scripts", "replay", "scenarios"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "keys", "model", "scripts", "replay", "scenarios"]
 PASSWORD = "as good as any other"
 
 
@@ -1069,6 +1070,54 @@ def scenarios(pinned: Pinned, _) -> dict:
 # ---- the table
 
 
+def model(pinned: Pinned, _) -> dict:
+    """A language model that answers at once (`callbox speechd`): from its first token to the first packet of its words,
+    through the sentence, espeak-ng and the media plane. Each call says other words, so that none come from the cache."""
+    calls, number = 40, "7100"
+    answers = RUN / "answers.yaml"
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
+    says = "There is a free visit on {} at {} o'clock, with a doctor whom you know. Would you like to have it?"
+    host, speechd, times = None, None, []
+    try:
+        host = Host(pinned, EGRESS__ALLOW_PRIVATE="true")
+        script = host.api("POST", "/v1/scripts", {"name": "talk"})["id"]
+        version = host.api("POST", f"/v1/scripts/{script}/versions", TALKER.read_bytes())["version"]
+        for n in range(calls):
+            answers.write_text(json.dumps({"answers": [{"says": says.format(days[n % 5], n + 1)}]}))
+            speechd = Program(pinned, pinned.load, [BINARY, "speechd", "--port", "0", "--script", answers])
+            url = speechd.next()["url"] + "/chat/completions"
+            host.api("PUT", f"/v1/scripts/{script}/bindings", {"models": {"assistant": {"url": url, "model": "scripted"}}})
+            if n == 0:
+                host.api("POST", f"/v1/scripts/{script}/publish", {"version": version})
+                host.api("POST", "/v1/numbers", {"address": number, "script_id": script})
+            pinned.start(pinned.load, [BINARY, "call", f"sip:{number}@{host.sip}", "--keys", "!5,!5", "--json"],
+                         stdout=subprocess.DEVNULL).wait(60)
+            speechd.process.kill()
+            speechd.process.wait()
+        ended = [call["id"] for call in host.api("GET", "/v1/calls?limit=100")["data"]]
+        for call in ended:
+            asked, first = None, None
+            for entry in host.api("GET", f"/v1/calls/{call}/timeline")["data"]:
+                token = re.search(r"first token after (\d+) ms", entry["detail"])
+                if entry["kind"] == "model" and asked is None:
+                    asked = entry["at"]
+                elif entry["kind"] == "model_replied" and first is None and token:
+                    first = asked + int(token[1])
+                elif entry["kind"] == "prompt_started" and first is not None:
+                    times.append(entry["at"] - first)
+                    break
+    finally:
+        for program in (speechd, host):
+            if program is not None and program.process.poll() is None:
+                program.process.kill()
+                program.process.wait()
+    if not times:
+        raise Failed("no call heard the model")
+    found = {"calls": calls, "samples": len(times), "p50_ms": percentile(times, 500), "p95_ms": percentile(times, 950), "max_ms": max(times)}
+    say(f"   first token → first packet p50 {found['p50_ms']}, p95 {found['p95_ms']}, max {found['max_ms']} ms of {len(times)}")
+    return found
+
+
 def table(found: dict) -> list:
     rows = []
     add = lambda what, aim, value: rows.append((what, aim, value))
@@ -1131,6 +1180,9 @@ def table(found: dict) -> list:
         row = found["keys"]
         add("key → last packet of the prompt", "", f"p50 {row['last_packet']['p50_ms']:.1f} ms, p99 {row['last_packet']['p99_ms']:.1f} ms")
         add("key → first packet of the answer", "", f"p50 {row['answer']['p50_ms']:.1f} ms, p99 {row['answer']['p99_ms']:.1f} ms")
+    if "model" in found:
+        row = found["model"]
+        add("a model's first token → first packet of its words", "", f"p50 {row['p50_ms']:.0f} ms, p95 {row['p95_ms']:.0f} ms")
     if "scripts" in found:
         row = found["scripts"]
         add("instantiate a Rust script", "< 20 µs CPU", f"p50 {row['instantiate_us']['p50']:.1f} µs, p99 {row['instantiate_us']['p99']:.1f} µs")
@@ -1155,7 +1207,7 @@ def main() -> int:
                         help="concurrent calls of the part media")
     parser.add_argument("--phones", type=int, default=10_000, help="telephones of the part registrations")
     options = parser.parse_args()
-    for needed in (BINARY, LOAD, GUEST):
+    for needed in (BINARY, LOAD, GUEST, TALKER):
         if not needed.exists():
             raise Failed(f"{needed} is not there: make bench builds it")
     RUN.mkdir(parents=True, exist_ok=True)

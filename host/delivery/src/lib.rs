@@ -8,7 +8,7 @@
 //! * [`ladder`] – when to try again
 //! * [`sign`] – Standard Webhooks signatures
 //!
-//! What it never does: send a request to an address that was not checked, follow
+//! What it never does: ask a model twice, send a request to an address that was not checked, follow
 //! a redirect, put a URL or a secret into a log or an error, change a byte of a
 //! delivery between attempts.
 

@@ -181,6 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_says_a_secret_again_is_masked_too() {
+        let call =
+            ToolCall { id: "a".into(), name: "check".into(), arguments: r#"{"pin":"4711"}"#.into(), problem: None };
+        let reply = ModelReply {
+            text: "Your pin is 4711.".into(),
+            playout: None,
+            tool_calls: vec![call],
+            finish: crate::llm::Finish::ToolCalls,
+        };
+        let reply = Ok(HostReply::ModelReply(Box::new(reply)));
+        let masked = secrets(&["4711"]).out_of_reply(&reply).map(|reply| format!("{reply:?}")).unwrap_or_default();
+        assert!(masked.contains("Your pin is [masked].") && !masked.contains("4711"), "{masked}");
+        assert_eq!(secrets(&["0815"]).out_of_reply(&reply), None);
+        let add = |text: &str| HostCall::AddMessage {
+            handle: crate::script::Handle(1),
+            role: crate::llm::Role::User,
+            text: text.into(),
+        };
+        assert_eq!(secrets(&["4711"]).out_of_call(&add("it is 4711")), Some(add("it is [masked]")));
+    }
+
+    #[test]
     fn a_secret_of_one_key_hides_itself_and_not_every_such_digit() {
         let secrets = secrets(&["1"]);
         assert_eq!(secrets.out_of("1"), MASK);

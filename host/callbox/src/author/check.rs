@@ -62,6 +62,10 @@ fn describe(admission: &Admission, limits: &ScriptLimits) -> String {
         }),
     );
     text.lines(
+        "models",
+        manifest.models.iter().map(|(name, model)| (name.as_str(), model.description.as_deref().unwrap_or_default())),
+    );
+    text.lines(
         "destinations",
         manifest.destinations.iter().map(|(name, d)| (name.as_str(), d.description.as_deref().unwrap_or_default())),
     );
