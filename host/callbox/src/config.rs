@@ -208,11 +208,14 @@ pub(crate) struct Media {
 }
 
 /// The database.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Store {
-    /// `sqlite:///path/file.db`; by default `callbox.db` in the data directory.
+    /// `sqlite:///path/file.db`, or for several hosts `postgres://user@server/database?sslmode=verify-full`; by default
+    /// `callbox.db` in the data directory. A password is better given by `CALLBOX_STORE__URL`, or in `~/.pgpass`.
     pub(crate) url: Option<String>,
+    /// Connections to a PostgreSQL, at most.
+    pub(crate) connections: u32,
     /// What seals the secrets in it (`cbs_…`); better given by `CALLBOX_STORE__KEY`. Unless it is given: the first key of
     /// the file below. All hosts of one database need the same.
     #[serde(skip_serializing_if = "Option::is_none")]

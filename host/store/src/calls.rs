@@ -279,11 +279,16 @@ pub(crate) fn search(tenant: &TenantId, filter: &CallFilter, page: &PageRequest)
         (" AND number_id = ", filter.number_id.clone()),
         (" AND script_id = ", filter.script_id.clone()),
         (" AND direction = ", filter.direction.map(|d| columns::as_word(&d)).transpose()?),
-        (" AND state = ", filter.state.map(|s| columns::as_word(&s)).transpose()?),
         (" AND outcome = ", filter.outcome.clone()),
         (" AND relation_id = ", filter.relation_id.clone()),
         (" AND external_id = ", filter.external_id.clone()),
     ];
+    match filter.state {
+        // Written out: there is an index of these alone.
+        Some(CallState::Active) => _ = sql.and(" AND state = 'active'"),
+        Some(CallState::Completed) => _ = sql.and(" AND state = 'completed'"),
+        None => {}
+    }
     for (condition, value) in words {
         if let Some(value) = value {
             sql.with(condition, value.as_str());

@@ -213,7 +213,10 @@ fn cut(text: &str, max: usize) -> String {
     text[..end].replace('\0', "\u{fffd}")
 }
 
-/// Ends everything that is under way to an endpoint.
+/// Ended at once when an endpoint goes: what more waits for it ends when its turn comes, with [`Target::Gone`].
+const GIVEN_UP: i64 = 500;
+
+/// Ends what is under way to an endpoint.
 pub(crate) async fn give_up_all(
     db: &mut Db,
     tenant: &TenantId,
@@ -223,12 +226,14 @@ pub(crate) async fn give_up_all(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE deliveries SET state = 'dead', due_at = NULL, lease = NULL, leased_by = NULL, last_error = $1, finished_at = $2
-         WHERE endpoint = $3 AND tenant_id = $4 AND due_at IS NOT NULL",
+         WHERE id IN (SELECT id FROM deliveries WHERE endpoint = $3 AND tenant_id = $4 AND due_at IS NOT NULL
+                      ORDER BY due_at LIMIT $5)",
     )
     .bind(error)
     .bind(now)
     .bind(endpoint)
     .bind(tenant)
+    .bind(GIVEN_UP)
     .execute(db)
     .await?;
     Ok(())

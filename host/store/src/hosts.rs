@@ -8,7 +8,8 @@
 //! begins anew. A host that was only frozen finds its calls closed when it comes back; what it closes then changes
 //! nothing ([`crate::completion::Completed::first`]).
 
-use crate::recovery::Recovered;
+use crate::dialect::Dialect;
+use crate::recovery::{self, Recovered};
 use crate::writer::Db;
 use crate::{Store, StoreError, UnixMs, columns, id};
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,7 @@ impl Store {
         let (word, now) = (columns::as_word(&state)?, self.now());
         self.write_beside(move |db| {
             Box::pin(async move {
-                let tail = crate::dialect::Dialect::of(db).for_update();
+                let tail = Dialect::of(db).for_update();
                 let Some(before) = read(db, &taken.host, tail).await? else { return Ok(Standing::Replaced) };
                 if before.run != taken.run {
                     return Ok(Standing::Replaced);
@@ -246,14 +247,14 @@ impl Store {
     /// What the database says.
     pub async fn bury(&self, seen: &Host) -> Result<Recovered, StoreError> {
         let mut recovered = Recovered::default();
-        loop {
+        let mut after = Some(String::new());
+        while let Some(start) = after {
             let (seen, now) = (seen.clone(), self.now());
-            let step = self.write_beside(move |db| Box::pin(async move { bury_some(db, &seen, now).await })).await?;
+            let step =
+                self.write_beside(move |db| Box::pin(async move { bury_some(db, &seen, start, now).await })).await?;
             recovered.calls += step.closed;
             recovered.deliveries += step.freed;
-            if step.over {
-                break;
-            }
+            after = step.next;
         }
         if recovered != Recovered::default() {
             self.wake_outbox();
@@ -271,29 +272,30 @@ impl Store {
     }
 }
 
+#[derive(Default)]
 struct Buried {
     closed: usize,
     freed: u64,
-    over: bool,
+    /// Where to go on; none when nothing is left to do.
+    next: Option<String>,
 }
 
 /// One step, in one transaction, which holds the host's row: nobody else closes its calls meanwhile, and it cannot
 /// give a sign.
-async fn bury_some(db: &mut Db, seen: &Host, now: UnixMs) -> Result<Buried, StoreError> {
-    let skip = crate::dialect::Dialect::of(db).skip_locked();
-    let over = Buried { closed: 0, freed: 0, over: true };
-    let Some(host) = read(db, &seen.id, skip).await? else { return Ok(over) };
+async fn bury_some(db: &mut Db, seen: &Host, after: String, now: UnixMs) -> Result<Buried, StoreError> {
+    let skip = Dialect::of(db).skip_locked();
+    let Some(host) = read(db, &seen.id, skip).await? else { return Ok(Buried::default()) };
     if host.run != seen.run || host.beats != seen.beats || host.state == HostState::Gone {
-        return Ok(over);
+        return Ok(Buried::default());
     }
-    let (closed, last) = crate::recovery::close_some(db, &seen.id, String::new(), now, SILENT).await?;
-    if last.is_some() && closed > 0 {
-        return Ok(Buried { closed, freed: 0, over: false });
+    let (closed, next) = recovery::close_some(db, &seen.id, after, now, SILENT).await?;
+    if next.is_some() {
+        return Ok(Buried { closed, freed: 0, next });
     }
-    let freed = crate::recovery::free(db, &seen.id, now).await?;
+    let freed = recovery::free(db, &seen.id, now).await?;
     sqlx::query("UPDATE hosts SET state = 'gone' WHERE id = $1").bind(&seen.id).execute(db).await?;
     tracing::warn!(host = seen.id, "a host is silent and taken for dead: its calls are closed");
-    Ok(Buried { closed, freed, over: true })
+    Ok(Buried { closed, freed, next: None })
 }
 
 /// Why a call of a dead host ended.

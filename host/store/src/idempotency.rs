@@ -1,11 +1,15 @@
 //! `Idempotency-Key`: the same POST twice does its work once and gets the same answer.
 
+use crate::writer::Db;
 use crate::{Store, StoreError, TenantId, UnixMs, columns};
 
 /// How long an answer is remembered.
 pub const REMEMBERED_MS: i64 = 24 * 3_600_000;
 /// After so long a request without an answer is taken for dead.
 const RUNNING_MS: i64 = 5 * 60_000;
+
+/// Keys forgotten in one step.
+const STEP: i64 = 100;
 
 /// What to do with a request that carries a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,13 +135,25 @@ impl Store {
     /// Forgets what is older than [`REMEMBERED_MS`]; call it now and then.
     pub async fn idempotency_purge(&self) -> Result<u64, StoreError> {
         let before = self.now().plus(-REMEMBERED_MS);
-        self.write_beside(move |db| {
-            Box::pin(async move {
-                let gone =
-                    sqlx::query("DELETE FROM idempotency_keys WHERE created_at <= $1").bind(before).execute(db).await?;
-                Ok(gone.rows_affected())
-            })
-        })
-        .await
+        let mut forgotten = 0;
+        loop {
+            let gone = self.write_beside(move |db| Box::pin(purge_some(db, before))).await?;
+            forgotten += gone;
+            if gone < STEP.unsigned_abs() {
+                return Ok(forgotten);
+            }
+        }
     }
+}
+
+async fn purge_some(db: &mut Db, before: UnixMs) -> Result<u64, StoreError> {
+    let gone = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE (tenant_id, key) IN
+             (SELECT tenant_id, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
+    )
+    .bind(before)
+    .bind(STEP)
+    .execute(db)
+    .await?;
+    Ok(gone.rows_affected())
 }

@@ -10,6 +10,7 @@
 //! * [`trunks`], [`sip_accounts`] – by whom calls come and go; [`revisions`] tells hosts of their changes
 //! * [`webrtc_tokens`] – what lets a web page call a number
 //! * [`webhooks`], [`outbox`], [`deliveries`] – results on their way to customers
+//! * [`retention`] – what is swept away when it is old
 //! * [`secrets`] – the only way to a secret value; [`vault`] – how it is sealed
 //! * [`blobs`] – uploaded components, by digest
 //!
@@ -44,10 +45,9 @@ pub mod numbers;
 mod open;
 pub mod outbox;
 mod page;
-#[cfg(test)]
-mod plans;
 pub mod quotas;
 pub mod recovery;
+pub mod retention;
 pub mod revisions;
 pub mod routing;
 pub mod scripts;

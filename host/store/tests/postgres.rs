@@ -15,8 +15,12 @@ mod hosts;
 mod keys;
 #[path = "cases/load.rs"]
 mod load;
+#[path = "cases/million.rs"]
+mod million;
 #[path = "cases/outbox.rs"]
 mod outbox;
+#[path = "cases/retention.rs"]
+mod retention;
 #[path = "cases/scripts.rs"]
 mod scripts;
 #[path = "cases/server.rs"]

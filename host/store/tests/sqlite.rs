@@ -17,6 +17,8 @@ mod keys;
 mod load;
 #[path = "cases/outbox.rs"]
 mod outbox;
+#[path = "cases/retention.rs"]
+mod retention;
 #[path = "cases/scripts.rs"]
 mod scripts;
 #[path = "cases/tenants.rs"]
