@@ -445,6 +445,13 @@ impl Default for Media {
     }
 }
 
+impl Default for Store {
+    fn default() -> Self {
+        let connections = StoreOptions::default().connections;
+        Self { url: None, connections, key: None, previous_keys: Vec::new(), key_file: None }
+    }
+}
+
 impl Default for Script {
     fn default() -> Self {
         Self { cpu_per_turn_ms: 200, cpu_per_call_ms: 10_000, memory_mb: 64, upload_mb: 32 }
@@ -523,6 +530,9 @@ impl Config {
         self.speech.check()?;
         self.quotas.check().into_diagnostic()?;
         self.tls.check(!sip.tls.is_empty() || !sip.wss.is_empty())?;
+        if self.store.connections < 2 {
+            return Err(miette!(help = "one to read and one to write", "store.connections is less than 2"));
+        }
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
         }
@@ -533,6 +543,7 @@ impl Config {
     pub(crate) fn to_toml(&self) -> miette::Result<String> {
         let mut shown = self.clone();
         shown.outbound.password = None;
+        shown.store.url = shown.store.url.as_deref().map(callbox_store::without_password);
         shown.store.key = None;
         shown.store.previous_keys = Vec::new();
         shown.webrtc.turn.secret = None;
@@ -556,7 +567,8 @@ impl Config {
 
     /// Opens the database.
     pub(crate) async fn open_store(&self) -> miette::Result<callbox_store::Store> {
-        let options = StoreOptions { keys: Some(self.sealing_keys()?), ..StoreOptions::default() };
+        let keys = Some(self.sealing_keys()?);
+        let options = StoreOptions { keys, connections: self.store.connections, ..StoreOptions::default() };
         callbox_store::Store::open_with(&self.store_url(), &self.data_dir.join("artefacts"), options)
             .await
             .into_diagnostic()

@@ -33,6 +33,7 @@ pub(crate) async fn run(args: ServeArgs) -> miette::Result<ExitCode> {
     let mut broken = false;
     for (what, verdict) in [
         ("data folder", data_folder(&config)),
+        ("database", database(&config).await),
         ("API port", api_port(&config)),
         ("SIP ports", sip_ports(&config)),
         ("RTP ports", rtp_ports(&config)),
@@ -66,6 +67,13 @@ fn data_folder(config: &Config) -> Verdict {
             format!("{}: {error}", folder.display()),
             "choose another with --data-dir, or give this user the right to write there",
         ),
+    }
+}
+
+async fn database(config: &Config) -> Verdict {
+    match callbox_store::probe(&config.store_url()).await {
+        Ok(text) => Verdict::Good(text),
+        Err(error) => bad(error, "store.url says where it is; docs/operations.md has what a PostgreSQL needs"),
     }
 }
 

@@ -65,6 +65,7 @@ mod writer;
 
 pub use error::{FieldError, StoreError};
 pub use id::{Actor, TenantId};
+pub use open::{probe, without_password};
 pub use page::{Page, PageRequest};
 pub use time::{Clock, ManualClock, SystemClock, UnixMs};
 pub use vault::{KeyError, KeySource, SealingKey};

@@ -33,8 +33,9 @@ pub(crate) struct Opened {
     pub(crate) server: Option<PgConnectOptions>,
 }
 
-/// A URL without its password: for messages.
-pub(crate) fn shown(url: &str) -> String {
+/// A database's URL without its password: for messages, and wherever a configuration is shown.
+#[must_use]
+pub fn without_password(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut url) => {
             // Fails where there can be none.
@@ -53,7 +54,7 @@ pub(crate) fn shown(url: &str) -> String {
 }
 
 fn bad_url(url: &str, reason: impl std::fmt::Display) -> StoreError {
-    StoreError::BadUrl { url: shown(url), reason: reason.to_string() }
+    StoreError::BadUrl { url: without_password(url), reason: reason.to_string() }
 }
 
 /// Opens the database at `url`, with so many connections where it is a server.
@@ -62,11 +63,13 @@ pub(crate) async fn open(url: &str, connections: u32, patience: Duration) -> Res
     match Dialect::of_url(url) {
         Some(Dialect::Sqlite) => sqlite(url).await,
         Some(Dialect::Postgres) => postgres(url, connections, patience).await,
-        None => Err(StoreError::BadUrl {
-            url: format!("{}:…", url.split(':').next().unwrap_or_default()),
-            reason: "it begins with sqlite: or postgres:".to_owned(),
-        }),
+        None => Err(no_scheme(url)),
     }
+}
+
+fn no_scheme(url: &str) -> StoreError {
+    let url = format!("{}:…", url.split(':').next().unwrap_or_default());
+    StoreError::BadUrl { url, reason: "it begins with sqlite: or postgres:".to_owned() }
 }
 
 /// The file holds secrets: nobody else on the machine reads it. SQLite gives its
@@ -129,7 +132,7 @@ async fn postgres(url: &str, connections: u32, patience: Duration) -> Result<Ope
     let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(url, error))?.application_name("callbox");
     // A pool would try until its time is up, and not say why.
     let reached = tokio::time::timeout(REACH, options.connect()).await;
-    let reached = reached.map_err(|_| StoreError::Unavailable(format!("{} does not answer", shown(url))))?;
+    let reached = reached.map_err(|_| StoreError::Unavailable(format!("{} does not answer", without_password(url))))?;
     reached.map_err(|error| unreachable(url, error))?.close().await?;
     // By way of a pool because the future of a migration over a borrowed connection is not `Send`.
     let first = PgPoolOptions::new().max_connections(1).acquire_timeout(REACH).connect_with(options.clone()).await?;
@@ -161,6 +164,43 @@ pub(crate) async fn forget_secrets(url: &str) -> Result<(), StoreError> {
     Ok(db.close().await?)
 }
 
+/// What is at a URL, without changing anything there: for `callbox doctor`.
+///
+/// # Errors
+/// Why a store could not be opened there.
+pub async fn probe(url: &str) -> Result<String, StoreError> {
+    match Dialect::of_url(url) {
+        Some(Dialect::Postgres) => probe_postgres(url).await,
+        Some(Dialect::Sqlite) => {
+            let path = SqliteConnectOptions::from_str(url).map_err(|error| bad_url(url, error))?;
+            let path = path.get_filename().to_path_buf();
+            Ok(format!("SQLite, {}{}", path.display(), if path.exists() { "" } else { " (made at the first start)" }))
+        }
+        None => Err(no_scheme(url)),
+    }
+}
+
+async fn probe_postgres(url: &str) -> Result<String, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(url, error))?;
+    let reached = tokio::time::timeout(REACH, options.connect()).await;
+    let reached = reached.map_err(|_| StoreError::Unavailable(format!("{} does not answer", without_password(url))))?;
+    let mut db = reached.map_err(|error| unreachable(url, error))?;
+    let (version, connections, makes_tables, standby): (String, String, bool, bool) = sqlx::query_as(
+        "SELECT current_setting('server_version'), current_setting('max_connections'),
+                has_schema_privilege(current_schema(), 'CREATE'), pg_is_in_recovery()",
+    )
+    .fetch_one(&mut db)
+    .await?;
+    db.close().await?;
+    if standby {
+        return Err(StoreError::ReadOnly("the server is a standby".to_owned()));
+    }
+    if !makes_tables {
+        return Err(StoreError::ReadOnly("the role may not make tables: GRANT CREATE ON SCHEMA".to_owned()));
+    }
+    Ok(format!("PostgreSQL {version}, {connections} connections allowed, {}", without_password(url)))
+}
+
 /// What is wrong with a database that cannot be connected to: mostly what was configured.
 fn unreachable(url: &str, error: sqlx::Error) -> StoreError {
     match error.as_database_error().and_then(|error| error.code()).as_deref() {
@@ -187,9 +227,9 @@ mod tests {
     fn no_password_is_shown() {
         for url in ["postgres://u:hunter2@h/d?sslmode=disable&password=hunter2", "postgres://u:hunter2@[/d", "hunter2"]
         {
-            let shown = shown(url);
+            let shown = without_password(url);
             assert!(!shown.contains("hunter2") || url == "hunter2", "{shown}");
         }
-        assert_eq!(shown("postgres://u:p@h/d?sslmode=disable"), "postgres://u@h/d?sslmode=disable");
+        assert_eq!(without_password("postgres://u:p@h/d?sslmode=disable"), "postgres://u@h/d?sslmode=disable");
     }
 }

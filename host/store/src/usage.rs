@@ -128,7 +128,7 @@ impl Store {
     /// Counts a leg to the telephone network.
     pub async fn count_toll(&self, leg: TollLeg) -> Result<(), StoreError> {
         let today = day(self.now());
-        self.write(move |db| {
+        self.write_beside(move |db| {
             Box::pin(async move {
                 sqlx::query(
                     "INSERT INTO tolls (tenant_id, day, number_id, host, legs, ms) VALUES ($1, $2, $3, $4, 1, $5)

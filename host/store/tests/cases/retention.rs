@@ -1,6 +1,7 @@
 //! What is older than a rule says is swept away, and nothing else.
 
 use crate::fixture::{House, T0, end, number, who};
+use callbox_store::audit::AuditFilter;
 use callbox_store::calls::CallFilter;
 use callbox_store::completion::NewRecording;
 use callbox_store::deliveries::DeliveryFilter;
@@ -87,7 +88,7 @@ async fn what_is_older_than_its_rule_goes_and_nothing_else() {
     let mut gone: Vec<String> = [0, 1, 3].map(|n: usize| format!("{}.wav", calls[n])).to_vec();
     gone.sort();
     assert_eq!(files, gone, "each file once");
-    let log = store.audit_log(&tenant, &PageRequest::default()).await.unwrap().data;
+    let log = store.audit_log(&tenant, &AuditFilter::default(), &PageRequest::default()).await.unwrap().data;
     assert!(log.iter().filter(|entry| entry.action == "retention.swept").count() >= 5);
 }
 
