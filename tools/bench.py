@@ -1090,7 +1090,7 @@ def model(pinned: Pinned, _) -> dict:
             if n == 0:
                 host.api("POST", f"/v1/scripts/{script}/publish", {"version": version})
                 host.api("POST", "/v1/numbers", {"address": number, "script_id": script})
-            pinned.start(pinned.load, [BINARY, "call", f"sip:{number}@{host.sip}", "--keys", "!5,!5", "--json"],
+            pinned.start(pinned.load, [BINARY, "call", f"sip:{number}@{host.sip}", "--hangup-after", "1500", "--json"],
                          stdout=subprocess.DEVNULL).wait(60)
             speechd.process.kill()
             speechd.process.wait()

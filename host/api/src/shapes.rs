@@ -47,6 +47,8 @@ pub(crate) struct Latency {
     recognition_ms: u32,
     /// Then until the script had something to say.
     script_ms: u32,
+    /// Of that, what a language model took to its first token, where one wrote the answer.
+    first_token_ms: Option<u32>,
     /// Then until it could be played.
     synthesis_ms: u32,
     /// Then until its first packet left.

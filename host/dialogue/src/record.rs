@@ -160,6 +160,9 @@ pub struct Latency {
     /// From there until the script had something to say: the end of a prompt that was cut, the script's own work and
     /// what it waited for.
     pub script_ms: Millis,
+    /// How much of that a language model took to its first token, where one wrote the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<Millis>,
     /// From there until the prompt could be played.
     pub synthesis_ms: Millis,
     /// From there until its first packet left: what was queued before it, and the way to the wire.
@@ -170,12 +173,16 @@ pub struct Latency {
 
 impl std::fmt::Display for Latency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { endpointing_ms, recognition_ms, script_ms, synthesis_ms, playout_ms, total_ms } = self;
+        let Self { endpointing_ms, recognition_ms, script_ms, first_token_ms, synthesis_ms, playout_ms, total_ms } =
+            self;
         write!(
             f,
-            "answered after {total_ms} ms: endpointing {endpointing_ms}, recognition {recognition_ms}, script {script_ms}, \
-             synthesis {synthesis_ms}, playout {playout_ms}"
-        )
+            "answered after {total_ms} ms: endpointing {endpointing_ms}, recognition {recognition_ms}, script {script_ms}"
+        )?;
+        if let Some(first) = first_token_ms {
+            write!(f, " (of it {first} to the model's first token)")?;
+        }
+        write!(f, ", synthesis {synthesis_ms}, playout {playout_ms}")
     }
 }
 

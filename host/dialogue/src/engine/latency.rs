@@ -41,6 +41,7 @@ impl Engine {
             endpointing_ms: ms(turn.ended, turn.decided),
             recognition_ms: ms(turn.decided, turn.heard),
             script_ms: ms(turn.heard, asked),
+            first_token_ms: self.first_token(id),
             synthesis_ms: ms(asked, ready),
             playout_ms: ms(ready, now),
             total_ms: ms(turn.ended, now),

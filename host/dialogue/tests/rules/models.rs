@@ -182,6 +182,15 @@ fn asking_speaks_and_listens_and_tools_come_first() {
     let second = turn(rig.until_reply());
     assert_eq!(second.heard, Some(Heard::Digits("5".into())));
     assert_eq!(second.reply.finish, Finish::Done);
+
+    // The caller waits for the model's first token, too.
+    rig.call(HostCall::ModelReply { handle, barge_in: NOTHING });
+    rig.wait(700);
+    writes(&mut rig, "Until then. ");
+    done(&mut rig, "stop");
+    replied(rig.until_reply());
+    let latency = rig.engine.record().transcript.last().unwrap().latency.unwrap();
+    assert_eq!((latency.first_token_ms, latency.script_ms), (Some(700), 700), "{latency}");
 }
 
 #[test]

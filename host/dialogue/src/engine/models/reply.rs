@@ -12,7 +12,7 @@ use super::super::{Engine, Output, Timer};
 use crate::leg::PromptId;
 use crate::llm::{Event, Finish, Message, Model, ModelReply, Role, ToolCall, Usage, estimate};
 use crate::script::{BargeIn, Handle, HostError, Playout, PlayoutEnd, Queueing};
-use crate::time::Time;
+use crate::time::{Millis, Time};
 
 /// Replies under way at once.
 const RUNNING: usize = 4;
@@ -231,6 +231,12 @@ impl Engine {
             self.flush_writer(voice.prompt);
             self.complete(voice.prompt);
         }
+    }
+
+    /// How long the model took to the first token of what this prompt says, where one writes it.
+    pub(in super::super) fn first_token(&self, prompt: PromptId) -> Option<Millis> {
+        let run = self.models.runs.values().find(|run| run.prompt() == Some(prompt))?;
+        Some(Millis::try_from(run.first?.since(run.asked)).unwrap_or(Millis::MAX))
     }
 
     /// The script wants no more of a reply; `silent` where not even what is written already.
