@@ -114,7 +114,7 @@ async fn a_key_cuts_the_menu_off() {
 async fn a_wrong_key_is_told_and_asked_again() {
     let (record, outcome) = call(json!({}), "7,1").await;
     assert_eq!(outcome["outcome"], "confirmed", "{record}");
-    assert!(said(&record).iter().any(|text| text.contains("That key has no meaning here.")), "{record}");
+    assert!(said(&record).iter().any(|text| text.contains("I did not understand that.")), "{record}");
 }
 
 async fn key_3_has_no_meaning_where_nobody_is_there() {
@@ -126,7 +126,7 @@ async fn key_3_has_no_meaning_where_nobody_is_there() {
 async fn wrong_keys_without_end_are_given_up() {
     let (record, outcome) = call(json!({}), "7,8,9,7,8,9").await;
     assert_eq!(outcome["outcome"], "no_answer", "{record}");
-    assert_eq!(record["tags"], json!(["wrong_keys"]), "{record}");
+    assert_eq!(record["tags"], json!(["not_understood"]), "{record}");
     assert_eq!(last(&record), "We will try again another time. Goodbye.");
 }
 
@@ -136,7 +136,7 @@ async fn silence_is_asked_again_and_given_up() {
     assert_eq!(record["tags"], json!(["silence"]), "{record}");
     let asked = said(&record).iter().filter(|text| text.contains("To confirm it, press 1.")).count();
     assert!(asked >= 2, "{record}");
-    assert!(said(&record).iter().any(|text| text.contains("I did not hear a key.")), "{record}");
+    assert!(said(&record).iter().any(|text| text.contains("I did not hear you.")), "{record}");
 }
 
 async fn a_caller_who_hangs_up_is_an_outcome_too() {

@@ -1,5 +1,6 @@
 //! An appointment reminder: says who, when and where, and asks whether it
-//! holds. 1 confirms, 2 asks for another time, 3 leads to a person.
+//! holds. The caller says so, or presses a key: 1 confirms, 2 asks for another
+//! time, 3 leads to a person. Where nobody listens for words, the keys are left.
 //!
 //! Whatever happens – silence, wrong keys, a hang-up, a business system that
 //! does not answer – the caller hears a polite end and the business system
@@ -8,7 +9,9 @@
 mod words;
 
 use callbox_guest::call::{self, Transferred};
-use callbox_guest::{EndCause, Error, Outcome, Result, ask, context, ms, results, say, secs, settings, voice, warn};
+use callbox_guest::{
+    Ask, EndCause, Error, Outcome, Result, ask, choice, context, ms, results, say, secs, settings, voice, warn,
+};
 use serde::{Deserialize, Serialize};
 use words::Words;
 
@@ -32,7 +35,7 @@ struct Report<'a> {
 }
 
 #[derive(Clone, Copy)]
-enum Key {
+enum Wish {
     Confirm,
     Move,
     Person,
@@ -76,37 +79,39 @@ fn converse(words: &Words, appointment: Option<&Appointment>, agent: Option<&str
     say(voice::asset("chime.wav").silence(ms(200)).text(words.greeting(appointment)))?;
 
     results::node("menu")?;
-    let mut keys = vec![('1', Key::Confirm), ('2', Key::Move)];
+    let mut wishes =
+        vec![choice(Wish::Confirm).say(words.to_confirm).key('1'), choice(Wish::Move).say(words.to_move).key('2')];
     if agent.is_some() {
-        keys.push(('3', Key::Person));
+        wishes.push(choice(Wish::Person).say(words.to_talk).key('3'));
     }
-    let answer = ask(words.menu(agent.is_some()))
-        .start_timeout(secs(6))
+    let menu = manner(ask(words.menu(agent.is_some())), words, agent)
         .on_silence(words.silence)
-        .on_no_match(words.wrong_key)
-        .choice(&keys)?;
+        .on_no_match(words.not_understood)
+        .on_no_match(words.explained)
+        .help(words.explained);
+    let answer = menu.for_choice(wishes).answer()?;
 
     match (answer, agent) {
-        (Outcome::Got(Key::Confirm), _) => {
+        (Outcome::Got(Wish::Confirm), _) => {
             results::node("confirmed")?;
             results::intent("keep_appointment", Some('A'))?;
             say(words.confirmed)?;
             Ok("confirmed")
         }
-        (Outcome::Got(Key::Move), _) => {
+        (Outcome::Got(Wish::Move), _) => {
             results::node("moved")?;
             results::intent("move_appointment", Some('B'))?;
             results::tag("call_back")?;
             say(words.moved)?;
             Ok("move_requested")
         }
-        (Outcome::Got(Key::Person), Some(agent)) => connect(words, agent),
+        (Outcome::Got(Wish::Person) | Outcome::Operator, Some(agent)) => connect(words, agent),
         (Outcome::NoMatch(_), _) => {
-            results::tag("wrong_keys")?;
+            results::tag("not_understood")?;
             say(words.no_answer)?;
             Ok("no_answer")
         }
-        (Outcome::Silence | Outcome::Got(Key::Person), _) => {
+        (Outcome::Silence | Outcome::Got(Wish::Person) | Outcome::Operator, _) => {
             results::tag("silence")?;
             say(words.no_answer)?;
             Ok("no_answer")
@@ -120,13 +125,21 @@ fn without_details(words: &Words, agent: Option<&str>) -> Result<&'static str> {
     results::tag("no_context")?;
     say(words.no_details)?;
     if let Some(agent) = agent {
-        let answer = ask(words.offer_person).start_timeout(secs(6)).tries(1).choice(&[('3', ())])?;
-        if answer == Outcome::Got(()) {
+        let offer = manner(ask(words.offer_person), words, Some(agent)).tries(1);
+        let person = choice(true).say(words.to_talk).say(words.yes).key('3');
+        let answer = offer.for_choice([person, choice(false).say(words.no)]).answer()?;
+        if matches!(answer, Outcome::Got(true) | Outcome::Operator) {
             return connect(words, agent);
         }
     }
     say(words.call_back)?;
     Ok("no_details")
+}
+
+/// The manner of all questions: a person is there for who asks for one, if there is one.
+fn manner(question: Ask, words: &Words, agent: Option<&str>) -> Ask {
+    let question = question.start_timeout(secs(6)).languages([words.language]);
+    if agent.is_some() { question.operator() } else { question }
 }
 
 /// Hands the caller over; takes them back when nobody picks up.

@@ -11,13 +11,25 @@ pub struct Words {
     menu_person: &'static str,
     /// After a silence, before the menu is repeated.
     pub silence: &'static str,
-    /// After a key without a meaning, before the menu is repeated.
-    pub wrong_key: &'static str,
-    /// After key 1.
+    /// After an answer that is none, before the menu is repeated.
+    pub not_understood: &'static str,
+    /// After another one, and for who asks for help.
+    pub explained: &'static str,
+    /// How it is confirmed.
+    pub to_confirm: &'static [&'static str],
+    /// How another time is asked for.
+    pub to_move: &'static [&'static str],
+    /// How a person is.
+    pub to_talk: &'static [&'static str],
+    /// To the offer of a person.
+    pub yes: &'static [&'static str],
+    /// … and not.
+    pub no: &'static [&'static str],
+    /// When it is confirmed.
     pub confirmed: &'static str,
-    /// After key 2.
+    /// When another time is asked for.
     pub moved: &'static str,
-    /// After key 3.
+    /// When a person is.
     pub connecting: &'static str,
     /// When the person does not pick up.
     pub nobody_there: &'static str,
@@ -47,7 +59,7 @@ impl Words {
         (self.greeting)(appointment)
     }
 
-    /// What the keys do; key 3 only where there is somebody behind it.
+    /// What can be said and pressed; a person only where there is one.
     pub fn menu(&self, person: bool) -> String {
         format!("{}{}", self.menu, if person { self.menu_person } else { "" })
     }
@@ -63,8 +75,36 @@ static ENGLISH: Words = Words {
     },
     menu: "To confirm it, press 1. For another time, press 2.",
     menu_person: " To talk to a person, press 3.",
-    silence: "I did not hear a key.",
-    wrong_key: "That key has no meaning here.",
+    silence: "I did not hear you.",
+    not_understood: "I did not understand that.",
+    explained: "You can say: confirm, or: another time. You can press the keys as well.",
+    to_confirm: &[
+        "confirm",
+        "confirm it",
+        "yes",
+        "yes confirm it",
+        "I will be there",
+        "I will come",
+        "that is fine",
+        "that's fine",
+        "keep it",
+    ],
+    to_move: &[
+        "another time",
+        "for another time",
+        "a different time",
+        "another day",
+        "move it",
+        "change it",
+        "reschedule",
+        "no",
+        "I cannot come",
+        "I can't come",
+        "I can't make it",
+    ],
+    to_talk: &["a person", "talk to a person", "speak to a person", "somebody", "talk to somebody"],
+    yes: &["yes", "yes please", "please"],
+    no: &["no", "no thank you"],
     confirmed: "Thank you, it is confirmed. Goodbye.",
     moved: "Very well. We will call you to find another time. Goodbye.",
     connecting: "One moment, I am connecting you.",
@@ -81,8 +121,14 @@ static MANDARIN: Words = Words {
     greeting: |a| format!("您好，{}。提醒您，您在{}的预约时间是{}，{}。", a.name, a.place, a.date, a.time),
     menu: "确认请按1，改期请按2",
     menu_person: "，转人工请按3",
-    silence: "我没有听到按键。",
-    wrong_key: "没有这个选项。",
+    silence: "我没有听到您的回答。",
+    not_understood: "对不起，我没有听懂。",
+    explained: "您可以说：确认，或者：改期。也可以按键。",
+    to_confirm: &["确认", "是的", "对", "好的", "可以", "我会来", "我会去", "没问题"],
+    to_move: &["改期", "改时间", "换个时间", "换一天", "不行", "不能来", "我来不了", "去不了"],
+    to_talk: &["人工", "转人工", "找人工", "我要人工"],
+    yes: &["要", "好的", "是的"],
+    no: &["不要", "不用了"],
     confirmed: "谢谢您，预约已确认。再见。",
     moved: "好的，我们会给您打电话，另约时间。再见。",
     connecting: "请稍等，正在为您转接。",

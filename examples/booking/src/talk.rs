@@ -176,6 +176,6 @@ fn confirm(slot: Slot, name: String, booked: &mut Option<String>) -> Result<Stri
             Ok(format!("Booked: {words}."))
         }
         Outcome::Got(false) => Ok("The caller does not want it.".into()),
-        Outcome::Silence | Outcome::NoMatch(_) => Ok("The caller did not confirm it.".into()),
+        Outcome::Silence | Outcome::NoMatch(_) | Outcome::Operator => Ok("The caller did not confirm it.".into()),
     }
 }

@@ -4,7 +4,7 @@ use crate::Findings;
 use crate::case::Case;
 use crate::promise::{ask_for_day, day_and_month, spoken};
 use callbox_guest::call::{self, Transferred};
-use callbox_guest::{Ask, EndCause, Error, Outcome, Prompt, Result, ask, results, say, secs, settings, warn};
+use callbox_guest::{Ask, EndCause, Error, Outcome, Prompt, Result, ask, choice, results, say, secs, settings, warn};
 
 /// Who has answered.
 #[derive(Clone, Copy)]
@@ -24,6 +24,9 @@ enum Wish {
     NeverAgain,
 }
 
+/// How no more calls are asked for.
+const NEVER_AGAIN: [&str; 4] = ["no more calls", "stop calling", "never call again", "do not call again"];
+
 /// Speaks with whoever answered; returns what came of it.
 pub fn converse(case: &Case, findings: &mut Findings) -> Result<&'static str> {
     results::node("who")?;
@@ -33,7 +36,15 @@ pub fn converse(case: &Case, findings: &mut Findings) -> Result<&'static str> {
         "Hello. This is an automatic call from {company} for {name}. If you are {name}, press 1. If {name} is not \
          there, press 2. If this is not their number, press 3. For no more calls, press 9."
     ))
-    .choice(&[('1', Who::Customer), ('2', Who::SomebodyElse), ('3', Who::WrongNumber), ('9', Who::NeverAgain)])?;
+    .for_choice([
+        choice(Who::Customer)
+            .say(["yes", "that's me", "yes that's me", "yes I am", "speaking", "yes speaking"])
+            .key('1'),
+        choice(Who::SomebodyElse).say(["not here", "is not here", "isn't here", "not at home", "no"]).key('2'),
+        choice(Who::WrongNumber).say(["wrong number", "you have the wrong number", "not their number"]).key('3'),
+        choice(Who::NeverAgain).say(NEVER_AGAIN).key('9'),
+    ])
+    .answer()?;
     match who {
         Outcome::Got(Who::Customer) => {}
         Outcome::Got(Who::SomebodyElse) => {
@@ -49,7 +60,7 @@ pub fn converse(case: &Case, findings: &mut Findings) -> Result<&'static str> {
             return Ok("wrong_number");
         }
         Outcome::Got(Who::NeverAgain) => return opt_out(),
-        Outcome::Silence | Outcome::NoMatch(_) => return no_answer(),
+        Outcome::Silence | Outcome::NoMatch(_) | Outcome::Operator => return no_answer(),
     }
 
     if let Some(outcome) = check_identity(case)? {
@@ -85,7 +96,7 @@ fn check_identity(case: &Case) -> Result<Option<&'static str>> {
     .accept(|digits| case.check.passes(digits).then_some(()))?;
     match proof {
         Outcome::Got(()) => Ok(None),
-        Outcome::Silence => no_answer().map(Some),
+        Outcome::Silence | Outcome::Operator => no_answer().map(Some),
         // What was entered is nobody's business, not even a log's.
         Outcome::NoMatch(_) => {
             results::node("not_verified")?;
@@ -103,16 +114,20 @@ fn offer(case: &Case, findings: &mut Findings) -> Result<&'static str> {
     loop {
         results::node("menu")?;
         let mut menu = String::new();
-        let mut keys = vec![('2', Wish::Promise), ('3', Wish::Dispute), ('9', Wish::NeverAgain)];
+        let mut wishes = vec![
+            choice(Wish::Promise).say(["name a day", "I will pay later", "pay later", "another day"]).key('2'),
+            choice(Wish::Dispute).say(["not right", "that is wrong", "that's wrong", "dispute it"]).key('3'),
+            choice(Wish::NeverAgain).say(NEVER_AGAIN).key('9'),
+        ];
         if agent.is_some() {
             menu.push_str("To pay now, press 1. ");
-            keys.push(('1', Wish::Pay));
+            wishes.push(choice(Wish::Pay).say(["pay now", "I will pay now", "pay"]).key('1'));
         }
         menu.push_str(
             "To name a day on which you will pay, press 2. If you think that this is not right, press 3. For no more \
              calls about it, press 9.",
         );
-        match (question(menu).choice(&keys)?, agent.take()) {
+        match (question(menu).for_choice(wishes).answer()?, agent.take()) {
             (Outcome::Got(Wish::Pay), Some(agent)) => {
                 if let Some(outcome) = pay(&agent)? {
                     return Ok(outcome);
@@ -121,7 +136,9 @@ fn offer(case: &Case, findings: &mut Findings) -> Result<&'static str> {
             (Outcome::Got(Wish::Promise), _) => return promise(case, findings),
             (Outcome::Got(Wish::Dispute), _) => return dispute(findings),
             (Outcome::Got(Wish::NeverAgain), _) => return opt_out(),
-            (Outcome::Silence | Outcome::NoMatch(_) | Outcome::Got(Wish::Pay), _) => return no_answer(),
+            (Outcome::Silence | Outcome::NoMatch(_) | Outcome::Operator | Outcome::Got(Wish::Pay), _) => {
+                return no_answer();
+            }
         }
     }
 }
@@ -174,7 +191,13 @@ fn dispute(findings: &mut Findings) -> Result<&'static str> {
         "What is not right? If you have paid already, press 1. If the amount is wrong, press 2. If it is not yours, \
          press 3. For anything else, press 4.",
     )
-    .choice(&[('1', "paid"), ('2', "amount"), ('3', "not_mine"), ('4', "other")])?;
+    .for_choice([
+        choice("paid").say(["paid already", "I have paid", "I paid it"]).key('1'),
+        choice("amount").say(["the amount", "the amount is wrong", "too much"]).key('2'),
+        choice("not_mine").say(["not mine", "it is not mine", "that's not mine"]).key('3'),
+        choice("other").say(["something else", "anything else", "other"]).key('4'),
+    ])
+    .answer()?;
     let reason = reason.got().unwrap_or("not_said");
     findings.dispute = Some(reason);
     results::set("dispute", reason)?;
@@ -199,5 +222,9 @@ fn no_answer() -> Result<&'static str> {
 
 /// The manner of all menus.
 fn question(words: impl Into<Prompt>) -> Ask {
-    ask(words).start_timeout(secs(6)).on_silence("I did not hear a key.").on_no_match("That key has no meaning here.")
+    ask(words)
+        .start_timeout(secs(6))
+        .on_silence("I did not hear you.")
+        .on_no_match("I did not understand that.")
+        .help("You can say what you want, or press a key.")
 }

@@ -1,10 +1,11 @@
 //! A satisfaction survey: a score from 0 to 10, a question that depends on it,
-//! and how easy it was. The caller may say no, or not now, or hang up.
+//! and how easy it was. The caller may say no, or not now, or hang up. Answers are
+//! spoken or pressed.
 //!
 //! Every answer is written down at once, so that a caller who hangs up takes
 //! none of them along; the destination receives one report per call.
 
-use callbox_guest::{Ask, Outcome, Prompt, Result, ask, call, results, say, secs, settings};
+use callbox_guest::{Ask, Choice, Outcome, Prompt, Result, ask, call, choice, results, say, secs, settings};
 use serde::Serialize;
 
 callbox_guest::script!(run);
@@ -77,7 +78,12 @@ fn converse(company: &str, answers: &mut Answers) -> Result<&'static str> {
         "Hello, this is {company}. You spoke to us recently, and we would like to hear how it went. It takes two \
          minutes. To begin, press 1. If now is a bad time, press 2. If you would rather not be asked again, press 9."
     ))
-    .choice(&[('1', Wish::Begin), ('2', Wish::NotNow), ('9', Wish::NeverAgain)])?;
+    .for_choice([
+        choice(Wish::Begin).say(["begin", "yes", "yes begin", "okay", "sure", "go ahead", "start"]).key('1'),
+        choice(Wish::NotNow).say(["not now", "no", "a bad time", "later", "another time", "I have no time"]).key('2'),
+        choice(Wish::NeverAgain).say(["never", "never again", "stop calling", "do not ask me again"]).key('9'),
+    ])
+    .answer()?;
     match wish {
         Outcome::Got(Wish::Begin) => {}
         Outcome::Got(Wish::NotNow) => {
@@ -92,7 +98,7 @@ fn converse(company: &str, answers: &mut Answers) -> Result<&'static str> {
             say("Very well, we will not ask you again. Goodbye.")?;
             return Ok("opt_out");
         }
-        Outcome::Silence | Outcome::NoMatch(_) => return nobody_answers(),
+        Outcome::Silence | Outcome::NoMatch(_) | Outcome::Operator => return nobody_answers(),
     }
 
     // Whoever leaves the first question out is let go; the others may be left out.
@@ -102,7 +108,9 @@ fn converse(company: &str, answers: &mut Answers) -> Result<&'static str> {
          likely, and then press the hash key.",
     )
     .on_no_match("That is not a number from 0 to 10.")
-    .number(0..=10)?;
+    .for_number(0..=10)
+    .confirm_below(0.5, |score| format!("Did you say {score}? Say yes or no, or press 1 or 2."))
+    .answer()?;
     let Some(score) = noted("recommend", score)? else { return nobody_answers() };
     answers.recommend = Some(score);
 
@@ -115,7 +123,8 @@ fn converse(company: &str, answers: &mut Answers) -> Result<&'static str> {
     results::node("ease")?;
     let ease = question("And how easy did we make it for you? Press a key from 1, not easy at all, to 5, very easy.")
         .on_no_match("Press one key, from 1 to 5.")
-        .number(1..=5)?;
+        .for_number(1..=5)
+        .answer()?;
     answers.ease = noted("ease", ease)?;
 
     results::node("thanks")?;
@@ -132,7 +141,9 @@ fn ask_what_is_best(answers: &mut Answers) -> Result<bool> {
     results::intent("recommend", Some('A'))?;
     let menu = "That is good to hear. What did you like best? That it was quick, press 1. That we were friendly, press 2. \
          That we found a solution, press 3.";
-    let best = question(menu).choice(&[('1', "speed"), ('2', "kindness"), ('3', "solution")])?;
+    let best = question(menu)
+        .for_choice([quick(), friendly(), choice("solution").say(["a solution", "solution", "it was solved"]).key('3')])
+        .answer()?;
     answers.best = noted("best", best)?;
     Ok(answers.best.is_some())
 }
@@ -142,7 +153,9 @@ fn ask_what_would_be_better(answers: &mut Answers) -> Result<bool> {
     results::node("better")?;
     results::intent("recommend", Some('C'))?;
     let menu = "Thank you. What could we do better? Be quicker, press 1. Be friendlier, press 2. Know more, press 3.";
-    let better = question(menu).choice(&[('1', "speed"), ('2', "kindness"), ('3', "knowledge")])?;
+    let better = question(menu)
+        .for_choice([quick(), friendly(), choice("knowledge").say(["know more", "knowledge", "expertise"]).key('3')])
+        .answer()?;
     answers.better = noted("better", better)?;
     Ok(answers.better.is_some())
 }
@@ -152,14 +165,16 @@ fn ask_what_would_be_better(answers: &mut Answers) -> Result<bool> {
 fn ask_what_is_open(answers: &mut Answers) -> Result<bool> {
     results::node("solved")?;
     results::intent("recommend", Some('E'))?;
-    let solved =
-        question("I am sorry to hear that. Is your matter settled? For yes press 1, for no press 2.").yes_no()?;
+    let solved = question("I am sorry to hear that. Is your matter settled? For yes press 1, for no press 2.")
+        .for_yes_no()
+        .answer()?;
     answers.solved = noted("solved", solved)?;
     if answers.solved != Some(false) {
         return Ok(answers.solved.is_some());
     }
     results::node("call_back")?;
-    let call_back = question("May a colleague call you about it? For yes press 1, for no press 2.").yes_no()?;
+    let call_back =
+        question("May a colleague call you about it? For yes press 1, for no press 2.").for_yes_no().answer()?;
     answers.call_back = noted("call_back", call_back)?;
     if answers.call_back == Some(true) {
         results::tag("call_back")?;
@@ -172,8 +187,17 @@ fn question(words: impl Into<Prompt>) -> Ask {
     ask(words)
         .tries(2)
         .start_timeout(secs(6))
-        .on_silence("I did not hear a key.")
-        .on_no_match("That key has no meaning here.")
+        .on_silence("I did not hear you.")
+        .on_no_match("I did not understand that.")
+        .help("You can say your answer, or press a key.")
+}
+
+fn quick() -> Choice<&'static str> {
+    choice("speed").say(["quick", "it was quick", "speed", "be quicker", "quicker", "faster"]).key('1')
+}
+
+fn friendly() -> Choice<&'static str> {
+    choice("kindness").say(["friendly", "you were friendly", "kindness", "be friendlier", "friendlier"]).key('2')
 }
 
 /// Writes an answer down, where there is one.

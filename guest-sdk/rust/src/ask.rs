@@ -61,8 +61,13 @@ pub fn listen() -> Ask {
         partials: false,
         extra: Vec::new(),
         tries: 3,
-        on_silence: None,
-        on_no_match: None,
+        on_silence: Vec::new(),
+        on_no_match: Vec::new(),
+        reworded: Vec::new(),
+        zone: None,
+        grammar: None,
+        help: None,
+        operator: false,
     }
 }
 
@@ -86,9 +91,15 @@ pub struct Ask {
     interruption: Option<(Duration, u8)>,
     partials: bool,
     extra: Vec<(String, String)>,
-    tries: u8,
-    on_silence: Option<Prompt>,
-    on_no_match: Option<Prompt>,
+    pub(crate) tries: u8,
+    on_silence: Vec<Prompt>,
+    on_no_match: Vec<Prompt>,
+    reworded: Vec<Prompt>,
+    zone: Option<String>,
+    /// What the contract's `set-grammar` takes.
+    pub(crate) grammar: Option<String>,
+    pub(crate) help: Option<Prompt>,
+    pub(crate) operator: bool,
 }
 
 /// What came of a question that was asked until it was answered.
@@ -100,6 +111,9 @@ pub enum Outcome<T> {
     Silence,
     /// The last try brought something else: the keys or the words.
     NoMatch(String),
+    /// The caller wants to talk to somebody; only where
+    /// [`operator`](Ask::operator) offers it.
+    Operator,
 }
 
 impl<T> Outcome<T> {
@@ -114,7 +128,7 @@ impl<T> Outcome<T> {
     pub fn got(self) -> Option<T> {
         match self {
             Self::Got(answer) => Some(answer),
-            Self::Silence | Self::NoMatch(_) => None,
+            Self::Silence | Self::NoMatch(_) | Self::Operator => None,
         }
     }
 }
@@ -228,15 +242,57 @@ impl Ask {
         self
     }
 
-    /// Said before the question is asked again after a silence.
+    /// Said before the question is asked again after a silence. Said once more, it
+    /// is for the silence after that.
+    ///
+    /// ```no_run
+    /// let ask = callbox_guest::ask("Which day?")
+    ///     .on_silence("I did not hear you.")
+    ///     .on_silence("I still do not hear you. You can also use the keys.");
+    /// ```
     pub fn on_silence(mut self, words: impl Into<Prompt>) -> Self {
-        self.on_silence = Some(words.into());
+        self.on_silence.push(words.into());
         self
     }
 
-    /// Said before the question is asked again after an answer that is none.
+    /// Said before the question is asked again after an answer that is none. Said
+    /// once more, it is for the try after that.
     pub fn on_no_match(mut self, words: impl Into<Prompt>) -> Self {
-        self.on_no_match = Some(words.into());
+        self.on_no_match.push(words.into());
+        self
+    }
+
+    /// The question in other words, from the second try on. Said once more, from
+    /// the third.
+    ///
+    /// ```no_run
+    /// let ask = callbox_guest::ask("When shall we call?").reworded("On which day? Say tomorrow, or the third of May.");
+    /// ```
+    pub fn reworded(mut self, question: impl Into<Prompt>) -> Self {
+        self.reworded.push(question.into());
+        self
+    }
+
+    /// The IANA time zone in which the caller says "tomorrow": `Europe/Berlin`. UTC by
+    /// default.
+    pub fn in_zone(mut self, name: impl Into<String>) -> Self {
+        self.zone = Some(name.into());
+        self
+    }
+
+    /// Said to who asks for help – "help", "what can I say?", or the star key where one
+    /// key is expected –; the question follows. Questions [in words](crate::Question)
+    /// alone have it.
+    pub fn help(mut self, words: impl Into<Prompt>) -> Self {
+        self.help = Some(words.into());
+        self
+    }
+
+    /// Who asks for a person – "operator", "I want to talk to somebody", or key 0
+    /// where one key is expected – gets one: [`Outcome::Operator`]. Questions [in
+    /// words](crate::Question) alone have it.
+    pub const fn operator(mut self) -> Self {
+        self.operator = true;
         self
     }
 
@@ -247,7 +303,7 @@ impl Ask {
     /// number of digits is not 1 to 64.
     pub fn once(self) -> Result<Heard> {
         let options = self.options();
-        self.turn(&options, None).map(|(heard, _)| heard)
+        self.turn(&options, self.prompt(None, 0)).map(|(heard, _)| heard)
     }
 
     /// Asks once and also tells what the caller got of the question, where one
@@ -265,7 +321,7 @@ impl Ask {
     /// As [`once`](Self::once).
     pub fn once_with_playout(self) -> Result<(Heard, Option<Playout>)> {
         let options = self.options();
-        self.turn(&options, None)
+        self.turn(&options, self.prompt(None, 0))
     }
 
     /// A menu: asks for one key until it is one of those given, and returns what
@@ -284,7 +340,7 @@ impl Ask {
     /// match wish {
     ///     Outcome::Got(Wish::Sales) => { /* … */ }
     ///     Outcome::Got(Wish::Support) => { /* … */ }
-    ///     Outcome::Silence | Outcome::NoMatch(_) => callbox_guest::say("Goodbye.").map(drop)?,
+    ///     _ => callbox_guest::say("Goodbye.").map(drop)?,
     /// }
     /// # Ok::<(), callbox_guest::Error>(())
     /// ```
@@ -405,7 +461,8 @@ impl Ask {
 
     fn asked<T>(&self, judge: impl FnMut(&str) -> std::result::Result<T, Failed>) -> Result<Outcome<T>> {
         let options = self.options();
-        climb(self.tries, |failed| self.turn(&options, failed).map(|(heard, _)| heard), judge)
+        let turn = |failed, tried| self.turn(&options, self.prompt(failed, tried)).map(|(heard, _)| heard);
+        climb(self.tries, turn, judge)
     }
 
     /// Says the question without waiting, and listens without waiting.
@@ -424,14 +481,18 @@ impl Ask {
     /// As [`once`](Self::once); also when a listening is under way already.
     pub fn start(self) -> Result<Listening> {
         let options = self.options();
-        if let Some(question) = self.prompt(None) {
+        if let Some(question) = self.prompt(None, 0) {
             start_say(question)?;
         }
         Ok(Listening(raw::start_listen(&options)?))
     }
 
-    fn turn(&self, options: &raw::ListenOptions, failed: Option<Failed>) -> Result<(Heard, Option<Playout>)> {
-        let Some(prompt) = self.prompt(failed) else {
+    pub(crate) fn turn(
+        &self,
+        options: &raw::ListenOptions,
+        prompt: Option<Prompt>,
+    ) -> Result<(Heard, Option<Playout>)> {
+        let Some(prompt) = prompt else {
             return Ok((raw::listen(options)?, None));
         };
         let barge_in = prompt.barge_in.unwrap_or_default().raw();
@@ -439,21 +500,40 @@ impl Ask {
         Ok((answer.heard, Some(answer.prompt)))
     }
 
-    /// What is said: the reason for asking again, if any, and the question.
-    fn prompt(&self, failed: Option<Failed>) -> Option<Prompt> {
+    /// What is said after so many tries: the reason for asking again, if any, and
+    /// the question.
+    pub(crate) fn prompt(&self, failed: Option<Failed>, tried: u8) -> Option<Prompt> {
         let lead = match failed {
-            None => None,
-            Some(Failed::Silence) => self.on_silence.clone(),
-            Some(Failed::NoMatch) => self.on_no_match.clone(),
+            None | Some(Failed::Unsaid) => None,
+            Some(Failed::Silence) => rung(&self.on_silence, tried).cloned(),
+            Some(Failed::NoMatch) => rung(&self.on_no_match, tried).cloned(),
             Some(Failed::Because(why)) => Some(why),
         };
-        let mut prompt = match (lead, self.question.clone()) {
+        let mut prompt = match (lead, rung(&self.reworded, tried).or(self.question.as_ref()).cloned()) {
             (Some(lead), Some(question)) => lead.silence(Duration::from_millis(300)).then(question),
             (lead, question) => lead.or(question)?,
         };
         let own = self.question.as_ref().and_then(|question| question.barge_in);
         prompt.barge_in = Some(self.barge_in.or(own).unwrap_or_else(|| self.expected()));
         Some(prompt)
+    }
+
+    /// Whether a number of keys has been said.
+    pub(crate) const fn has_digits(&self) -> bool {
+        self.digits.is_some()
+    }
+
+    /// The same manner for another question: who is listened to, for how long, and
+    /// what is said to silence. Other words are about the question.
+    pub(crate) fn in_the_manner_of(mut self, other: &Self) -> Self {
+        self.languages.clone_from(&other.languages);
+        self.start_timeout = other.start_timeout;
+        self.end_silence = other.end_silence;
+        self.sensitive = other.sensitive;
+        self.interruption = other.interruption;
+        self.on_silence.clone_from(&other.on_silence);
+        self.operator = other.operator;
+        self
     }
 
     /// What the caller is asked for is also what may cut the question off.
@@ -505,6 +585,12 @@ impl Ask {
         if self.partials {
             options.set_partials(true);
         }
+        if let Some(grammar) = &self.grammar {
+            options.set_grammar(grammar);
+        }
+        if let Some(name) = &self.zone {
+            options.set_zone(name);
+        }
         for (name, value) in &self.extra {
             options.set_extra(name, value);
         }
@@ -554,11 +640,20 @@ impl Listening {
     }
 }
 
+/// What is said after so many tries: the words for each, the last of them for all
+/// that follow. Before the first try there are none.
+fn rung(words: &[Prompt], tried: u8) -> Option<&Prompt> {
+    let index = usize::from(tried).checked_sub(1)?;
+    words.get(index).or(words.last())
+}
+
 /// Why a question is asked again.
 #[derive(Clone, Debug, PartialEq)]
-enum Failed {
+pub(crate) enum Failed {
     Silence,
     NoMatch,
+    /// The caller knows why.
+    Unsaid,
     /// The answer is none, for this reason.
     Because(Prompt),
 }
@@ -566,22 +661,25 @@ enum Failed {
 /// Asks by `turn` until `judge` takes the answer, `tries` times at most.
 fn climb<T>(
     tries: u8,
-    mut turn: impl FnMut(Option<Failed>) -> Result<Heard>,
+    mut turn: impl FnMut(Option<Failed>, u8) -> Result<Heard>,
     mut judge: impl FnMut(&str) -> std::result::Result<T, Failed>,
 ) -> Result<Outcome<T>> {
     let mut failed = None;
-    let mut left = tries.max(1);
+    let tries = tries.max(1);
+    let mut tried = 0;
     loop {
-        left -= 1;
-        let given = match turn(failed)? {
+        let heard = turn(failed, tried)?;
+        tried += 1;
+        let last = tried >= tries;
+        let given = match heard {
             Heard::Digits(keys) => keys,
             Heard::Speech(utterance) => utterance.text,
-            Heard::Nothing if left == 0 => return Ok(Outcome::Silence),
+            Heard::Nothing if last => return Ok(Outcome::Silence),
             Heard::Nothing => {
                 failed = Some(Failed::Silence);
                 continue;
             }
-            Heard::NoMatch(given) if left == 0 => return Ok(Outcome::NoMatch(given)),
+            Heard::NoMatch(given) if last => return Ok(Outcome::NoMatch(given)),
             Heard::NoMatch(_) => {
                 failed = Some(Failed::NoMatch);
                 continue;
@@ -589,7 +687,7 @@ fn climb<T>(
         };
         match judge(&given) {
             Ok(answer) => return Ok(Outcome::Got(answer)),
-            Err(_) if left == 0 => return Ok(Outcome::NoMatch(given)),
+            Err(_) if last => return Ok(Outcome::NoMatch(given)),
             Err(why) => failed = Some(why),
         }
     }
@@ -624,7 +722,7 @@ mod tests {
     fn with_caller(tries: u8, heard: &[Heard]) -> (Outcome<u8>, Vec<Failed>) {
         let mut answers = heard.iter().cloned();
         let mut reasons = Vec::new();
-        let turn = |failed: Option<Failed>| {
+        let turn = |failed: Option<Failed>, _| {
             reasons.extend(failed);
             Ok(answers.next().expect("asked more often than there are answers"))
         };
@@ -661,7 +759,7 @@ mod tests {
     #[test]
     fn the_end_of_the_call_ends_the_asking() {
         let ended = Error::Ended(EndCause::RemoteHangup);
-        let outcome = climb(3, |_| Err(ended.clone()), |given| picked(MENU, given).ok_or(Failed::NoMatch));
+        let outcome = climb(3, |_, _| Err(ended.clone()), |given| picked(MENU, given).ok_or(Failed::NoMatch));
         assert_eq!(outcome, Err(ended));
     }
 
@@ -669,7 +767,7 @@ mod tests {
     fn a_reason_against_an_answer_is_told_and_the_next_one_is_another() {
         let mut answers = ["9", "7", "1"].into_iter().map(keys);
         let mut reasons = Vec::new();
-        let turn = |failed: Option<Failed>| {
+        let turn = |failed: Option<Failed>, _| {
             reasons.extend(failed);
             Ok(answers.next().expect("asked more often than there are answers"))
         };
@@ -695,7 +793,7 @@ mod tests {
 
     #[test]
     fn a_question_is_cut_off_by_what_it_asks_for_unless_told_otherwise() {
-        let cut_by = |ask: Ask| ask.prompt(None).expect("there is a question").barge_in;
+        let cut_by = |ask: Ask| ask.prompt(None, 0).expect("there is a question").barge_in;
         assert_eq!(cut_by(ask("?").digits(1..=1)), Some(BargeIn::Digits));
         assert_eq!(cut_by(ask("?").digits(1..=1).speech()), Some(BargeIn::Both));
         assert_eq!(cut_by(ask("?")), Some(BargeIn::Speech));
@@ -704,18 +802,40 @@ mod tests {
     }
 
     #[test]
+    fn each_try_has_its_own_words_as_long_as_there_are_some() {
+        let ask = ask("First?").digits(1..=1).on_silence("One.").on_silence("Two.").reworded("Second?");
+        let said = |failed, tried| {
+            let prompt = ask.prompt(failed, tried).expect("there is a question");
+            prompt
+                .segments()
+                .iter()
+                .filter_map(|segment| match segment {
+                    crate::Segment::Text(text) => Some(text.clone()),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(said(None, 0), "First?");
+        assert_eq!(said(Some(Failed::Silence), 1), "One. Second?");
+        assert_eq!(said(Some(Failed::Silence), 2), "Two. Second?");
+        assert_eq!(said(Some(Failed::Silence), 3), "Two. Second?");
+        assert_eq!(said(Some(Failed::NoMatch), 1), "Second?");
+    }
+
+    #[test]
     fn asking_again_begins_with_the_reason() {
         let ask = ask("Well?").on_silence("Hello?").digits(1..=1);
-        let again = ask.prompt(Some(Failed::Silence)).expect("there is a question");
+        let again = ask.prompt(Some(Failed::Silence), 1).expect("there is a question");
         assert_eq!(again, text("Hello?").silence(Duration::from_millis(300)).text("Well?").barge_in(BargeIn::Digits));
-        assert_eq!(ask.prompt(Some(Failed::NoMatch)), ask.prompt(None), "no words for it: the question alone");
+        assert_eq!(ask.prompt(Some(Failed::NoMatch), 1), ask.prompt(None, 0), "no words for it: the question alone");
         let told =
-            ask.on_no_match("What?").prompt(Some(Failed::Because("Too late.".into()))).expect("there is a question");
+            ask.on_no_match("What?").prompt(Some(Failed::Because("Too late.".into())), 1).expect("there is a question");
         assert_eq!(
             told.segments().first(),
             text("Too late.").segments().first(),
             "the reason given, not the usual one"
         );
-        assert_eq!(listen().prompt(None), None);
+        assert_eq!(listen().prompt(None, 0), None);
     }
 }

@@ -34,6 +34,7 @@
 //! |---|---|
 //! | speak | [`say`], [`voice`] |
 //! | ask, listen, collect digits, offer a menu | [`ask()`], [`listen`], [`Ask`] |
+//! | be answered in words as well as by keys: choices, yes or no, numbers, money, days, times | [`Question`] |
 //! | know who calls, pick up, transfer, hang up | [`call`] |
 //! | look something up | [`context`], [`settings`] |
 //! | let a language model talk | [`llm`] |
@@ -57,6 +58,7 @@ pub mod events;
 pub mod hours;
 pub mod llm;
 pub mod log;
+mod question;
 pub mod random;
 pub mod results;
 pub mod settings;
@@ -67,5 +69,6 @@ pub mod wait;
 
 pub use ask::{Ask, Heard, Listening, Outcome, Utterance, ask, listen};
 pub use error::{EndCause, Error, Result};
+pub use question::{Choice, Money, Question, choice};
 pub use voice::{BargeIn, Playout, PlayoutEnd, Prompt, Segment, say};
 pub use wait::{ms, secs};
