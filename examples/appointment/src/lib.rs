@@ -86,8 +86,7 @@ fn converse(words: &Words, appointment: Option<&Appointment>, agent: Option<&str
     }
     let menu = manner(ask(words.menu(agent.is_some())), words, agent)
         .on_silence(words.silence)
-        .on_no_match(words.not_understood)
-        .on_no_match(words.explained)
+        .on_no_match([words.not_understood, words.explained])
         .help(words.explained);
     let answer = menu.for_choice(wishes).answer()?;
 

@@ -61,9 +61,9 @@ pub fn listen() -> Ask {
         partials: false,
         extra: Vec::new(),
         tries: 3,
-        on_silence: Vec::new(),
-        on_no_match: Vec::new(),
-        reworded: Vec::new(),
+        on_silence: Ladder::default(),
+        on_no_match: Ladder::default(),
+        reworded: Ladder::default(),
         zone: None,
         grammar: None,
         help: None,
@@ -92,9 +92,9 @@ pub struct Ask {
     partials: bool,
     extra: Vec<(String, String)>,
     pub(crate) tries: u8,
-    on_silence: Vec<Prompt>,
-    on_no_match: Vec<Prompt>,
-    reworded: Vec<Prompt>,
+    on_silence: Ladder,
+    on_no_match: Ladder,
+    reworded: Ladder,
     zone: Option<String>,
     /// What the contract's `set-grammar` takes.
     pub(crate) grammar: Option<String>,
@@ -242,34 +242,34 @@ impl Ask {
         self
     }
 
-    /// Said before the question is asked again after a silence. Said once more, it
-    /// is for the silence after that.
+    /// Said before the question is asked again after a silence; of several, the second
+    /// after the second silence, and the last after all that follow.
     ///
     /// ```no_run
     /// let ask = callbox_guest::ask("Which day?")
-    ///     .on_silence("I did not hear you.")
-    ///     .on_silence("I still do not hear you. You can also use the keys.");
+    ///     .on_silence(["I did not hear you.", "I still do not hear you. You can also use the keys."])
+    ///     .on_no_match("I did not understand that.");
     /// ```
-    pub fn on_silence(mut self, words: impl Into<Prompt>) -> Self {
-        self.on_silence.push(words.into());
+    pub fn on_silence(mut self, words: impl Into<Ladder>) -> Self {
+        self.on_silence = words.into();
         self
     }
 
-    /// Said before the question is asked again after an answer that is none. Said
-    /// once more, it is for the try after that.
-    pub fn on_no_match(mut self, words: impl Into<Prompt>) -> Self {
-        self.on_no_match.push(words.into());
+    /// Said before the question is asked again after an answer that is none; of
+    /// several, one after the other.
+    pub fn on_no_match(mut self, words: impl Into<Ladder>) -> Self {
+        self.on_no_match = words.into();
         self
     }
 
-    /// The question in other words, from the second try on. Said once more, from
-    /// the third.
+    /// The question in other words, from the second try on; of several, one after the
+    /// other.
     ///
     /// ```no_run
     /// let ask = callbox_guest::ask("When shall we call?").reworded("On which day? Say tomorrow, or the third of May.");
     /// ```
-    pub fn reworded(mut self, question: impl Into<Prompt>) -> Self {
-        self.reworded.push(question.into());
+    pub fn reworded(mut self, question: impl Into<Ladder>) -> Self {
+        self.reworded = question.into();
         self
     }
 
@@ -431,7 +431,7 @@ impl Ask {
     /// # Errors
     /// As [`once`](Self::once).
     pub fn accept<T>(self, mut accept: impl FnMut(&str) -> Option<T>) -> Result<Outcome<T>> {
-        self.asked(|given| accept(given).ok_or(Failed::NoMatch))
+        self.asked(|given| accept(given).ok_or(None))
     }
 
     /// Asks until `check` takes the answer. What it has to say against one is said
@@ -456,10 +456,10 @@ impl Ask {
         self,
         mut check: impl FnMut(&str) -> std::result::Result<T, P>,
     ) -> Result<Outcome<T>> {
-        self.asked(|given| check(given).map_err(|why| Failed::Because(why.into())))
+        self.asked(|given| check(given).map_err(|why| Some(why.into())))
     }
 
-    fn asked<T>(&self, judge: impl FnMut(&str) -> std::result::Result<T, Failed>) -> Result<Outcome<T>> {
+    fn asked<T>(&self, judge: impl FnMut(&str) -> std::result::Result<T, Option<Prompt>>) -> Result<Outcome<T>> {
         let options = self.options();
         let turn = |failed, tried| self.turn(&options, self.prompt(failed, tried)).map(|(heard, _)| heard);
         climb(self.tries, turn, judge)
@@ -505,11 +505,11 @@ impl Ask {
     pub(crate) fn prompt(&self, failed: Option<Failed>, tried: u8) -> Option<Prompt> {
         let lead = match failed {
             None | Some(Failed::Unsaid) => None,
-            Some(Failed::Silence) => rung(&self.on_silence, tried).cloned(),
-            Some(Failed::NoMatch) => rung(&self.on_no_match, tried).cloned(),
+            Some(Failed::Silence(times)) => self.on_silence.rung(times).cloned(),
+            Some(Failed::NoMatch(times)) => self.on_no_match.rung(times).cloned(),
             Some(Failed::Because(why)) => Some(why),
         };
-        let mut prompt = match (lead, rung(&self.reworded, tried).or(self.question.as_ref()).cloned()) {
+        let mut prompt = match (lead, self.reworded.rung(tried).or(self.question.as_ref()).cloned()) {
             (Some(lead), Some(question)) => lead.silence(Duration::from_millis(300)).then(question),
             (lead, question) => lead.or(question)?,
         };
@@ -640,56 +640,110 @@ impl Listening {
     }
 }
 
-/// What is said after so many tries: the words for each, the last of them for all
-/// that follow. Before the first try there are none.
-fn rung(words: &[Prompt], tried: u8) -> Option<&Prompt> {
-    let index = usize::from(tried).checked_sub(1)?;
-    words.get(index).or(words.last())
+/// What is said time after time: the first the first time, and the last whenever there
+/// is no other. One prompt, or several in an array.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ladder(Vec<Prompt>);
+
+impl Ladder {
+    /// What is said at that time, from 1.
+    fn rung(&self, time: u8) -> Option<&Prompt> {
+        let index = usize::from(time).checked_sub(1)?;
+        self.0.get(index).or(self.0.last())
+    }
+}
+
+impl<P: Into<Prompt>, const N: usize> From<[P; N]> for Ladder {
+    fn from(words: [P; N]) -> Self {
+        Self(words.into_iter().map(Into::into).collect())
+    }
+}
+
+impl From<&str> for Ladder {
+    fn from(words: &str) -> Self {
+        Self(vec![words.into()])
+    }
+}
+
+impl From<String> for Ladder {
+    fn from(words: String) -> Self {
+        Self(vec![words.into()])
+    }
+}
+
+impl From<&String> for Ladder {
+    fn from(words: &String) -> Self {
+        Self(vec![words.into()])
+    }
+}
+
+impl From<Prompt> for Ladder {
+    fn from(words: Prompt) -> Self {
+        Self(vec![words])
+    }
 }
 
 /// Why a question is asked again.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Failed {
-    Silence,
-    NoMatch,
+    /// For so many times.
+    Silence(u8),
+    /// For so many times.
+    NoMatch(u8),
     /// The caller knows why.
     Unsaid,
     /// The answer is none, for this reason.
     Because(Prompt),
 }
 
-/// Asks by `turn` until `judge` takes the answer, `tries` times at most.
+/// Asks by `turn` until `judge` takes the answer, `tries` times at most. Against one it
+/// may have something to say.
 fn climb<T>(
     tries: u8,
     mut turn: impl FnMut(Option<Failed>, u8) -> Result<Heard>,
-    mut judge: impl FnMut(&str) -> std::result::Result<T, Failed>,
+    mut judge: impl FnMut(&str) -> std::result::Result<T, Option<Prompt>>,
 ) -> Result<Outcome<T>> {
     let mut failed = None;
-    let tries = tries.max(1);
-    let mut tried = 0;
+    let mut failures = Failures::default();
     loop {
-        let heard = turn(failed, tried)?;
-        tried += 1;
-        let last = tried >= tries;
-        let given = match heard {
-            Heard::Digits(keys) => keys,
-            Heard::Speech(utterance) => utterance.text,
+        let heard = turn(failed, failures.all())?;
+        let last = failures.all() + 1 >= tries.max(1);
+        failed = Some(match heard {
             Heard::Nothing if last => return Ok(Outcome::Silence),
-            Heard::Nothing => {
-                failed = Some(Failed::Silence);
-                continue;
-            }
+            Heard::Nothing => failures.silence(),
             Heard::NoMatch(given) if last => return Ok(Outcome::NoMatch(given)),
-            Heard::NoMatch(_) => {
-                failed = Some(Failed::NoMatch);
-                continue;
-            }
-        };
-        match judge(&given) {
-            Ok(answer) => return Ok(Outcome::Got(answer)),
-            Err(_) if last => return Ok(Outcome::NoMatch(given)),
-            Err(why) => failed = Some(why),
-        }
+            Heard::NoMatch(_) => failures.no_match(None),
+            Heard::Digits(given) | Heard::Speech(Utterance { text: given, .. }) => match judge(&given) {
+                Ok(answer) => return Ok(Outcome::Got(answer)),
+                Err(_) if last => return Ok(Outcome::NoMatch(given)),
+                Err(why) => failures.no_match(why),
+            },
+        });
+    }
+}
+
+/// What went wrong so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failures {
+    silences: u8,
+    no_matches: u8,
+}
+
+impl Failures {
+    /// Tries that came to nothing.
+    pub(crate) const fn all(self) -> u8 {
+        self.silences.saturating_add(self.no_matches)
+    }
+
+    pub(crate) const fn silence(&mut self) -> Failed {
+        self.silences = self.silences.saturating_add(1);
+        Failed::Silence(self.silences)
+    }
+
+    /// An answer that is none, for a reason if there is one to be told.
+    pub(crate) fn no_match(&mut self, why: Option<Prompt>) -> Failed {
+        self.no_matches = self.no_matches.saturating_add(1);
+        why.map_or(Failed::NoMatch(self.no_matches), Failed::Because)
     }
 }
 
@@ -726,8 +780,7 @@ mod tests {
             reasons.extend(failed);
             Ok(answers.next().expect("asked more often than there are answers"))
         };
-        let outcome =
-            climb(tries, turn, |given| picked(MENU, given).ok_or(Failed::NoMatch)).expect("no error was given");
+        let outcome = climb(tries, turn, |given| picked(MENU, given).ok_or(None)).expect("no error was given");
         assert_eq!(answers.next(), None, "asked less often than expected");
         (outcome, reasons)
     }
@@ -741,17 +794,20 @@ mod tests {
         assert_eq!(with_caller(3, &[keys("2")]), (Outcome::Got(20), vec![]));
         assert_eq!(
             with_caller(3, &[Heard::Nothing, keys("9"), keys("1")]),
-            (Outcome::Got(10), vec![Failed::Silence, Failed::NoMatch])
+            (Outcome::Got(10), vec![Failed::Silence(1), Failed::NoMatch(1)])
         );
     }
 
     #[test]
     fn the_last_try_tells_what_went_wrong() {
-        assert_eq!(with_caller(2, &[keys("9"), Heard::Nothing]), (Outcome::Silence, vec![Failed::NoMatch]));
-        assert_eq!(with_caller(2, &[Heard::Nothing, keys("7")]), (Outcome::NoMatch("7".into()), vec![Failed::Silence]));
+        assert_eq!(with_caller(2, &[keys("9"), Heard::Nothing]), (Outcome::Silence, vec![Failed::NoMatch(1)]));
+        assert_eq!(
+            with_caller(2, &[Heard::Nothing, keys("7")]),
+            (Outcome::NoMatch("7".into()), vec![Failed::Silence(1)])
+        );
         assert_eq!(
             with_caller(2, &[Heard::NoMatch("12".into()), Heard::NoMatch("1".into())]),
-            (Outcome::NoMatch("1".into()), vec![Failed::NoMatch])
+            (Outcome::NoMatch("1".into()), vec![Failed::NoMatch(1)])
         );
         assert_eq!(with_caller(0, &[Heard::Nothing]), (Outcome::Silence, vec![]), "asked once even with no tries");
     }
@@ -759,7 +815,7 @@ mod tests {
     #[test]
     fn the_end_of_the_call_ends_the_asking() {
         let ended = Error::Ended(EndCause::RemoteHangup);
-        let outcome = climb(3, |_, _| Err(ended.clone()), |given| picked(MENU, given).ok_or(Failed::NoMatch));
+        let outcome = climb(3, |_, _| Err(ended.clone()), |given| picked(MENU, given).ok_or(None));
         assert_eq!(outcome, Err(ended));
     }
 
@@ -771,7 +827,7 @@ mod tests {
             reasons.extend(failed);
             Ok(answers.next().expect("asked more often than there are answers"))
         };
-        let judge = |given: &str| picked(MENU, given).ok_or_else(|| Failed::Because(format!("Not {given}.").into()));
+        let judge = |given: &str| picked(MENU, given).ok_or_else(|| Some(format!("Not {given}.").into()));
         assert_eq!(climb(3, turn, judge), Ok(Outcome::Got(10)));
         assert_eq!(reasons, ["Not 9.", "Not 7."].map(|why| Failed::Because(why.into())));
     }
@@ -803,7 +859,7 @@ mod tests {
 
     #[test]
     fn each_try_has_its_own_words_as_long_as_there_are_some() {
-        let ask = ask("First?").digits(1..=1).on_silence("One.").on_silence("Two.").reworded("Second?");
+        let ask = ask("First?").digits(1..=1).on_silence(["One.", "Two."]).reworded("Second?");
         let said = |failed, tried| {
             let prompt = ask.prompt(failed, tried).expect("there is a question");
             prompt
@@ -817,18 +873,18 @@ mod tests {
                 .join(" ")
         };
         assert_eq!(said(None, 0), "First?");
-        assert_eq!(said(Some(Failed::Silence), 1), "One. Second?");
-        assert_eq!(said(Some(Failed::Silence), 2), "Two. Second?");
-        assert_eq!(said(Some(Failed::Silence), 3), "Two. Second?");
-        assert_eq!(said(Some(Failed::NoMatch), 1), "Second?");
+        assert_eq!(said(Some(Failed::Silence(1)), 1), "One. Second?");
+        assert_eq!(said(Some(Failed::Silence(2)), 2), "Two. Second?");
+        assert_eq!(said(Some(Failed::Silence(3)), 3), "Two. Second?");
+        assert_eq!(said(Some(Failed::NoMatch(1)), 2), "Second?");
     }
 
     #[test]
     fn asking_again_begins_with_the_reason() {
         let ask = ask("Well?").on_silence("Hello?").digits(1..=1);
-        let again = ask.prompt(Some(Failed::Silence), 1).expect("there is a question");
+        let again = ask.prompt(Some(Failed::Silence(1)), 1).expect("there is a question");
         assert_eq!(again, text("Hello?").silence(Duration::from_millis(300)).text("Well?").barge_in(BargeIn::Digits));
-        assert_eq!(ask.prompt(Some(Failed::NoMatch), 1), ask.prompt(None, 0), "no words for it: the question alone");
+        assert_eq!(ask.prompt(Some(Failed::NoMatch(1)), 1), ask.prompt(None, 0), "no words for it: the question alone");
         let told =
             ask.on_no_match("What?").prompt(Some(Failed::Because("Too late.".into())), 1).expect("there is a question");
         assert_eq!(

@@ -67,7 +67,7 @@ pub mod start;
 pub mod voice;
 pub mod wait;
 
-pub use ask::{Ask, Heard, Listening, Outcome, Utterance, ask, listen};
+pub use ask::{Ask, Heard, Ladder, Listening, Outcome, Utterance, ask, listen};
 pub use error::{EndCause, Error, Result};
 pub use question::{Choice, Money, Question, choice};
 pub use voice::{BargeIn, Playout, PlayoutEnd, Prompt, Segment, say};

@@ -308,11 +308,7 @@ impl Conversation {
     }
 
     /// Does the tools that a reply asks for; the reply itself where it asks for none.
-    fn done(
-        &self,
-        reply: raw::Reply,
-        tools: &mut impl FnMut(&ToolCall) -> Result<String>,
-    ) -> Result<Option<Reply>> {
+    fn done(&self, reply: raw::Reply, tools: &mut impl FnMut(&ToolCall) -> Result<String>) -> Result<Option<Reply>> {
         if let Finish::Broken(error) = reply.finish {
             return Err(error.into());
         }

@@ -1,6 +1,6 @@
 //! Questions that are answered in words as well as by keys.
 
-use crate::ask::{Ask, Failed, Heard, Outcome, ask};
+use crate::ask::{Ask, Failed, Failures, Heard, Outcome, ask};
 use crate::bindings::callbox::dialogue::voice as raw;
 use crate::calendar::{Date, TimeOfDay};
 use crate::error::Result;
@@ -44,8 +44,7 @@ const LONGEST_PHONE: u8 = 19;
 ///
 /// let wish = ask("Would you like to book an appointment or to cancel one? You can also press 1 or 2.")
 ///     .on_silence("I did not hear you.")
-///     .on_no_match("I am sorry, I did not understand that.")
-///     .on_no_match("Please say: book, or: cancel.")
+///     .on_no_match(["I am sorry, I did not understand that.", "Please say: book, or: cancel."])
 ///     .help("I can book an appointment for you, or cancel the one you have.")
 ///     .operator()
 ///     .for_choice([
@@ -129,8 +128,8 @@ impl<T> Choice<T> {
     /// around them does not matter, nor do articles. "The second one" and the like are
     /// understood without being listed.
     #[must_use]
-    pub fn say<I: IntoIterator<Item: Into<String>>>(mut self, phrases: I) -> Self {
-        self.phrases.extend(phrases.into_iter().map(Into::into));
+    pub fn say<I: IntoIterator<Item: AsRef<str>>>(mut self, phrases: I) -> Self {
+        self.phrases.extend(phrases.into_iter().map(|phrase| phrase.as_ref().to_owned()));
         self
     }
 
@@ -384,7 +383,7 @@ impl<T> Question<'_, T> {
 
     /// Asks whether that is right.
     fn confirmed(&self, words: Prompt) -> Result<Outcome<bool>> {
-        ask(words).in_the_manner_of(&self.ask).tries(2).for_yes_no().answer()
+        ask(words).in_the_manner_of(&self.ask).for_yes_no().answer()
     }
 
     /// Asks by `turn` until an answer is `confirmed`.
@@ -393,29 +392,31 @@ impl<T> Question<'_, T> {
         mut turn: impl FnMut(Say, u8) -> Result<Turn>,
         mut confirmed: impl FnMut(&T, Option<f32>) -> Result<Outcome<bool>>,
     ) -> Result<Outcome<T>> {
-        let tries = self.ask.tries.max(1);
-        let (mut tried, mut asides) = (0, 0);
+        let (mut failures, mut asides) = (Failures::default(), 0);
         let mut say = Say::Question(None);
         loop {
-            let (failed, given) = match self.judged(turn(say, tried)?) {
+            let (failed, given) = match self.judged(turn(say, failures.all())?) {
                 Judged::Operator => return Ok(Outcome::Operator),
                 Judged::Aside(again, _) if asides < MOST_ASIDES => {
                     asides += 1;
                     say = again;
                     continue;
                 }
-                Judged::Aside(_, given) => (Failed::NoMatch, Some(given)),
-                Judged::Failed(failed, given) => (failed, given),
+                Judged::Silence => (failures.silence(), None),
+                Judged::Aside(_, given) => (failures.no_match(None), Some(given)),
+                Judged::NoMatch(why, given) => (failures.no_match(why), Some(given)),
                 Judged::Value(value, sure, given) => match confirmed(&value, sure)? {
                     Outcome::Got(true) => return Ok(Outcome::Got(value)),
-                    Outcome::Got(false) => (Failed::Unsaid, Some(given)),
-                    Outcome::NoMatch(_) => (Failed::NoMatch, Some(given)),
                     Outcome::Silence => return Ok(Outcome::Silence),
                     Outcome::Operator => return Ok(Outcome::Operator),
+                    // The caller knows why.
+                    Outcome::Got(false) | Outcome::NoMatch(_) => {
+                        failures.no_match(None);
+                        (Failed::Unsaid, Some(given))
+                    }
                 },
             };
-            tried += 1;
-            if tried >= tries {
+            if failures.all() >= self.ask.tries.max(1) {
                 return Ok(given.map_or(Outcome::Silence, Outcome::NoMatch));
             }
             say = Say::Question(Some(failed));
@@ -425,8 +426,8 @@ impl<T> Question<'_, T> {
     /// What was heard, and what it means.
     fn judged(&self, turn: Turn) -> Judged<T> {
         let (given, sure) = match turn.heard {
-            Heard::Nothing => return Judged::Failed(Failed::Silence, None),
-            Heard::NoMatch(given) => return Judged::Failed(Failed::NoMatch, Some(given)),
+            Heard::Nothing => return Judged::Silence,
+            Heard::NoMatch(given) => return Judged::NoMatch(None, given),
             Heard::Digits(keys) => (keys, Some(1.0)),
             Heard::Speech(utterance) => (utterance.text, utterance.confidence),
         };
@@ -434,7 +435,7 @@ impl<T> Question<'_, T> {
             return match given.as_str() {
                 "0" if self.one_key && self.ask.operator => Judged::Operator,
                 "*" if self.one_key && self.ask.help.is_some() => Judged::Aside(Say::Help, given),
-                _ => Judged::Failed(Failed::NoMatch, Some(given)),
+                _ => Judged::NoMatch(None, given),
             };
         };
         match meaning.get("universal").and_then(Value::as_str) {
@@ -443,10 +444,10 @@ impl<T> Question<'_, T> {
             Some("repeat") => return Judged::Aside(Say::Question(None), given),
             _ => {}
         }
-        let Some(value) = (self.read)(&meaning) else { return Judged::Failed(Failed::NoMatch, Some(given)) };
+        let Some(value) = (self.read)(&meaning) else { return Judged::NoMatch(None, given) };
         match self.check.as_ref().map_or(Ok(()), |check| check(&value)) {
             Ok(()) => Judged::Value(value, sure, given),
-            Err(why) => Judged::Failed(Failed::Because(why), Some(given)),
+            Err(why) => Judged::NoMatch(Some(why), given),
         }
     }
 }
@@ -522,7 +523,9 @@ enum Judged<T> {
     Operator,
     /// Something else is said, and the question asked again.
     Aside(Say, String),
-    Failed(Failed, Option<String>),
+    Silence,
+    /// For a reason, where there is one to be told.
+    NoMatch(Option<Prompt>, String),
 }
 
 fn text(meaning: &Value, member: &str) -> Option<String> {
@@ -586,8 +589,7 @@ mod tests {
     fn menu<'a>() -> Question<'a, &'static str> {
         ask("Book or cancel?")
             .on_silence("Hello?")
-            .on_no_match("What?")
-            .on_no_match("Pardon?")
+            .on_no_match(["What?", "Pardon?"])
             .reworded("Say book, or cancel.")
             .help("I can do both.")
             .operator()

@@ -204,7 +204,12 @@ impl Grammar {
             let enough = match self.answer {
                 Answer::Date { .. } => tags.iter().any(|tag| !matches!(tag, Tag::Day(_))),
                 Answer::Time { .. } => to - from > 1,
-                _ => !tags.iter().any(|tag| matches!(tag, Tag::Place(_))),
+                // A character of Chinese is in many words that mean something else.
+                Answer::Choices { .. } => {
+                    let lone = to - from == 1 && tokens[from].text.chars().all(lex::is_whole);
+                    !lone && !tags.iter().any(|tag| matches!(tag, Tag::Place(_)))
+                }
+                _ => true,
             };
             if !enough {
                 continue;

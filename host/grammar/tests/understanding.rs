@@ -94,6 +94,7 @@ fn choices_by_phrase_place_and_key() {
             ("二", json!("cancel")),
             ("請問營業時間", Value::Null),
             ("不要取消", Value::Null),
+            ("今天天气预报", Value::Null),
         ],
     );
     table(
