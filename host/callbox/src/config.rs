@@ -216,6 +216,10 @@ pub(crate) struct Store {
     pub(crate) url: Option<String>,
     /// Connections to a PostgreSQL, at most.
     pub(crate) connections: u32,
+    /// The name of this host among those on the same PostgreSQL, its own and the same at every start; by default the
+    /// machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<String>,
     /// What seals the secrets in it (`cbs_…`); better given by `CALLBOX_STORE__KEY`. Unless it is given: the first key of
     /// the file below. All hosts of one database need the same.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -448,7 +452,7 @@ impl Default for Media {
 impl Default for Store {
     fn default() -> Self {
         let connections = StoreOptions::default().connections;
-        Self { url: None, connections, key: None, previous_keys: Vec::new(), key_file: None }
+        Self { url: None, connections, host: None, key: None, previous_keys: Vec::new(), key_file: None }
     }
 }
 
@@ -574,6 +578,13 @@ impl Config {
             .into_diagnostic()
     }
 
+    /// What this host is called on its database. One that is alone on a file needs no name of its own.
+    pub(crate) fn host_name(&self) -> String {
+        let machine = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let named = self.store.host.clone().or_else(|| machine().filter(|_| !self.store_url().starts_with("sqlite:")));
+        named.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "host".to_owned())
+    }
+
     /// The database's URL.
     pub(crate) fn store_url(&self) -> String {
         self.store.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("callbox.db").display()))
@@ -605,7 +616,7 @@ impl Tls {
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir", "speechd_key"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 17] = [
+const TEXTS: [&str; 18] = [
     "data_dir",
     "sip.advertise",
     "tls.certificate",
@@ -613,6 +624,7 @@ const TEXTS: [&str; 17] = [
     "tls.client_ca",
     "http.public_url",
     "store.url",
+    "store.host",
     "store.key",
     "store.key_file",
     "speech.espeak",

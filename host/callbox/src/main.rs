@@ -14,6 +14,7 @@ mod serve;
 mod server;
 mod speech;
 mod speechd;
+mod sweep;
 mod trunk;
 mod webrtc;
 

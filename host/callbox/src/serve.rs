@@ -11,6 +11,7 @@ use callbox_script::ScriptHost;
 use callbox_sip::{SipStack, SipStats, TlsConfig};
 use callbox_speech::{Ears, Speech};
 use callbox_store::Store;
+use callbox_store::hosts::HostKeeper;
 use clap::Args;
 use miette::{Context, IntoDiagnostic, miette};
 use serde::Serialize;
@@ -171,6 +172,9 @@ pub(crate) struct Host {
     drain: Duration,
     /// What whoever started it is told: as JSON, and in words.
     ready: (Value, String),
+    /// Tells other hosts that this one lives.
+    keeper: HostKeeper,
+    _sweeping: AbortOnDrop,
 }
 
 impl Host {
@@ -185,10 +189,13 @@ impl Host {
                 .wrap_err_with(|| format!("the folder {} cannot be made", folder.display()))?;
         }
         let store = config.open_store().await?;
-        let recovered = store.start_host(HOST).await.into_diagnostic()?;
+        let name = config.host_name();
+        let recovered = store.start_host_at(&name, config.http.public_url.as_deref()).await.into_diagnostic()?;
         if recovered.calls > 0 {
             tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");
         }
+        let keeper = HostKeeper::start(store.clone()).into_diagnostic()?;
+        let sweeping = AbortOnDrop(tokio::spawn(crate::sweep::run(store.clone(), recordings.clone())));
         let speech = speech::voices(config)?;
         tokio::spawn(try_voices(speech.clone()));
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
@@ -216,8 +223,8 @@ impl Host {
             egress: egress.clone(),
         };
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let platform = Platform::new(rooms, rooms::policy(config, recordings, captures, public_url, HOST).await?);
-        let outbox = OutboxWorker::start(store.clone(), egress, HOST);
+        let platform = Platform::new(rooms, rooms::policy(config, recordings, captures, public_url, &name).await?);
+        let outbox = OutboxWorker::start(store.clone(), egress, &name);
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(
             platform.clone(),
@@ -255,7 +262,7 @@ impl Host {
             ),
         );
         let drain = Duration::from_millis(config.calls.drain_ms.into());
-        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain, ready })
+        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain, ready, keeper, _sweeping: sweeping })
     }
 
     /// Runs until it is told to stop, and takes everything down in order. What it counted, as JSON.
@@ -272,7 +279,8 @@ impl Host {
     /// Takes everything down in order: calls first, which have their time unless `stops` say otherwise. What was counted,
     /// as JSON.
     pub(crate) async fn stop(self, mut stops: Stops, without_http: bool) -> Value {
-        let Self { platform, store, sip, media, outbox, http, stop_http, drain, ready: _ } = self;
+        let Self { platform, store, sip, media, outbox, http, stop_http, drain, keeper, ready: _, _sweeping } = self;
+        keeper.draining();
         tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
         let drained = platform.drain(drain);
         tokio::pin!(drained);
@@ -295,6 +303,7 @@ impl Host {
         let (signalling, audio) = (sip.stats(), media.stats());
         sip.shutdown().await;
         media.shutdown();
+        keeper.stop().await;
         store.close().await;
         tracing::info!("stopped");
         json!({"event": "stopped", "sip": counted(&signalling), "media": audio})
@@ -344,8 +353,14 @@ fn left(platform: &Platform) {
     tracing::error!(calls = platform.calls(), "not waiting any longer; the next start closes the books of these calls");
 }
 
-/// The name of a host that runs alone on its database.
-const HOST: &str = "host";
+/// A task that ends with whoever holds this.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Says something to whoever started the host: text on a terminal, JSON lines elsewhere.
 fn announce(event: &Value, text: &str) {
