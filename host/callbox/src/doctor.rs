@@ -41,6 +41,7 @@ pub(crate) async fn run(args: ServeArgs) -> miette::Result<ExitCode> {
         ("open files", open_files(&config)),
         ("memory maps", memory_maps(&config)),
         ("voice", voices(&config).await),
+        ("ear", ears(&config).await),
         ("script compiler", compiler()),
     ] {
         let (mark, text, help) = match verdict {
@@ -213,6 +214,29 @@ async fn voices(config: &Config) -> Verdict {
         0 => Verdict::Good(told),
         all if all == checked.len() => bad(told, "prompts need one that works: apt-get install espeak-ng"),
         _ => Verdict::Poor(told, "another voice steps in for one that does not work".to_owned()),
+    }
+}
+
+async fn ears(config: &Config) -> Verdict {
+    let checked = match speech::ears(config) {
+        Ok(ears) => ears.check().await,
+        Err(error) => return bad(error, "speech.recognisers names the recognisers"),
+    };
+    if checked.is_empty() {
+        return Verdict::Poor("none".into(), "callers are understood by their keys only: speech.recognisers".into());
+    }
+    let told: Vec<String> = checked
+        .iter()
+        .map(|(name, checked)| match checked {
+            Ok(info) => format!("{name} {}", info.version),
+            Err(error) => format!("{name}: {error}"),
+        })
+        .collect();
+    let told = told.join("; ");
+    if checked.iter().all(|(_, checked)| checked.is_ok()) {
+        Verdict::Good(told)
+    } else {
+        Verdict::Poor(told, "another recogniser steps in for one that does not work, if there is one".into())
     }
 }
 

@@ -4,8 +4,15 @@
 //! preference; an empty one stands for the embedded engine alone.
 
 use crate::config::{Config, Secret};
-use callbox_speech::remote::{CustomVoice, DeepgramVoice, Dialer, Key, OpenAiVoice, Patience, Provider, RemoteVoice};
-use callbox_speech::{BreakerConfig, Espeak, EspeakConfig, Languages, Speaker, SpeechConfig, Synthesiser, resample};
+use callbox_speech::recogniser::{Ear, EarLimits};
+use callbox_speech::remote::{
+    CustomEar, CustomVoice, DeepgramEar, DeepgramVoice, Dialer, Key, OpenAiEar, OpenAiVoice, Patience, Provider,
+    RemoteEar, RemoteVoice,
+};
+use callbox_speech::{
+    BreakerConfig, Ears, Espeak, EspeakConfig, Flite, FliteConfig, Languages, Recogniser, Speaker, SpeechConfig,
+    Synthesiser, resample,
+};
 use miette::{IntoDiagnostic, miette};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -360,7 +367,15 @@ pub(crate) fn voices(config: &Config) -> miette::Result<callbox_speech::Speech> 
                 let program = engine.program.clone().unwrap_or_else(|| values.espeak.clone());
                 Arc::new(Espeak::new(EspeakConfig { program, ..EspeakConfig::default() }))
             }
-            Kind::None | Kind::Pocketsphinx | Kind::Sherpa | Kind::Flite => {
+            Kind::Flite => {
+                let usual = FliteConfig::default();
+                Arc::new(Flite::new(FliteConfig {
+                    program: engine.program.clone().unwrap_or(usual.program),
+                    voice: engine.voice.clone().unwrap_or(usual.voice),
+                    ..FliteConfig::default()
+                }))
+            }
+            Kind::None | Kind::Pocketsphinx | Kind::Sherpa => {
                 return Err(miette!("speech.synthesisers ({}): this build has no such voice", engine.name));
             }
         };
@@ -372,6 +387,31 @@ pub(crate) fn voices(config: &Config) -> miette::Result<callbox_speech::Speech> 
         });
     }
     callbox_speech::Speech::with_speakers(speech, speakers).into_diagnostic()
+}
+
+/// The recognisers, in the operator's order.
+pub(crate) fn ears(config: &Config) -> miette::Result<Ears> {
+    let mut ears = Vec::with_capacity(config.speech.recognisers.len());
+    let mut dialled: Option<Dialer> = None;
+    for engine in &config.speech.recognisers {
+        let dialer = match &dialled {
+            Some(dialer) => dialer.clone(),
+            None => dialled.insert(dialer_of(config)?).clone(),
+        };
+        let remote = || -> miette::Result<RemoteEar> {
+            Ok(RemoteEar { provider: engine.provider()?, languages: engine.languages() })
+        };
+        let made: Arc<dyn Recogniser> = match engine.kind {
+            Kind::Openai => Arc::new(OpenAiEar::new(remote()?, dialer)),
+            Kind::Deepgram => Arc::new(DeepgramEar::new(remote()?, dialer)),
+            Kind::Custom => Arc::new(CustomEar::new(remote()?, dialer)),
+            Kind::None | Kind::Pocketsphinx | Kind::Sherpa | Kind::Espeak | Kind::Flite => {
+                return Err(miette!("speech.recognisers ({}): this build has no such recogniser", engine.name));
+            }
+        };
+        ears.push(Ear { engine: made, limits: EarLimits::default() });
+    }
+    Ok(Ears::new(ears))
 }
 
 impl Engine {

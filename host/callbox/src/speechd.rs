@@ -39,7 +39,7 @@ pub(crate) async fn run(args: SpeechdArgs) -> miette::Result<()> {
     };
     let mut stops = Stops::listen()?;
     let bind = SocketAddr::new(args.bind, args.port);
-    let server = Server::start(bind, Settings { key: args.key, script }).await;
+    let server = Server::start(bind, Settings { key: args.key, script, ..Settings::default() }).await;
     let server = server.into_diagnostic().wrap_err_with(|| format!("cannot listen on {bind}"))?;
     let ready = json!({"event": "ready", "address": server.address(), "url": server.url("http", "/v1")});
     writeln!(std::io::stdout(), "{ready}").into_diagnostic()?;

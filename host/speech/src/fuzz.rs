@@ -9,6 +9,7 @@ use crate::espeak;
 use crate::marks;
 use crate::normalise::{SayAs, normalise, say_as};
 use crate::pipe_wav::PipeWav;
+use crate::remote;
 use crate::resample::Resampler;
 use crate::sentences::{is_speakable, sentences};
 use crate::ssml;
@@ -113,4 +114,14 @@ pub fn voice_list(data: &[u8]) {
 /// A file of the cache: whole, or nothing.
 pub fn cache_file(data: &[u8]) {
     cache::fuzz_file(data);
+}
+
+/// A provider's message, as each of the protocols reads it: refused with a
+/// short reason, or understood.
+pub fn messages(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for refusal in remote::fuzz_messages(&text) {
+        let words = refusal.to_string();
+        assert!(words.len() <= 1_024 && !words.contains(char::is_control), "{words:?}");
+    }
 }

@@ -7,7 +7,8 @@
 //! 2. [`sentences`] cuts the text, so that the first sentence is heard while
 //!    the next are rendered, and the same sentence is rendered once for all;
 //! 3. the cache has the audio, or one task renders it for all who wait;
-//! 4. a [`Synthesiser`] speaks the words: [`Espeak`], a process of this machine, or somebody's service ([`remote`]), in the operator's
+//! 4. a [`Synthesiser`] speaks the words: [`Espeak`] and [`Flite`] as processes
+//!    of this machine, or somebody's service ([`remote`]), in the operator's
 //!    order ([`Speaker`]), where the next steps in for one that fails;
 //! 5. the times of the words are found, and point into the text as the script
 //!    wrote it.
@@ -27,6 +28,7 @@ mod cache;
 mod chunks;
 mod error;
 pub mod espeak;
+pub mod flite;
 #[doc(hidden)]
 pub mod fuzz;
 mod marks;
@@ -46,6 +48,7 @@ pub use breaker::{Admission, Breaker, BreakerConfig, BreakerState, Resting};
 pub use cache::{CacheConfig, CacheStats};
 pub use error::SpeechError;
 pub use espeak::{Espeak, EspeakConfig};
+pub use flite::{Flite, FliteConfig};
 pub use order::Speaker;
 pub use recogniser::{Ears, Languages, Recogniser, RecogniserError};
 pub use speech::{Speech, SpeechConfig};

@@ -88,6 +88,13 @@ const PIECES: &[&[u8]] = &[
     b"+f3",
     b"!v/",
     b"cbspeech",
+    b"{\"type\":",
+    b"\"Results\"",
+    b"\"error\":",
+    b"null",
+    b"[]",
+    b"1e999",
+    b"\\ud800",
     "\u{fffd}".as_bytes(),
     "\u{202e}".as_bytes(),
     "👩‍👩‍👧".as_bytes(),
@@ -119,4 +126,9 @@ fn voice_list() {
 #[test]
 fn cache_file() {
     ROOM.run("cache_file", fuzz::cache_file);
+}
+
+#[test]
+fn messages() {
+    ROOM.run("messages", fuzz::messages);
 }

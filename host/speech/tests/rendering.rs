@@ -10,7 +10,9 @@ use callbox_dialogue::script::{HostError, Segment};
 use callbox_media::wav;
 use callbox_speech::pipe_wav::PipeWav;
 use callbox_speech::resample::Resampler;
-use callbox_speech::{Espeak, EspeakConfig, Speech, SpeechConfig, SpeechError, Synthesiser as _, Utterance};
+use callbox_speech::{
+    Espeak, EspeakConfig, Flite, FliteConfig, Speech, SpeechConfig, SpeechError, Synthesiser as _, Utterance,
+};
 use fake::{FakeEngine, check, collect, duration, marks, render, samples, speak_all, text, until, voice, within};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -289,4 +291,25 @@ async fn a_long_text_is_heard_to_its_end() {
     assert_eq!(marks.last().unwrap().text_end as usize, written.trim_end().len());
     // The same sentence is rendered once.
     assert_eq!(speech.stats().renders, 1);
+}
+
+#[tokio::test]
+async fn flite_speaks_english() {
+    let flite = Flite::new(FliteConfig::default());
+    let info = flite.describe().await.unwrap();
+    assert!(info.version.ends_with(", slt") && info.voices > 1, "{info:?}");
+    let usual = samples(&speak_all(flite.speak(utterance("en-US", "Good morning."))).await.unwrap());
+    assert!((4_000..16_000).contains(&usual.len()) && usual.iter().any(|s| s.unsigned_abs() > 2_000));
+    let mut slow = utterance("en", "Good morning.");
+    slow.voice.rate = Some(100);
+    assert!(samples(&speak_all(flite.speak(slow)).await.unwrap()).len() > usual.len() * 3 / 2);
+    // Nothing in a text is an option.
+    assert!(!speak_all(flite.speak(utterance("en", "-o /nowhere/x"))).await.unwrap().is_empty());
+    let mut other = voice("en");
+    other.voice = Some("http://example.com/voice".into());
+    let error = speak_all(flite.speak(Utterance::new("Hello".into(), other.clone()))).await.unwrap_err();
+    assert_eq!((error.code(), flite.supports(&other).is_err()), ("speech_unknown_voice", true));
+    assert_eq!(flite.supports(&voice("de")).unwrap_err().code(), "speech_unknown_language");
+    let missing = Flite::new(FliteConfig { program: "/nowhere/flite".into(), ..FliteConfig::default() });
+    assert_eq!(missing.describe().await.unwrap_err().code(), "speech_engine_missing");
 }

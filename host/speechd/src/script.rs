@@ -14,6 +14,8 @@
 //!   - when: weather
 //!     fails: { status: 503 }     # or closes, stalls, rubbish, endless
 //!   - says: "I did not get that." # without `when` and `after`: everything
+//! transcripts:                   # of callers, one after the other, the last for ever
+//!   - { text: "yes please", confidence: 0.93 }
 //! ```
 
 use regex_lite::{Regex, RegexBuilder};
@@ -26,6 +28,19 @@ use serde_json::Value;
 pub struct Script {
     /// What the model says: the first whose conditions hold. Where none does, it repeats what it was told.
     pub answers: Vec<Answer>,
+    /// What callers say where no engine listens: the first utterance the first of these, and so on; the last for all
+    /// others.
+    pub transcripts: Vec<Transcript>,
+}
+
+/// What a caller is taken to have said.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transcript {
+    /// The words.
+    pub text: String,
+    /// From 0 to 1; none for protocols that have none.
+    pub confidence: Option<f32>,
 }
 
 /// One answer of the model, and when it is given.

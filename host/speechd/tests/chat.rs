@@ -18,7 +18,8 @@ answers:
 "#;
 
 async fn server(key: Option<&str>) -> Server {
-    let settings = Settings { key: key.map(str::to_owned), script: Script::parse(SCRIPT).unwrap() };
+    let settings =
+        Settings { key: key.map(str::to_owned), script: Script::parse(SCRIPT).unwrap(), ..Settings::default() };
     Server::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings).await.unwrap()
 }
 

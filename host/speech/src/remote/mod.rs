@@ -2,27 +2,35 @@
 //!
 //! | kind | synthesiser | recogniser |
 //! |---|---|---|
-//! | OpenAI-compatible | [`OpenAiVoice`]: `POST …/audio/speech` | `POST …/audio/transcriptions`, an utterance at a time |
-//! | Deepgram-style | [`DeepgramVoice`]: WebSocket `…/v1/speak` | WebSocket `…/v1/listen` |
-//! | jambonz custom speech | [`CustomVoice`]: HTTP or WebSocket | WebSocket |
+//! | OpenAI-compatible | [`OpenAiVoice`]: `POST …/audio/speech` | [`OpenAiEar`]: `POST …/audio/transcriptions`, an utterance at a time |
+//! | Deepgram-style | [`DeepgramVoice`]: WebSocket `…/v1/speak` | [`DeepgramEar`]: WebSocket `…/v1/listen` |
+//! | jambonz custom speech | [`CustomVoice`]: HTTP or WebSocket | [`CustomEar`]: WebSocket |
 //!
 //! The operator chooses whom we ask, so that the addresses are not guarded as
 //! customers' are. Still: no redirect is followed, no proxy of the environment
 //! used, no body or message read beyond a limit, nothing awaited without one,
 //! and neither a key nor the query of a URL stands in any text of ours.
 
+mod custom_ear;
 mod custom_voice;
+mod deepgram_ear;
 mod deepgram_voice;
 mod dial;
+mod ear;
 mod failure;
+mod openai_ear;
 mod openai_voice;
 mod sse;
 mod voice;
 
+pub use custom_ear::CustomEar;
 pub use custom_voice::CustomVoice;
+pub use deepgram_ear::DeepgramEar;
 pub use deepgram_voice::DeepgramVoice;
 pub use dial::{Dialer, DialerError};
+pub use ear::RemoteEar;
 pub use failure::ProviderFailure;
+pub use openai_ear::OpenAiEar;
 pub use openai_voice::OpenAiVoice;
 pub use voice::RemoteVoice;
 
@@ -112,4 +120,21 @@ impl Provider {
 fn shorten(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
     line.trim().to_owned()
+}
+
+/// See [`crate::fuzz::messages`].
+pub(crate) fn fuzz_messages(text: &str) -> Vec<ProviderFailure> {
+    [
+        openai_voice::read_event(text).err(),
+        openai_ear::read_event(text).err(),
+        openai_ear::read_answer(text).err(),
+        deepgram_voice::read(text).err(),
+        deepgram_ear::read(text).err(),
+        custom_voice::read(text).err(),
+        custom_ear::read(text, "en").err(),
+        Some(ProviderFailure::of_status(400, Some(text), text)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
