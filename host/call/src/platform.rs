@@ -13,9 +13,10 @@ use bytes::Bytes;
 use callbox_delivery::Egress;
 use callbox_dialogue::CallId;
 use callbox_dialogue::call::EndReason;
+use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::setup::Limits;
 use callbox_media::MediaPlane;
-use callbox_script::{Script, ScriptError, ScriptHost};
+use callbox_script::{Manifest, PromptDeclaration, Script, ScriptError, ScriptHost};
 use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::{Ears, Speech};
 use callbox_store::quotas::Quotas;
@@ -288,6 +289,21 @@ impl Platform {
         let rooms = &self.inner.rooms;
         let (store, name) = (rooms.store.clone(), digest.to_owned());
         let wasm = async || store.blob(&name).await.map(Bytes::from).map_err(|error| error.to_string());
-        rooms.scripts.load(digest, wasm).await
+        let script = rooms.scripts.load(digest, wasm).await?;
+        if !script.manifest.prompts.is_empty() {
+            rooms.speech.rehearse(digest, || prompts(&script.manifest));
+        }
+        Ok(script)
     }
+}
+
+/// What a manifest declares to be said, with the voices that say it.
+fn prompts(manifest: &Manifest) -> Vec<(String, VoiceSettings)> {
+    let usual = manifest.languages.first().map_or("en", String::as_str);
+    let voice = |prompt: &PromptDeclaration| VoiceSettings {
+        voice: prompt.voice.clone(),
+        language: prompt.language.clone().unwrap_or_else(|| usual.to_owned()),
+        rate: prompt.rate,
+    };
+    manifest.prompts.iter().map(|prompt| (prompt.text.clone(), voice(prompt))).collect()
 }

@@ -9,7 +9,7 @@ use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
 use callbox_media::MediaPlane;
 use callbox_script::ScriptHost;
 use callbox_sip::{SipStack, SipStats, TlsConfig};
-use callbox_speech::{Ears, Speech};
+use callbox_speech::Speech;
 use callbox_store::Store;
 use callbox_store::hosts::HostKeeper;
 use clap::Args;
@@ -218,7 +218,7 @@ impl Host {
             media: media.clone(),
             scripts,
             speech,
-            ears: Ears::new([]),
+            ears: speech::ears(config)?,
             store: store.clone(),
             egress: egress.clone(),
         };

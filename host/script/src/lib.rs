@@ -48,7 +48,9 @@ pub use admission::{AdmissionError, Check, Shape, Verdict, admit_shape};
 pub use config::{CompileLimits, ScriptConfig, ScriptLimits, ShapeLimits, TierLimits};
 pub use engine::{Role, Tier, engine_config};
 pub use host::{Admission, ScriptError, ScriptHost, Seat, digest};
-pub use manifest::{DestinationDeclaration, Manifest, ManifestError, SettingDeclaration, SourceDeclaration};
+pub use manifest::{
+    DestinationDeclaration, Manifest, ManifestError, PromptDeclaration, SettingDeclaration, SourceDeclaration,
+};
 pub use package::{Package, PackageError};
 pub use run::{RunReason, ScriptRun, Usage};
 pub use script::{Optimisation, Script};

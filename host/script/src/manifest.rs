@@ -50,6 +50,26 @@ pub struct Manifest {
     /// Its dispositions (`results.set-disposition`), likewise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dispositions: Vec<String>,
+    /// What it says in every call, word for word: rendered ahead, so that nobody waits for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptDeclaration>,
+}
+
+/// Something a script says often. It is found ready where it is said in the same words, language, voice and rate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptDeclaration {
+    /// The text, as for `voice.segment.text`.
+    pub text: String,
+    /// BCP 47; the first of `languages` where it is not given, and `en` where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The voice, where it is not the usual one of the language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// Words a minute, where it is not the usual rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u16>,
 }
 
 /// A data source, as the script sees it.
@@ -173,6 +193,14 @@ impl Manifest {
         for (i, secret) in self.secrets.iter().enumerate() {
             name(&format!("secrets[{i}]"), secret)?;
         }
+        count("prompts", self.prompts.len(), 256)?;
+        for (i, prompt) in self.prompts.iter().enumerate() {
+            text(&format!("prompts[{i}].text"), Some(&prompt.text), 2_048)?;
+            text(&format!("prompts[{i}].voice"), prompt.voice.as_deref(), 128)?;
+            if let Some(tag) = &prompt.language {
+                language(&format!("prompts[{i}].language"), tag)?;
+            }
+        }
         for (section, words) in [("nodes", &self.nodes), ("dispositions", &self.dispositions)] {
             count(section, words.len(), 256)?;
             for (i, word) in words.iter().enumerate() {
@@ -249,7 +277,8 @@ mod tests {
     fn reads_a_full_manifest_and_writes_it_back() {
         let json = br#"{"name":"appointment","version":"1.2","languages":["en","zh-CN"],"headers":["X-Customer-Id","User-to-User"],
             "sources":{"appointment":{"prefetch":true,"description":"the visit"}},"models":{"assistant":{"description":"talks"}},"destinations":{"outcome":{}},
-            "settings":{"language":{"default":"en"}},"secrets":["crm"],"nodes":["hello","menu"],"dispositions":["done"]}"#;
+            "settings":{"language":{"default":"en"}},"secrets":["crm"],"nodes":["hello","menu"],"dispositions":["done"],
+            "prompts":[{"text":"Good morning.","language":"en-GB"},{"text":"Bye.","voice":"house/anna","rate":160}]}"#;
         let manifest = Manifest::parse(json).unwrap();
         assert_eq!(manifest.headers, ["x-customer-id", "user-to-user"]);
         assert!(manifest.sources["appointment"].prefetch);
@@ -270,6 +299,8 @@ mod tests {
             (r#"{"name":"a","settings":{"../x":{}}}"#, "settings.../x"),
             (r#"{"name":"a","description":"a\u0007"}"#, "description"),
             (r#"{"name":"a","nodes":["a","b","a"]}"#, "nodes[2]"),
+            (r#"{"name":"a","prompts":[{"text":"x","language":"no such"}]}"#, "prompts[0].language"),
+            (r#"{"name":"a","prompts":[{"text":"x"},{}]}"#, "prompts[1]"),
             (r#"{"name":"a","dispositions":[""]}"#, "dispositions[0]"),
             (r#"{"name":"a"} x"#, "."),
             ("", "."),

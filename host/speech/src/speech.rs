@@ -1,7 +1,7 @@
 //! From a segment of a prompt to audio.
 
 use crate::assets::Assets;
-use crate::cache::{CacheConfig, CacheStats, Disk, Follower, Renders};
+use crate::cache::{CacheConfig, CacheStats, Disk, Follower, Lru, Renders};
 use crate::error::SpeechError;
 use crate::espeak::{Espeak, EspeakConfig};
 use crate::marks;
@@ -17,9 +17,12 @@ use callbox_dialogue::leg::{VoiceSettings, WordMark};
 use callbox_dialogue::script::Segment;
 use callbox_dialogue::time::Millis;
 use callbox_media::{Clip, FRAME};
+use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Sentences that are rendered ahead of the one whose turn it is.
@@ -31,6 +34,11 @@ const PAUSE_MS: Millis = 300;
 const PACE: u16 = 175;
 /// One frame of audio.
 const FRAME_MS: Millis = 20;
+/// Rehearsals that are remembered, and that may wait.
+const MAX_REHEARSED: usize = 4_096;
+const MAX_REHEARSALS: usize = 64;
+/// How long a rehearsal waits for calls that are being served.
+const LONGEST_DEFERENCE: Duration = Duration::from_secs(2);
 /// Longest silence of a segment (`voice.segment`).
 const MAX_SILENCE: Millis = 60_000;
 
@@ -70,6 +78,30 @@ struct Room {
     renders: Arc<Renders>,
     assets: Arc<Assets>,
     max_text: usize,
+    /// Digests of the names of what was rendered ahead.
+    rehearsed: Mutex<Lru<[u8; 32], ()>>,
+    /// Rehearsals that run or wait.
+    rehearsals: AtomicUsize,
+    /// One of them at a time.
+    stage: tokio::sync::Mutex<()>,
+}
+
+/// A rehearsal, which is counted.
+struct Rehearsal {
+    speech: Speech,
+}
+
+impl Rehearsal {
+    fn begin(speech: Speech) -> Self {
+        speech.room.rehearsals.fetch_add(1, Ordering::Relaxed);
+        Self { speech }
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        self.speech.room.rehearsals.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Where the audio of a segment goes.
@@ -103,6 +135,9 @@ impl Speech {
             renders: Renders::new(memory_bytes, disk),
             assets: Arc::new(Assets::new(config.asset_bytes)),
             max_text: config.max_text,
+            rehearsed: Mutex::new(Lru::new(MAX_REHEARSED)),
+            rehearsals: AtomicUsize::new(0),
+            stage: tokio::sync::Mutex::default(),
         };
         Ok(Self { room: Arc::new(room) })
     }
@@ -160,6 +195,37 @@ impl Speech {
             all.push((post.speaker.name.clone(), try_out(&post.speaker).await));
         }
         all
+    }
+
+    /// Renders texts ahead, in the background and once for each `name`: what a
+    /// script says in every call is in the cache then. One text at a time, and
+    /// only while no call waits for a render. To be called within a tokio
+    /// runtime.
+    pub fn rehearse(&self, name: &str, texts: impl FnOnce() -> Vec<(String, VoiceSettings)>) {
+        {
+            let key: [u8; 32] = Sha256::digest(name).into();
+            let mut known = self.room.rehearsed.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.get(&key).is_some() || self.room.rehearsals.load(Ordering::Relaxed) >= MAX_REHEARSALS {
+                return;
+            }
+            known.insert(key, (), 1);
+        }
+        let rehearsal = Rehearsal::begin(self.clone());
+        let texts = texts();
+        tokio::spawn(async move {
+            let speech = &rehearsal.speech;
+            let _turn = speech.room.stage.lock().await;
+            for (text, voice) in texts {
+                speech.room.renders.idle(LONGEST_DEFERENCE).await;
+                let mut chunks = speech.render(&Segment::Text(text), &voice, |_| None);
+                while let Some(chunk) = chunks.recv().await {
+                    if let Err(error) = chunk {
+                        // It is said when it is needed, or fails then.
+                        tracing::info!(code = error.code(), %error, "a prompt could not be rendered ahead");
+                    }
+                }
+            }
+        });
     }
 
     /// How the cache does.

@@ -145,3 +145,17 @@ async fn memory_is_bounded() {
     render(&speech, "Number 0.", "en").await.unwrap();
     assert_eq!(fake.lines("count").len(), 11);
 }
+
+#[tokio::test]
+async fn what_a_script_says_often_is_rendered_ahead_once() {
+    let fake = FakeEngine::new(COUNTED);
+    let speech = fake.speech();
+    let texts = || ["Good morning.", "Goodbye. Farewell."].map(|text| (text.to_owned(), voice("en"))).to_vec();
+    speech.rehearse("version 1", texts);
+    speech.rehearse("version 1", || panic!("it is known"));
+    until("both are there", || speech.stats().renders == 3).await;
+    for text in ["Good morning.", "Goodbye.  Farewell."] {
+        render(&speech, text, "en").await.unwrap();
+    }
+    assert_eq!(fake.lines("count").len(), 3, "nobody waits for an engine");
+}

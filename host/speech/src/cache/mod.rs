@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Bytes that a sample takes once it has been played: two, and one for each
@@ -160,6 +161,16 @@ impl Renders {
         drop(state);
         tokio::spawn(self.clone().fly(key, sender, post.clone(), attempt, what));
         Some(Follower::Flying { flight, next: 0 })
+    }
+
+    /// Waits until nothing is being rendered, but not for longer than `most`.
+    pub(crate) async fn idle(&self, most: Duration) {
+        let step = Duration::from_millis(20);
+        let mut left = most;
+        while !self.lock().flights.is_empty() && !left.is_zero() {
+            tokio::time::sleep(step).await;
+            left = left.saturating_sub(step);
+        }
     }
 
     async fn fly(
