@@ -142,7 +142,8 @@ class Talker(threading.Thread):
             if self.rtp not in ready:
                 continue
             packet, now = self.rtp.recv(2048), time.monotonic()
-            if packet[1] & 0x7F == 0 and max(LEVEL[byte] for byte in packet[12:]) > LOUD:
+            # An empty datagram keeps NATs open.
+            if len(packet) > 12 and packet[1] & 0x7F == 0 and max(LEVEL[byte] for byte in packet[12:]) > LOUD:
                 if began is None and speaking and not packets:
                     self.answered.append((now - last_sent) * 1000)
                     speaking = False

@@ -44,7 +44,7 @@ pub(crate) struct Hearing {
     run: Option<Recognition>,
     /// There is a recogniser for that.
     hears: bool,
-    /// Prompts that sound or will: speech may cut them.
+    /// Prompts that sound or will, and that speech may cut.
     playing: Vec<PromptId>,
     /// The media plane tells of speech.
     attends: bool,
@@ -134,7 +134,7 @@ impl Hearing {
         }
     }
 
-    /// A prompt is to sound.
+    /// A prompt is to sound that speech may cut.
     pub(crate) fn plays(&mut self, prompt: PromptId) {
         if !self.playing.contains(&prompt) {
             self.playing.push(prompt);

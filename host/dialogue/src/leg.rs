@@ -85,6 +85,9 @@ pub enum LegCommand {
     Play {
         /// The prompt.
         prompt: PromptId,
+        /// The caller's voice may cut it off: sounds are reported while it plays, whether anybody listens or not.
+        #[serde(default)]
+        by_speech: bool,
     },
     /// Stop the prompt that plays, within one 20 ms frame, or forget one that
     /// has not been played. The leg reports [`LegEvent::PromptEnded`] only for

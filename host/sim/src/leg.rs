@@ -210,7 +210,7 @@ impl<'a> SimLeg<'a> {
                 }
                 self.render(now, prompt, &[]);
             }
-            LegCommand::Play { prompt } => self.play(now, prompt),
+            LegCommand::Play { prompt, .. } => self.play(now, prompt),
             LegCommand::Stop { prompt } => {
                 if self.playing.as_ref().is_some_and(|playing| playing.prompt == prompt) {
                     self.end_playing(now, false);

@@ -127,7 +127,7 @@ impl Audio {
             }
             LegCommand::Append { prompt, segments } => self.prompts.append(prompt, segments),
             LegCommand::Complete { prompt } => self.prompts.complete(prompt),
-            LegCommand::Play { prompt } => self.play(prompt),
+            LegCommand::Play { prompt, by_speech } => self.play(prompt, by_speech),
             LegCommand::Stop { prompt } => {
                 self.tell(MediaCommand::Stop { prompt });
                 self.prompts.forget(prompt);
@@ -153,14 +153,14 @@ impl Audio {
         None
     }
 
-    fn play(&mut self, prompt: PromptId) {
+    fn play(&mut self, prompt: PromptId, by_speech: bool) {
         if let Err(error) = self.media.send(MediaCommand::Play { prompt }) {
             // Without a word the engine would wait for its end.
             let error = HostError::Unavailable(error.to_string());
             self.reports.push_back(LegEvent::PrepareFailed { prompt, error });
-            return;
+        } else if by_speech {
+            self.hearing.plays(prompt);
         }
-        self.hearing.plays(prompt);
     }
 
     /// Takes what a recogniser made of the caller's words.

@@ -283,13 +283,13 @@ impl Engine {
                 false
             }
             Stage::Ready => {
-                let id = head.id;
+                let (id, by_speech) = (head.id, head.barge_in.speech);
                 if let Some(end) = self.already_interrupted(self.prompts.queue[0].barge_in) {
                     self.drop_prompt(0, end);
                     return true;
                 }
                 self.prompts.queue[0].stage = Stage::Playing { since: self.now, started: None };
-                self.leg(LegCommand::Play { prompt: id });
+                self.leg(LegCommand::Play { prompt: id, by_speech });
                 true
             }
         }

@@ -162,7 +162,7 @@ fn a_prompt_that_fails_while_it_sounds_is_stopped() {
     rig.text_ms = 5_000;
     rig.call(say("one two three four", NOTHING));
     rig.wait(10 + 700);
-    let Some((_, LegCommand::Play { prompt })) = rig.commands.last().cloned() else { panic!("it does not sound") };
+    let Some((_, LegCommand::Play { prompt, .. })) = rig.commands.last().cloned() else { panic!("it does not sound") };
     let error = HostError::Unavailable("the synthesiser died".into());
     rig.leg(LegEvent::PrepareFailed { prompt, error: error.clone() });
     assert_eq!(rig.commands.last(), Some(&(810, LegCommand::Stop { prompt })));

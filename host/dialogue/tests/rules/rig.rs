@@ -357,7 +357,7 @@ impl Rig {
                     self.later(left, LegEvent::PromptEnded { prompt, played, complete: true });
                 }
             }
-            LegCommand::Play { prompt } => {
+            LegCommand::Play { prompt, .. } => {
                 let known = &self.prompts[&prompt];
                 assert!(self.sounding.is_none(), "two prompts at once");
                 assert!(!known.broken, "a broken prompt is played");

@@ -53,7 +53,7 @@ impl House {
         let (segments, voice) = (vec![Segment::Silence(40)], VoiceSettings::default());
         self.leg.command(LegCommand::Prepare { prompt, segments, voice, open: false }).await;
         while !matches!(self.reported().await, LegEvent::Prepared { .. }) {}
-        self.leg.command(LegCommand::Play { prompt }).await;
+        self.leg.command(LegCommand::Play { prompt, by_speech: false }).await;
         loop {
             match self.reported().await {
                 LegEvent::PromptEnded { complete, .. } => break assert!(complete),

@@ -220,7 +220,7 @@ impl Reader {
                 let (known, more) = (self.barge_ins.entry(*prompt).or_default(), tag(segments));
                 *known = BargeIn { speech: known.speech || more.speech, digits: known.digits || more.digits };
             }
-            LegCommand::Play { prompt } => {
+            LegCommand::Play { prompt, .. } => {
                 prop_assert!(self.up || self.early, "played to nobody");
                 prop_assert_eq!(self.playing, None, "two voices at once");
                 prop_assert!(self.prepared.contains(prompt), "played before it is ready");
