@@ -130,7 +130,10 @@ impl From<Call> for CallView {
     responses(
         (status = 201, description = "On its way", body = CallView),
         (status = 403, description = "The key lacks the scope, or `target_not_allowed`: no trunk is for this number, there is no such \
-            SIP account, or the operator does not allow this target"),
+            SIP account, or the operator does not allow this target; or `destination_not_allowed`: the tenant or the number may not call \
+            numbers that begin so"),
+        (status = 429, description = "The key asks too often, or the tenant may use no more: `calls_exceeded`, `call_rate_exceeded`, \
+            `outbound_calls_exceeded`, `outbound_rate_exceeded`, `outbound_minutes_exceeded`; try again after `Retry-After` seconds"),
         (status = 409, description = "`number_busy`, `number_not_ready`, `trunk_busy`, `account_not_registered`, `not_published`, `unbound_names`, or the first request \
             with this Idempotency-Key still runs"),
         (status = 502, description = "`call_not_begun`: the network did not take it")))]

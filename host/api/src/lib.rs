@@ -4,6 +4,7 @@
 //! * [`serve`] – the listener
 //! * `edge`, `guard`, `intake` – around every request: its name, time limit and log
 //!   line; who may do it; its body, and `Idempotency-Key`
+//! * `quotas` – whether a tenant may keep more
 //! * `extract`, `problem` – how requests are read, and what is said when they cannot be served
 //! * `document` – the OpenAPI document, made of the handlers' descriptions
 //! * `try_page` – files for browsers: the library that web pages call with, the page to try it
@@ -34,6 +35,7 @@ mod keys;
 mod metrics;
 mod numbers;
 mod problem;
+mod quotas;
 mod recordings;
 mod scripts;
 mod server;

@@ -49,6 +49,7 @@ struct Figures {
     media: callbox_media::PlaneStats,
     visits: WebCounts,
     trunks: Vec<TrunkStatus>,
+    quotas_met: Vec<(&'static str, u64)>,
 }
 
 impl Figures {
@@ -61,6 +62,7 @@ impl Figures {
             media: rooms.media.stats(),
             visits: platform.webrtc_counts(),
             trunks: platform.trunks().all(),
+            quotas_met: platform.quotas_met(),
         }
     }
 }
@@ -73,6 +75,13 @@ impl Collector for Figures {
         let mut page = Page(&mut encoder);
         page.gauge("callbox_calls", "Calls that run", self.calls)?;
         page.gauge("callbox_ready", "1 while new calls are taken", usize::from(self.ready))?;
+        let met: Vec<_> = self.quotas_met.iter().map(|(quota, count)| ([("quota", *quota)], *count)).collect();
+        let met: Vec<_> = met.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        page.counters(
+            "callbox_quota_refusals",
+            "Calls, uploads and recordings refused for a limit of their tenant",
+            &met,
+        )?;
         self.of_trunks(&mut page)?;
         self.signalling(&mut page)?;
         self.visits(&mut page)?;

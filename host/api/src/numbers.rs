@@ -26,6 +26,7 @@ pub(crate) const CHANGEABLE: &[&str] = &[
     "recording",
     "capture",
     "trunk_id",
+    "outbound",
     "enabled",
 ];
 

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use callbox_call::{LiveError, PlaceError};
+use callbox_call::{LiveError, PlaceError, Quota, TollRefusal};
 use callbox_script::AdmissionError;
 use callbox_store::{FieldError, StoreError};
 use serde::Serialize;
@@ -86,6 +86,30 @@ impl Problem {
     /// Try the same again after so many seconds.
     pub(crate) fn unavailable(code: &str, detail: impl Into<String>, retry_after: u64) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+    }
+
+    /// The tenant may use no more of this. What passes with time is a 429 with `Retry-After`, the rest a 403.
+    pub(crate) fn quota(quota: Quota, detail: impl Into<String>, retry_in_ms: u64) -> Self {
+        let code = match quota {
+            Quota::ConcurrentCalls => "calls_exceeded",
+            Quota::CallsPerSecond => "call_rate_exceeded",
+            Quota::Scripts => "scripts_exceeded",
+            Quota::Versions => "versions_exceeded",
+            Quota::Storage => "storage_exceeded",
+            Quota::OutboundPrefixes => "destination_not_allowed",
+            Quota::OutboundConcurrent => "outbound_calls_exceeded",
+            Quota::OutboundRate => "outbound_rate_exceeded",
+            Quota::OutboundMinutes => "outbound_minutes_exceeded",
+        };
+        match quota {
+            Quota::Scripts | Quota::Versions | Quota::Storage | Quota::OutboundPrefixes => {
+                Self::new(StatusCode::FORBIDDEN, code, detail)
+            }
+            _ => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
+                problem.retry_after(retry_in_ms.div_ceil(1_000).max(1))
+            }
+        }
     }
 
     /// Our fault; the cause is for the log alone.
@@ -189,6 +213,13 @@ impl From<PlaceError> for Problem {
             PlaceError::Busy => Self::conflict("number_busy", text),
             PlaceError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "target_not_allowed", text)
                 .errors(vec![FieldError::new("to", "not_allowed", "no trunk is for this number, there is no such SIP account, or the operator does not allow this target")]),
+            PlaceError::Quota { quota, retry_in_ms } => Self::quota(quota, text, retry_in_ms.unwrap_or(1_000)),
+            PlaceError::Barred(TollRefusal::Prefix) => Self::new(StatusCode::FORBIDDEN, "destination_not_allowed", text)
+                .errors(vec![FieldError::new("to", "not_allowed", "this tenant or number may not call numbers that begin so")]),
+            PlaceError::Barred(TollRefusal::Concurrent) => Self::quota(Quota::OutboundConcurrent, text, 1_000),
+            PlaceError::Barred(TollRefusal::Rate { retry_in_ms }) => Self::quota(Quota::OutboundRate, text, retry_in_ms),
+            PlaceError::Barred(TollRefusal::Spent) => Self::quota(Quota::OutboundMinutes, text, 3_600_000),
+            PlaceError::Barred(TollRefusal::Unknown(error)) => error.into(),
             PlaceError::Trunk(_) => Self::field("trunk_id", "not_found", text),
             PlaceError::TrunkBusy => Self::conflict("trunk_busy", text),
             PlaceError::NotRegistered(_) => Self::conflict("account_not_registered", text),

@@ -21,12 +21,15 @@ pub(crate) type ScriptPatch = Patch<NewScript>;
 /// It has no version yet: upload one to `/v1/scripts/{script}/versions`.
 #[utoipa::path(post, path = "/v1/scripts", tag = "scripts", security(("api_key" = ["scripts:write"])),
     request_body = NewScript,
-    responses((status = 201, description = "Made", body = Script)))]
+    responses(
+        (status = 201, description = "Made", body = Script),
+        (status = 403, description = "The key lacks the scope; or `scripts_exceeded`: the tenant may have no more")))]
 pub(crate) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Json(new): Json<NewScript>,
 ) -> Result<impl IntoResponse, Problem> {
+    api.room_for_script(&caller.tenant).await?;
     let script = api.store().create_script(&caller.tenant, new, &caller.actor).await?;
     Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/scripts/{}", script.id))], Json(script)))
 }

@@ -47,7 +47,9 @@ pub(crate) struct UploadedVersion {
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A WebAssembly component"),
     responses(
         (status = 201, description = "A new version", body = UploadedVersion),
-        (status = 200, description = "This component is a version already", body = UploadedVersion)))]
+        (status = 200, description = "This component is a version already", body = UploadedVersion),
+        (status = 403, description = "The key lacks the scope; or `versions_exceeded`, `storage_exceeded`: the tenant may have no \
+            more")))]
 pub(crate) async fn upload(
     State(api): State<Api>,
     caller: Caller,
@@ -61,7 +63,7 @@ pub(crate) async fn upload(
         return Err(Problem::field("note", "invalid", format!("at most {NOTE} characters, no control characters")));
     }
     let (store, tenant) = (api.store(), &caller.tenant);
-    store.script(tenant, &script).await?;
+    api.room_for_version(tenant, &store.script(tenant, &script).await?).await?;
     let wasm = body(request).await?;
     let admission = api.platform().rooms().scripts.admit(wasm.clone()).await?;
     let new = NewVersion {

@@ -175,7 +175,7 @@ impl SecondLeg {
         media: &Arc<Session>,
         media_events: &mut mpsc::Receiver<MediaEvent>,
     ) -> Result<(), Failure> {
-        let Attempt { mut dialog, mut events, mut negotiation, mut policy, permit: mut _permit, .. } = attempt;
+        let Attempt { mut dialog, mut events, mut negotiation, mut policy, mut permit, .. } = attempt;
         self.dial.signalling.add(&dialog);
         self.dial.manners = policy.clone();
         let mut place = self.dial.places.of(&dialog, &self.dial.tenant);
@@ -202,7 +202,7 @@ impl SecondLeg {
                 outcome = referral.outcome() => {
                     match outcome {
                         Ok(mut moved) => {
-                            (policy, _permit) = (moved.policy.clone(), moved.permit.take());
+                            (policy, permit) = (moved.policy.clone(), moved.permit.take());
                             let old = self.moved(moved, &mut dialog, &mut events, &mut negotiation, &mut place);
                             takeover::tell(&old, 200, "OK").await;
                             if !std::mem::take(&mut parted) {
@@ -253,6 +253,9 @@ impl SecondLeg {
                     }
                     if !std::mem::replace(&mut heard, true) {
                         self.caller.send(MediaCommand::Bridge { with: media.id() }).map_err(Failure::host)?;
+                    }
+                    if let Some(permit) = &permit {
+                        permit.answered();
                     }
                     self.joined.store(true, Ordering::Relaxed);
                 }

@@ -6,14 +6,16 @@ use crate::hearing;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, Placed, Senses, SipLeg};
 use crate::legs::Leg;
-use crate::live::Seat;
+use crate::live::{Full, Seat};
 use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, uri_host};
 use crate::packets::Packets;
 use crate::platform::Platform;
 use crate::policy::LegPolicy;
+use crate::quotas::Quota;
 use crate::signalling::Signalling;
 use crate::takeover;
+use crate::tolls::Payer;
 use crate::trunks::Admitted;
 use crate::webrtc::{self, Spending};
 use callbox_dialogue::call::{Direction, Party, Transport};
@@ -21,7 +23,7 @@ use callbox_dialogue::leg::VoiceSettings;
 use callbox_dialogue::{CallId, CallInfo, Setup};
 use callbox_media::webrtc::{Offer, WebRtcPolicy};
 use callbox_media::{MediaError, MediaEvent, Session};
-use callbox_script::Script;
+use callbox_script::{Script, Seat as ScriptSeat};
 use callbox_sip::ladder::TOKEN_HEADER;
 use callbox_sip::sdp::SdpError;
 use callbox_sip::{Identity, IncomingCall, InviteInfo, Replaced};
@@ -29,8 +31,10 @@ use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
 use callbox_store::numbers::Recording;
+use callbox_store::quotas::Quotas;
 use callbox_store::routing::Route;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -59,6 +63,26 @@ impl Refusal {
     fn offer(error: &SdpError) -> Self {
         let headers = error.warning().map(|warning| ("Warning".into(), warning.into())).into_iter().collect();
         Self { headers, ..Self::new(error.status(), "Not Acceptable Here", error.to_string()) }
+    }
+
+    /// No place: 486 for calls at once, 503 with `Retry-After` for calls a second, each with its reason.
+    pub(crate) fn full(full: Full) -> Self {
+        match full {
+            Full::Number => Self::new(486, "Busy Here", "the number has as many calls as it may"),
+            Full::Tenant => Self::new(486, "Busy Here", "the tenant has as many calls as it may")
+                .because("concurrent calls exceeded"),
+            Full::Rate { retry_in_ms } => {
+                let seconds = retry_in_ms.div_ceil(1_000).max(1).to_string();
+                let later = Self::later("the tenant begins more calls than it may");
+                Self { headers: vec![("Retry-After".into(), seconds)], ..later }.because("call rate exceeded")
+            }
+        }
+    }
+
+    /// Says so in a `Reason` (RFC 3326).
+    fn because(mut self, text: &str) -> Self {
+        self.headers.push(("Reason".into(), format!("SIP;cause={};text=\"{text}\"", self.status)));
+        self
     }
 
     /// 503 with `Retry-After` (RFC 3261 §21.5.4).
@@ -126,10 +150,12 @@ impl Platform {
         let route = &admitted.route;
         let id = CallId(callbox_store::id::new("call"));
         let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
-        let (seat, commands) = inner
-            .live
-            .enter(&id, tenant, number, route.max_concurrent)
-            .ok_or_else(|| Refusal::new(486, "Busy Here", "the number has as many calls as it may"))?;
+        let quotas = self.quotas_of(route);
+        let (seat, commands) =
+            inner.live.enter(&id, tenant, number, route.max_concurrent, &quotas).map_err(|full| {
+                self.full(route, full);
+                Refusal::full(full)
+            })?;
         // Again, now that whoever is told of the end of the host finds this call.
         if inner.draining.load(Ordering::Relaxed) {
             return Err(Refusal::later("the host is going down"));
@@ -168,7 +194,7 @@ impl Platform {
             version = route.version,
             "call came in"
         );
-        let room = inner.rooms.scripts.reserve().ok_or_else(|| Refusal::later("no script instance is free"))?;
+        let room = self.script_room(&quotas).ok_or_else(|| Refusal::later("no script instance is free"))?;
         let script = self.script(&route.digest).await;
         if let Err(error) = &script {
             tracing::error!(call = %id, digest = route.digest, %error, "the script cannot be loaded");
@@ -182,7 +208,7 @@ impl Platform {
             known: admitted.trunk.is_some() || admitted.account.is_some(),
             ..self.dial(&id, route, created_at)
         };
-        let recording = self.recording(&id, route);
+        let recording = self.recording(&id, route, &quotas).await;
         let leg = SipLeg::new(LegParts {
             dialog,
             dialog_events: events,
@@ -324,6 +350,8 @@ impl Platform {
             realm: self.inner.policy.trunks.realm.clone(),
             caller: route.address.clone(),
             trunk: route.trunk_id.clone(),
+            tolls: self.inner.tolls.clone(),
+            payer: Arc::new(self.payer(route)),
             peer: None,
             peer_name: None,
             manners: LegPolicy::default(),
@@ -336,9 +364,41 @@ impl Platform {
     }
 
     /// Where the call is recorded, if it is.
-    pub(crate) fn recording(&self, id: &CallId, route: &Route) -> Option<std::path::PathBuf> {
-        let folder = &self.inner.policy.recordings;
-        (route.recording == Recording::On).then(|| folder.join(format!("{id}.wav")))
+    pub(crate) async fn recording(&self, id: &CallId, route: &Route, quotas: &Quotas) -> Option<std::path::PathBuf> {
+        if route.recording != Recording::On {
+            return None;
+        }
+        if self.inner.stored.is_full(&self.inner.rooms.store, &route.tenant_id, quotas).await {
+            self.inner.refusals.count(&route.tenant_id, Quota::Storage, route.number_id.as_deref());
+            return None;
+        }
+        Some(self.inner.policy.recordings.join(format!("{id}.wav")))
+    }
+
+    /// What the tenant of a call may use.
+    pub(crate) fn quotas_of(&self, route: &Route) -> Quotas {
+        route.quotas.clone().or(&self.inner.policy.quotas)
+    }
+
+    /// A place for a script, which may use what its tenant may.
+    pub(crate) fn script_room(&self, quotas: &Quotas) -> Option<ScriptSeat> {
+        let memory = quotas.script_memory_mb.map(|mb| u64::from(mb) << 20);
+        self.inner.rooms.scripts.reserve().map(|seat| seat.within(memory, quotas.script_cpu_per_call_ms))
+    }
+
+    /// Counts that a call found no place, where that is for a limit of its tenant.
+    pub(crate) fn full(&self, route: &Route, full: Full) {
+        if let Some(quota) = full.quota() {
+            self.inner.refusals.count(&route.tenant_id, quota, route.number_id.as_deref());
+        }
+    }
+
+    /// At whose expense a call calls others, and how far.
+    fn payer(&self, route: &Route) -> Payer {
+        let quotas = self.quotas_of(route).outbound;
+        let number = route.number_id.clone().map(|number| (number, &route.outbound));
+        let countries = self.inner.trunks.countries(&route.tenant_id);
+        Payer::new(route.tenant_id.clone(), &quotas, number, countries)
     }
 }
 

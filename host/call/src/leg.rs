@@ -439,6 +439,9 @@ impl SipLeg {
         }
         self.answered = true;
         self.placed.attempts = None;
+        if let Some(permit) = &self.placed.permit {
+            permit.answered();
+        }
         self.audio.is_up();
         self.audio.reports.push_back(LegEvent::Answered);
     }

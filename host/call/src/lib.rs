@@ -11,7 +11,7 @@
 //! * `trunks` – carriers, PBXs and telephones: by whom a call comes, by which ways it goes out
 //! * `signalling`, `packets` – the SIP messages of a call, and on request its packets
 //! * `takeover` – a call that moves to another dialog: REFER and Replaces of the far end
-//! * `live` – the registry of running calls
+//! * `live` – the registry of running calls; `quotas`, `tolls` – how many a tenant may have, and whom it may call
 //!
 //! What this room never does: hold a rule of the dialogue, hold a lock across an
 //! await, or make a call wait for a disk or for a customer's system.
@@ -37,8 +37,10 @@ mod place;
 mod platform;
 mod policy;
 mod prompts;
+mod quotas;
 mod signalling;
 mod takeover;
+mod tolls;
 mod trunks;
 pub mod webrtc;
 
@@ -48,7 +50,9 @@ pub use outbound::OutboundPolicy;
 pub use place::{PlaceCall, PlaceError, Talker};
 pub use platform::{CallPolicy, Platform, Rooms};
 pub use policy::{DtmfManner, LegPolicy};
+pub use quotas::Quota;
 pub use signalling::SignallingRecord;
+pub use tolls::TollRefusal;
 pub use trunks::{
     AddressStatus, ChannelStatus, InboundPolicy, RegistrationStatus, StoreAccounts, TrunkBook, TrunkFault, TrunkPolicy,
     TrunkStatus,

@@ -1,13 +1,18 @@
 //! The calls that are running now: who they belong to and how to reach them.
 
+use crate::quotas::Quota;
 use crate::signalling::SignallingRecord;
 use crate::webrtc::WebCommand;
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{CallId, CallRecord, Time};
+use callbox_store::quotas::Quotas;
+use callbox_trunk::gate::{Closed, Direction, Gate};
+use callbox_trunk::settings::Limits;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// What others may ask of a running call.
 #[derive(Debug)]
@@ -56,6 +61,31 @@ pub enum LiveError {
     Busy,
 }
 
+/// Why a call finds no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Its number has as many calls as it may.
+    Number,
+    /// Its tenant has.
+    Tenant,
+    /// Its tenant begins more calls than it may.
+    Rate {
+        /// Then it may.
+        retry_in_ms: u64,
+    },
+}
+
+impl Full {
+    /// The tenant's limit that was met, if it was one.
+    pub(crate) const fn quota(self) -> Option<Quota> {
+        match self {
+            Self::Number => None,
+            Self::Tenant => Some(Quota::ConcurrentCalls),
+            Self::Rate { .. } => Some(Quota::CallsPerSecond),
+        }
+    }
+}
+
 /// Commands waiting for one call.
 const COMMANDS: usize = 32;
 
@@ -63,6 +93,9 @@ const COMMANDS: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct LiveCalls {
     calls: Arc<Mutex<HashMap<CallId, LiveCall>>>,
+    /// One for each tenant that has had a call since the start: as many as there are.
+    gates: Arc<Mutex<HashMap<String, Gate>>>,
+    began: Instant,
     count: watch::Sender<usize>,
 }
 
@@ -84,7 +117,7 @@ pub(crate) struct Seat {
 
 impl LiveCalls {
     pub(crate) fn new() -> Self {
-        Self { calls: Arc::default(), count: watch::Sender::new(0) }
+        Self { calls: Arc::default(), gates: Arc::default(), began: Instant::now(), count: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallId, LiveCall>> {
@@ -92,27 +125,55 @@ impl LiveCalls {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a call in, unless its number has as many as it may.
+    fn gates(&self) -> MutexGuard<'_, HashMap<String, Gate>> {
+        // A gate is valid after every statement, too.
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a call in.
+    ///
+    /// # Errors
+    /// Its number or its tenant has as many as it may; nothing is counted then.
     pub(crate) fn enter(
         &self,
         id: &CallId,
         tenant: &str,
         number: Option<&str>,
         limit: Option<u32>,
-    ) -> Option<(Seat, mpsc::Receiver<CallCommand>)> {
+        quotas: &Quotas,
+    ) -> Result<(Seat, mpsc::Receiver<CallCommand>), Full> {
         let mut calls = self.lock();
         if let (Some(number), Some(limit)) = (number, limit) {
             let running = calls.values().filter(|call| call.number.as_deref() == Some(number)).count();
             if running >= limit as usize {
-                return None;
+                return Err(Full::Number);
             }
         }
+        let limits = Limits {
+            channels: quotas.concurrent_calls,
+            calls_per_second: quotas.calls_per_second,
+            ..Limits::default()
+        };
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.pass(tenant, limits, now)?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let call =
             LiveCall { tenant: tenant.to_owned(), number: number.map(ToOwned::to_owned), commands, holder: None };
         calls.insert(id.clone(), call);
         self.count.send_replace(calls.len());
-        Some((Seat { id: id.clone(), live: self.clone() }, receiver))
+        Ok((Seat { id: id.clone(), live: self.clone() }, receiver))
+    }
+
+    /// Whether a tenant may have one more call, which is counted then.
+    fn pass(&self, tenant: &str, limits: Limits, now_ms: u64) -> Result<(), Full> {
+        let mut gates = self.gates();
+        let gate = gates.entry(tenant.to_owned()).or_default();
+        gate.change(limits);
+        // In or out, a tenant's calls have one limit together.
+        gate.enter(Direction::Inbound, now_ms).map_err(|closed| match closed {
+            Closed::Channels => Full::Tenant,
+            Closed::Rate { retry_in_ms } => Full::Rate { retry_in_ms },
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -172,7 +233,11 @@ impl LiveCalls {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut calls = self.live.lock();
-        calls.remove(&self.id);
+        if let Some(call) = calls.remove(&self.id)
+            && let Some(gate) = self.live.gates().get_mut(&call.tenant)
+        {
+            gate.leave(Direction::Inbound);
+        }
         self.live.count.send_replace(calls.len());
     }
 }
@@ -188,19 +253,38 @@ mod tests {
     #[test]
     fn a_number_has_its_limit_and_a_seat_is_given_back() {
         let live = LiveCalls::new();
-        let (one, _commands) = live.enter(&id("a"), "t", Some("n"), Some(1)).unwrap();
-        assert!(live.enter(&id("b"), "t", Some("n"), Some(1)).is_none());
-        let (_other, _commands) = live.enter(&id("c"), "t", Some("m"), Some(1)).unwrap();
+        let (one, _commands) = live.enter(&id("a"), "t", Some("n"), Some(1), &Quotas::default()).unwrap();
+        assert!(live.enter(&id("b"), "t", Some("n"), Some(1), &Quotas::default()).is_err());
+        let (_other, _commands) = live.enter(&id("c"), "t", Some("m"), Some(1), &Quotas::default()).unwrap();
         assert_eq!(live.len(), 2);
         drop(one);
         assert_eq!(live.len(), 1);
-        assert!(live.enter(&id("b"), "t", Some("n"), Some(1)).is_some());
+        assert!(live.enter(&id("b"), "t", Some("n"), Some(1), &Quotas::default()).is_ok());
+    }
+
+    #[test]
+    fn a_tenant_has_its_limit_whatever_its_numbers_have() {
+        let live = LiveCalls::new();
+        let quotas = Quotas { concurrent_calls: Some(2), ..Quotas::default() };
+        let enter = |name: &str, tenant: &str| live.enter(&id(name), tenant, Some(name), Some(1), &quotas);
+        let (one, _two) = (enter("a", "t").unwrap(), enter("b", "t").unwrap());
+        assert_eq!(enter("c", "t").unwrap_err(), Full::Tenant);
+        let _other = enter("d", "u").unwrap();
+        drop(one);
+        let _three = enter("c", "t").unwrap();
+        assert_eq!(enter("e", "t").unwrap_err(), Full::Tenant);
+        // Who has no limit any more is not held to the one before.
+        assert!(live.enter(&id("e"), "t", None, None, &Quotas::default()).is_ok());
+        let slow = Limits { calls_per_second: Some(2), ..Limits::default() };
+        assert_eq!((live.pass("v", slow, 0), live.pass("v", slow, 0)), (Ok(()), Ok(())));
+        assert_eq!(live.pass("v", slow, 0), Err(Full::Rate { retry_in_ms: 500 }));
+        assert_eq!((live.pass("w", slow, 0), live.pass("v", slow, 500)), (Ok(()), Ok(())));
     }
 
     #[test]
     fn a_call_is_reached_by_its_own_tenant_only() {
         let live = LiveCalls::new();
-        let (_seat, mut commands) = live.enter(&id("a"), "t", None, None).unwrap();
+        let (_seat, mut commands) = live.enter(&id("a"), "t", None, None, &Quotas::default()).unwrap();
         let message = || CallCommand::Message("{}".into());
         assert_eq!(live.send("other", &id("a"), message()), Err(LiveError::NotRunning));
         assert_eq!(live.send("t", &id("b"), message()), Err(LiveError::NotRunning));
@@ -215,7 +299,7 @@ mod tests {
     #[test]
     fn a_call_is_reached_by_the_holder_of_its_token_alone() {
         let live = LiveCalls::new();
-        let (_seat, _commands) = live.enter(&id("a"), "t", None, None).unwrap();
+        let (_seat, _commands) = live.enter(&id("a"), "t", None, None, &Quotas::default()).unwrap();
         let message = || CallCommand::Web(WebCommand::HangUp);
         assert_eq!(live.send_held(&id("a"), &[0; 32], message()), Err(LiveError::NotRunning), "nobody holds it");
         live.held_by(&id("a"), [1; 32]);
@@ -226,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn what_all_are_told_reaches_one_with_a_full_queue() {
         let live = LiveCalls::new();
-        let (seat, mut commands) = live.enter(&id("a"), "t", None, None).unwrap();
+        let (seat, mut commands) = live.enter(&id("a"), "t", None, None, &Quotas::default()).unwrap();
         for _ in 0..COMMANDS {
             live.send("t", &id("a"), CallCommand::Message("{}".into())).unwrap();
         }

@@ -5,6 +5,7 @@ use crate::packets::Packets;
 use crate::policy::LegPolicy;
 use crate::signalling::Signalling;
 use crate::takeover::Places;
+use crate::tolls::{Payer, Tolls};
 use crate::trunks::{OUTSIDE, TrunkBook, uri_of};
 use callbox_dialogue::CallId;
 pub(crate) use callbox_dialogue::leg::is_caller_id;
@@ -78,6 +79,10 @@ pub(crate) struct Dial {
     pub(crate) caller: Option<String>,
     /// By this trunk alone numbers are called, where the number of the call says so.
     pub(crate) trunk: Option<String>,
+    /// What is called at the tenant's expense goes through here.
+    pub(crate) tolls: Tolls,
+    /// At whose expense, and how far.
+    pub(crate) payer: Arc<Payer>,
     /// Where the far end is, as we know it: a bridge may go back there.
     pub(crate) peer: Option<String>,
     /// What the far end calls itself. It may be asked to call there by REFER, which is its own affair; we would not
@@ -101,6 +106,20 @@ impl Target {
     /// It is reached by what the tenant has set up itself.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.by, By::Number(_) | By::Account(_))
+    }
+
+    /// The telephone number that is called, where it is one: also behind a host that somebody has named.
+    pub(crate) fn number(&self) -> Option<String> {
+        match &self.by {
+            By::Account(_) => None,
+            By::Number(number) => Some(number.clone()),
+            By::Uri | By::Referred | By::Proxy => {
+                let uri = Uri::from_text(&self.uri).ok()?;
+                let user = uri.user_text()?;
+                // What follows are parameters of the number (RFC 3261 §19.1.6).
+                dialled(user.split(';').next().unwrap_or_default())
+            }
+        }
     }
 }
 

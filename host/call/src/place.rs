@@ -6,8 +6,11 @@ use crate::inbound::script_used;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, Placed, SipLeg};
 use crate::legs::Leg;
+use crate::live::Full;
 use crate::outbound::{By, Dial};
 use crate::platform::Platform;
+use crate::quotas::Quota;
+use crate::tolls::TollRefusal;
 use crate::trunks::{Ask, Attempt, NoWay};
 use callbox_dialogue::CallId;
 use callbox_dialogue::call::{Direction, Party, Transport};
@@ -65,6 +68,17 @@ pub enum PlaceError {
     /// The number has as many calls as it may.
     #[error("the number has as many calls as it may")]
     Busy,
+    /// The tenant has, or begins, as many calls as it may.
+    #[error("the tenant may use no more: {}", .quota.name())]
+    Quota {
+        /// Which limit.
+        quota: Quota,
+        /// Then there may be room.
+        retry_in_ms: Option<u64>,
+    },
+    /// The tenant may not call this number, or not now.
+    #[error(transparent)]
+    Barred(TollRefusal),
     /// Not a target, or not one that the operator allows.
     #[error(
         "{0:?} may not be called: give a number, a SIP account, or a SIP URI whose host is in outbound.allowed_hosts"
@@ -95,6 +109,7 @@ impl PlaceError {
             NoWay::NoTrunkFor(_) | NoWay::NoAccount(_) => Self::Forbidden(to.to_owned()),
             NoWay::NotRegistered(_) => Self::NotRegistered(text),
             NoWay::Busy => Self::TrunkBusy,
+            NoWay::Barred(refusal) => Self::Barred(refusal),
             NoWay::Store(error) => Self::Store(error),
             NoWay::Sip(error) => Self::Sip(error),
         }
@@ -132,17 +147,25 @@ impl Platform {
         if request.trunk.is_some() && !matches!(target.by, By::Number(_)) {
             return Err(PlaceError::Trunk("a trunk is for numbers, and the tenant needs one in service".into()));
         }
-        let (seat, commands) = inner
-            .live
-            .enter(&id, tenant.as_str(), route.number_id.as_deref(), route.max_concurrent)
-            .ok_or(PlaceError::Busy)?;
+        let quotas = self.quotas_of(&route);
+        let (number, limit) = (route.number_id.as_deref(), route.max_concurrent);
+        let (seat, commands) = inner.live.enter(&id, tenant.as_str(), number, limit, &quotas).map_err(|full| {
+            self.full(&route, full);
+            match full {
+                Full::Number => PlaceError::Busy,
+                Full::Tenant => PlaceError::Quota { quota: Quota::ConcurrentCalls, retry_in_ms: None },
+                Full::Rate { retry_in_ms } => {
+                    PlaceError::Quota { quota: Quota::CallsPerSecond, retry_in_ms: Some(retry_in_ms) }
+                }
+            }
+        })?;
         // Again, now that whoever is told of the end of the host finds this call.
         if inner.draining.load(Ordering::Relaxed) {
             return Err(PlaceError::Unavailable("the host is going down".into()));
         }
         let unavailable = |error: callbox_media::MediaError| PlaceError::Unavailable(error.to_string());
         let (media, media_events) = inner.rooms.media.open(&id).map_err(unavailable)?;
-        let room = inner.rooms.scripts.reserve();
+        let room = self.script_room(&quotas);
         let room = room.ok_or_else(|| PlaceError::Unavailable("no script instance is free".into()))?;
         let script = self.script(&route.digest).await.map_err(|error| error.to_string());
         let ask = Ask {
@@ -179,7 +202,7 @@ impl Platform {
             direction: Direction::Outbound,
             dial: Dial { peer: Some(callee.clone()), peer_name: Some(callee), manners, known, ..dial },
             placed: Placed { attempts: Some(attempts), used, permit, rang: false },
-            recording: self.recording(&id, &route),
+            recording: self.recording(&id, &route, &quotas).await,
             capture: route.capture || request.capture,
         });
         let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);

@@ -5,8 +5,10 @@ use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
 use crate::packets;
+use crate::quotas::{Quota, Refusals, Stored};
 use crate::signalling::SignallingRecord;
 use crate::takeover::Places;
+use crate::tolls::Tolls;
 use crate::trunks::{TrunkBook, TrunkPolicy};
 use crate::webrtc::Tally;
 use bytes::Bytes;
@@ -91,6 +93,9 @@ pub(crate) struct Inner {
     pub(crate) outbound: Arc<OutboundPolicy>,
     pub(crate) trunks: TrunkBook,
     pub(crate) live: LiveCalls,
+    pub(crate) refusals: Refusals,
+    pub(crate) tolls: Tolls,
+    pub(crate) stored: Stored,
     /// The dialogs whose place an INVITE may take.
     pub(crate) places: Places,
     pub(crate) health: StoreHealth,
@@ -113,17 +118,21 @@ impl Platform {
     pub fn new(rooms: Rooms, policy: CallPolicy) -> Self {
         let outbound = Arc::new(policy.outbound.clone());
         let health = StoreHealth::new(rooms.store.clone());
+        let refusals = Refusals::new(rooms.store.clone());
         let inner = Inner {
             trunks: TrunkBook::open(rooms.store.clone(), rooms.sip.clone(), policy.trunks.sources.clone()),
-            rooms,
-            policy,
             outbound,
             live: LiveCalls::new(),
+            tolls: Tolls::new(rooms.store.clone(), policy.host.clone(), refusals.clone()),
+            stored: Stored::default(),
+            refusals,
             places: Places::default(),
             health,
             draining: AtomicBool::new(false),
             beginning: Arc::new(Semaphore::new(BEGINNING)),
             visits: Arc::default(),
+            rooms,
+            policy,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -188,6 +197,17 @@ impl Platform {
     #[must_use]
     pub fn quotas(&self) -> &Quotas {
         &self.inner.policy.quotas
+    }
+
+    /// Counts what a tenant was refused since it may use no more, and tells it.
+    pub fn quota_met(&self, tenant: &TenantId, quota: Quota) {
+        self.inner.refusals.count(tenant, quota, None);
+    }
+
+    /// How often each limit of tenants was met since the start.
+    #[must_use]
+    pub fn quotas_met(&self) -> Vec<(&'static str, u64)> {
+        self.inner.refusals.counts()
     }
 
     /// The realm in which telephones sign in.

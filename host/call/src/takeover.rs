@@ -116,6 +116,9 @@ async fn reach(
             Some(DialogEvent::Answered { sdp }) => match negotiation.confirmed(sdp.as_deref(), media) {
                 Ok(()) => {
                     let (peer, known) = (target.host.clone(), target.is_own());
+                    if let Some(permit) = &permit {
+                        permit.answered();
+                    }
                     return Ok(Moved { dialog, events, negotiation, policy, permit, peer, known });
                 }
                 Err(error) => {

@@ -142,10 +142,15 @@ async fn nothing_inside_is_ever_connected_to() {
     assert!(matches!(refused, Err(FetchError::Refused(Refused::Address(_)))));
 
     // Names that lead inside, alone or beside an address outside.
-    let inside: [&[&str]; 9] = [
+    let inside: [&[&str]; 14] = [
         &["127.0.0.1"],
         &["8.8.8.8", "127.0.0.1"],
+        &["0.0.0.0"],
         &["10.0.0.1"],
+        &["172.16.0.1"],
+        &["192.168.0.1"],
+        &["::1"],
+        &["fc00::1"],
         &["169.254.169.254"],
         &["100.64.0.1"],
         &["::ffff:127.0.0.1"],

@@ -6,7 +6,7 @@ use crate::bindings::{Dialogue, DialoguePre};
 use crate::budget::Turnstile;
 use crate::cache::Cache;
 use crate::compile::{CompileError, Compiler};
-use crate::config::{MEMORY_CEILING, ScriptConfig};
+use crate::config::{MEMORY_CEILING, ScriptConfig, ScriptLimits};
 use crate::engine::{Engines, Tier, carried_by_kernel, compatibility, max_map_count};
 use crate::imports::State;
 use crate::manifest::Manifest;
@@ -112,7 +112,33 @@ impl ScriptError {
 
 /// The right to run one script. Given back when dropped.
 #[derive(Debug)]
-pub struct Seat(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Seat {
+    /// Held for its drop.
+    _place: OwnedSemaphorePermit,
+    /// Bytes of linear memory, where they are fewer than the host's limit.
+    memory: Option<u64>,
+    /// CPU time of the whole call, where it is less than the host's limit.
+    cpu_per_call_ms: Option<u32>,
+}
+
+impl Seat {
+    /// The same place for a script that may use less than others: linear memory in bytes, CPU time of the call. What is
+    /// more than the host's own limits changes nothing.
+    #[must_use]
+    pub fn within(self, memory: Option<u64>, cpu_per_call_ms: Option<u32>) -> Self {
+        Self { memory, cpu_per_call_ms, ..self }
+    }
+
+    fn limits(&self, host: &ScriptLimits) -> ScriptLimits {
+        let cpu_per_call_ms = self.cpu_per_call_ms.map_or(host.cpu_per_call_ms, |own| own.min(host.cpu_per_call_ms));
+        ScriptLimits {
+            memory: self.memory.map_or(host.memory, |own| own.min(host.memory)),
+            cpu_per_turn_ms: host.cpu_per_turn_ms.min(cpu_per_call_ms),
+            cpu_per_call_ms,
+            ..host.clone()
+        }
+    }
+}
 
 /// The component host. Clones share it.
 #[derive(Clone, Debug)]
@@ -230,7 +256,7 @@ impl ScriptHost {
     #[must_use]
     pub fn reserve(&self) -> Option<Seat> {
         match self.inner.seats.clone().try_acquire_owned() {
-            Ok(permit) => Some(Seat(permit)),
+            Ok(place) => Some(Seat { _place: place, memory: None, cpu_per_call_ms: None }),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
         }
     }
@@ -366,9 +392,9 @@ impl ScriptHost {
         stop: impl Future<Output = ()> + Send,
     ) -> ScriptRun {
         let code = script.code();
-        let limits = &self.inner.config.limits;
+        let limits = seat.limits(&self.inner.config.limits);
         let turnstile = Turnstile::new(self.inner.gate.clone());
-        let run = run::run(&code.pre, &script.digest, limits, turnstile, Box::new(session), tape, stop).await;
+        let run = run::run(&code.pre, &script.digest, &limits, turnstile, Box::new(session), tape, stop).await;
         drop(seat);
         match &run.end {
             ScriptEnd::Returned | ScriptEnd::Failed { .. } => {

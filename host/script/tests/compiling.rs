@@ -207,14 +207,16 @@ async fn what_is_too_much_for_the_optimising_compiler_stays_as_it_is() {
 #[tokio::test]
 async fn bombs_end_within_their_limits() {
     let nested = |depth: usize| format!("(func $n {} {})", "(block ".repeat(depth), ")".repeat(depth));
-    let table = format!("(func $t (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(200_000));
+    let table = |size| format!("(func $t (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(size));
     let loops = format!("(func $l (local {}) {} {})", "i32 ".repeat(2_000), "(loop ".repeat(1_000), ")".repeat(1_000));
     let bombs = [
         ("many functions", format!("(func $e0){}", "(func)".repeat(60_000))),
+        ("more functions", format!("(func $e0){}", "(func)".repeat(100_000))),
         ("many locals", format!("(func $f (local {}))", "i64 ".repeat(49_000))),
         ("a large function", format!("(func $f {})", "nop ".repeat(1 << 20))),
         ("many nested blocks", nested(900)),
-        ("a large table of branches", table),
+        ("a large table of branches", table(200_000)),
+        ("a table of a million branches", table(1_000_000)),
         ("nested loops with many locals", loops),
     ];
     let host = start(|config| {

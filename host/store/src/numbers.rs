@@ -1,5 +1,6 @@
 //! Numbers: what somebody dials, and what answers.
 
+use crate::quotas::OutboundQuotas;
 use crate::writer::Db;
 use crate::{
     Actor, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, bindings, columns, id, scripts, trunks,
@@ -46,6 +47,8 @@ pub struct Number {
     pub capture: bool,
     /// By which trunk its calls go out; none for the tenant's trunks in their order.
     pub trunk_id: Option<String>,
+    /// How far it may call, within what its tenant may: its own calls, and transfers of calls that it takes.
+    pub outbound: OutboundQuotas,
     /// Whether it answers at all.
     pub enabled: bool,
     /// When it was made.
@@ -93,6 +96,9 @@ pub struct NewNumber {
     /// By which trunk its calls go out, `trk_…`; none for the tenant's trunks in their order.
     #[serde(default)]
     pub trunk_id: Option<String>,
+    /// How far it may call, within what its tenant may: its own calls, and transfers of calls that it takes.
+    #[serde(default)]
+    pub outbound: OutboundQuotas,
     /// Whether it answers at all.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -150,6 +156,11 @@ fn check(new: &NewNumber) -> Result<String, StoreError> {
     if let Some(name) = &new.name {
         bindings::checked_text("name", name, 100)?;
     }
+    let mut wrong = Vec::new();
+    new.outbound.wrong("outbound", &mut wrong);
+    if !wrong.is_empty() {
+        return Err(StoreError::Invalid(wrong));
+    }
     check_fallback(&new.fallback).map_err(|message| StoreError::invalid("fallback", "invalid", message))?;
     Ok(key)
 }
@@ -188,6 +199,7 @@ struct Row {
     recording: String,
     capture: i64,
     trunk_id: Option<String>,
+    outbound: Option<String>,
     enabled: i64,
     created_at: UnixMs,
     updated_at: UnixMs,
@@ -207,6 +219,10 @@ impl Row {
             recording: columns::word("numbers.recording", &self.recording)?,
             capture: self.capture != 0,
             trunk_id: self.trunk_id,
+            outbound: match self.outbound {
+                Some(text) => columns::from_json("numbers.outbound", &text)?,
+                None => OutboundQuotas::default(),
+            },
             enabled: self.enabled != 0,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -215,7 +231,7 @@ impl Row {
 }
 
 const COLUMNS: &str = "SELECT id, address, name, script_id, pinned_version, fallback, language, max_concurrent,
-    recording, capture, trunk_id, enabled, created_at, updated_at FROM numbers WHERE tenant_id = $1";
+    recording, capture, trunk_id, outbound, enabled, created_at, updated_at FROM numbers WHERE tenant_id = $1";
 
 fn sql(tail: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{COLUMNS} {tail}"))
@@ -258,8 +274,8 @@ impl Store {
                 sqlx::query(
                     "INSERT INTO numbers (id, tenant_id, address, route_key, name, script_id, pinned_version, fallback,
                                           language, max_concurrent, recording, capture, trunk_id, enabled,
-                                          created_at, updated_at)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
+                                          created_at, updated_at, outbound)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)",
                 )
                 .bind(&number)
                 .bind(&t)
@@ -276,6 +292,7 @@ impl Store {
                 .bind(&new.trunk_id)
                 .bind(i64::from(new.enabled))
                 .bind(now)
+                .bind(columns::to_json(&new.outbound)?)
                 .execute(&mut *db)
                 .await
                 .map_err(taken)?;
@@ -303,8 +320,8 @@ impl Store {
                 let changed = sqlx::query(
                     "UPDATE numbers SET address = $1, route_key = $2, name = $3, script_id = $4, pinned_version = $5,
                             fallback = $6, language = $7, max_concurrent = $8, recording = $9, capture = $10,
-                            trunk_id = $11, enabled = $12, updated_at = $13
-                     WHERE tenant_id = $14 AND id = $15",
+                            trunk_id = $11, enabled = $12, updated_at = $13, outbound = $14
+                     WHERE tenant_id = $15 AND id = $16",
                 )
                 .bind(shown(&new.address, &key))
                 .bind(&key)
@@ -319,6 +336,7 @@ impl Store {
                 .bind(&new.trunk_id)
                 .bind(i64::from(new.enabled))
                 .bind(now)
+                .bind(columns::to_json(&new.outbound)?)
                 .bind(&t)
                 .bind(&n)
                 .execute(&mut *db)

@@ -3,7 +3,8 @@
 use crate::bindings::Bindings;
 use crate::manifest::Names;
 use crate::numbers::{Recording, route_key};
-use crate::{Store, StoreError, TenantId, columns};
+use crate::quotas::{OutboundQuotas, Quotas};
+use crate::{Store, StoreError, TenantId, UnixMs, columns};
 use callbox_dialogue::llm::Model;
 use callbox_dialogue::setup::{Fallback, Source};
 use serde_json::Value;
@@ -44,6 +45,10 @@ pub struct Route {
     pub capture: bool,
     /// `trk_…`: by which trunk its calls go out; none for the tenant's.
     pub trunk_id: Option<String>,
+    /// What the tenant may use, where that is not what the deployment has for all.
+    pub quotas: Quotas,
+    /// How far the number may call, within that.
+    pub outbound: OutboundQuotas,
 }
 
 impl Route {
@@ -91,7 +96,7 @@ pub enum Routing {
         tenant_id: TenantId,
         /// `num_…`
         number_id: String,
-        /// `disabled`, `no_script`, `not_published`.
+        /// `disabled`, `no_script`, `not_published`, `tenant_suspended`.
         why: &'static str,
     },
     /// This answers.
@@ -116,6 +121,9 @@ struct Row {
     digest: Option<String>,
     manifest: Option<String>,
     bindings: Option<String>,
+    quotas: String,
+    suspended_at: Option<UnixMs>,
+    outbound: Option<String>,
 }
 
 impl Row {
@@ -123,6 +131,9 @@ impl Row {
         let number_id = self.number_id.clone().unwrap_or_default();
         let tenant_id = self.tenant_id.clone();
         let closed = move |why| Ok(Routing::Closed { tenant_id, number_id, why });
+        if self.suspended_at.is_some() {
+            return closed("tenant_suspended");
+        }
         if self.enabled == 0 {
             return closed("disabled");
         }
@@ -160,6 +171,11 @@ impl Row {
             },
             capture: self.capture != 0,
             trunk_id: self.trunk_id,
+            quotas: columns::from_json("tenants.quotas", &self.quotas)?,
+            outbound: match self.outbound {
+                Some(text) => columns::from_json("numbers.outbound", &text)?,
+                None => OutboundQuotas::default(),
+            },
         })))
     }
 }
@@ -167,8 +183,9 @@ impl Row {
 pub(crate) const BY_NUMBER: &str =
     "SELECT n.tenant_id, n.id AS number_id, n.address, n.fallback, n.language, n.max_concurrent,
         n.recording, n.capture, n.trunk_id, n.enabled, s.id AS script_id, s.name AS script_name, v.version, v.digest, v.manifest,
-        b.document AS bindings
+        b.document AS bindings, t.quotas, t.suspended_at, n.outbound
     FROM numbers n
+    JOIN tenants t ON t.id = n.tenant_id
     LEFT JOIN scripts s ON s.id = n.script_id AND s.deleted_at IS NULL
     LEFT JOIN versions v ON v.script_id = s.id AND v.version = COALESCE(n.pinned_version, s.published_version)
     LEFT JOIN bindings b ON b.script_id = s.id";
@@ -208,8 +225,10 @@ impl Store {
             "SELECT s.tenant_id, NULL AS number_id, NULL AS address, NULL AS fallback, NULL AS language,
                     NULL AS max_concurrent, NULL AS recording, 0 AS capture, NULL AS trunk_id, 1 AS enabled,
                     s.id AS script_id, s.name AS script_name,
-                    v.version, v.digest, v.manifest, b.document AS bindings
+                    v.version, v.digest, v.manifest, b.document AS bindings, t.quotas, t.suspended_at,
+                    NULL AS outbound
              FROM scripts s
+             JOIN tenants t ON t.id = s.tenant_id
              LEFT JOIN versions v ON v.script_id = s.id AND v.version = COALESCE($3, s.published_version)
              LEFT JOIN bindings b ON b.script_id = s.id
              WHERE s.tenant_id = $1 AND s.id = $2 AND s.deleted_at IS NULL",
@@ -221,6 +240,9 @@ impl Store {
         .await?
         .ok_or_else(|| StoreError::not_found("script", script))?;
         match (row.read()?, version) {
+            (Routing::Closed { why: why @ "tenant_suspended", .. }, _) => {
+                Err(StoreError::conflict(why, "the tenant is suspended: its scripts place no calls"))
+            }
             (Routing::Ready(route), _) => match route.names.unbound(&route.bindings) {
                 unbound if unbound.is_empty() => Ok(*route),
                 unbound => Err(StoreError::Unbound(unbound)),

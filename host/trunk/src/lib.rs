@@ -8,6 +8,7 @@
 //! * [`gate`] – how many calls at once, and how many a second
 //! * [`health`] – what the answers to OPTIONS say about an address
 //! * [`inbound`] – whose trunk a call comes by
+//! * [`tolls`] – which numbers may be called, how many, and for how long
 //!
 //! What this room never does: open a socket, read a clock, draw randomness or hold a secret. Time and randomness are
 //! parameters; passwords are passed through [`settings::Password`], which neither prints nor serialises them.
@@ -21,6 +22,7 @@ pub mod inbound;
 pub mod numbers;
 pub mod select;
 pub mod settings;
+pub mod tolls;
 
 pub use check::Mistake;
 pub use settings::TrunkSettings;

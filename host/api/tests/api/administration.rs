@@ -170,3 +170,53 @@ async fn what_was_used_is_told_by_day() {
     let of = format!("/v1/tenants/{}/usage", things.tenant);
     assert_eq!(by_operator(&house, "GET", &of, None).await["calls_in"], 1);
 }
+
+#[tokio::test]
+async fn what_a_tenant_may_not_use_any_more_is_refused_by_name() {
+    let house = House::new().await;
+    let (tenant, key) = house.stranger().await;
+    let things = house.things(&tenant, &key).await;
+    let path = format!("/v1/tenants/{tenant}");
+    let limit = async |quotas: Value| by_operator(&house, "PATCH", &path, Some(json!({ "quotas": quotas }))).await;
+    let post = async |path: &str, body: Value| house.request(Some(&key), "POST", path, Some(&body)).await;
+    let upload = async || {
+        let request = Request::post(format!("/v1/scripts/{}/versions", things.script))
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/wasm");
+        house.send(request.body(Body::from("\0asm")).unwrap()).await
+    };
+
+    limit(json!({ "scripts": 1 })).await;
+    post("/v1/scripts", json!({ "name": "more" })).await.problem(403, "scripts_exceeded");
+    limit(json!({ "scripts": 2, "versions_per_script": 1 })).await;
+    post("/v1/scripts", json!({ "name": "more" })).await.ok();
+    upload().await.problem(403, "versions_exceeded");
+    limit(json!({ "versions_per_script": null, "storage_mb": 0 })).await;
+    upload().await.problem(403, "storage_exceeded");
+    limit(json!({ "storage_mb": null })).await;
+    // Now it is looked at, and is no component.
+    assert_eq!(upload().await.status, 422);
+
+    let place = async |to: &str| post("/v1/calls", json!({ "to": to, "number_id": things.number })).await;
+    limit(json!({ "concurrent_calls": 0 })).await;
+    assert!(place("sip:a@127.0.0.1:1").await.problem(429, "calls_exceeded").to_string().contains("concurrent_calls"));
+    limit(json!({ "concurrent_calls": null })).await;
+    // By whatever host: a number is a number.
+    for to in ["sip:+881631234567@127.0.0.1:1", "sip:00881631234567;phone-context=x@127.0.0.1:1"] {
+        place(to).await.problem(403, "destination_not_allowed");
+    }
+    limit(json!({ "outbound": { "allowed_prefixes": ["+49"], "concurrent_calls": 0 } })).await;
+    place("sip:+331234567@127.0.0.1:1").await.problem(403, "destination_not_allowed");
+    let full = place("sip:+493012345@127.0.0.1:1").await;
+    full.problem(429, "outbound_calls_exceeded");
+    assert!(full.headers.contains_key("retry-after"));
+    limit(json!({ "outbound": { "concurrent_calls": null, "minutes_per_day": 0 } })).await;
+    place("sip:+493012345@127.0.0.1:1").await.problem(429, "outbound_minutes_exceeded");
+    // A number narrows it further.
+    let narrow = json!({ "outbound": { "allowed_prefixes": ["+4930"] } });
+    house.request(Some(&key), "PATCH", &format!("/v1/numbers/{}", things.number), Some(&narrow)).await.ok();
+    place("sip:+498912345@127.0.0.1:1").await.problem(403, "destination_not_allowed");
+    place("sip:+493012345@127.0.0.1:1").await.problem(429, "outbound_minutes_exceeded");
+    // Nobody else is concerned.
+    house.post("/v1/scripts", json!({ "name": "more" })).await.ok();
+}

@@ -45,7 +45,16 @@ impl Giving {
         if request.caller_id.as_deref().is_some_and(|caller| !is_caller_id(caller)) {
             return Err(failed(id, FORBIDDEN, "the caller id is neither a number nor a plain name"));
         }
-        dial.resolve(&request.target, mode).ok_or_else(|| failed(id, FORBIDDEN, "the target is not allowed"))
+        let target = dial.resolve(&request.target, mode);
+        let target = target.ok_or_else(|| failed(id, FORBIDDEN, "the target is not allowed"))?;
+        // A bridge is our own call, and looked at when it is placed.
+        if mode == TransferMode::Refer
+            && let Some(number) = target.number()
+        {
+            let passed = dial.tolls.pass(&dial.payer, &number);
+            passed.map_err(|refusal| failed(id, refusal.status(), &refusal.to_string()))?;
+        }
+        Ok(target)
     }
 
     /// The far end has been asked to call there itself.

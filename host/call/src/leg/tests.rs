@@ -8,8 +8,10 @@ mod moves;
 use super::*;
 use crate::negotiation::Terms;
 use crate::outbound::OutboundPolicy;
+use crate::quotas::Refusals;
 use crate::signalling::Signalling;
 use crate::takeover::Places;
+use crate::tolls::{Payer, Tolls};
 use crate::trunks::TrunkBook;
 use callbox_dialogue::CallId;
 use callbox_dialogue::leg::{PromptId, TransferResult, VoiceSettings};
@@ -18,6 +20,7 @@ use callbox_sip::overload::SourcePolicy;
 use callbox_sip::{DialogPolicy, OutgoingCall, Reliable, SipConfig, SipStack};
 use callbox_speech::{Ears, Speech, SpeechConfig};
 use callbox_store::Store;
+use callbox_store::quotas::OutboundQuotas;
 use tokio::time::timeout;
 
 struct House {
@@ -85,6 +88,8 @@ async fn ringing_from(offers: bool, reliable: Reliable) -> House {
             policy: Arc::new(OutboundPolicy { allowed_hosts: vec!["127.0.0.1".into()], ..OutboundPolicy::default() }),
             call: id,
             tenant: store.default_tenant().clone(),
+            tolls: Tolls::new(store.clone(), "host".into(), Refusals::new(store.clone())),
+            payer: Arc::new(Payer::new(store.default_tenant().clone(), &OutboundQuotas::default(), None, Vec::new())),
             trunks: TrunkBook::open(store.clone(), ours.clone(), SourcePolicy::default()),
             store,
             realm: "callbox".into(),

@@ -103,6 +103,16 @@ impl TrunkBook {
         self.pages().of(tenant).any(|trunk| !trunk.settings.addresses.is_empty())
     }
 
+    /// Codes of the countries as which a tenant's trunks read numbers that are dialled as at home.
+    pub(crate) fn countries(&self, tenant: &TenantId) -> Vec<String> {
+        let pages = self.pages();
+        let national = pages.of(tenant).filter_map(|trunk| trunk.settings.numbers.national.as_ref());
+        let mut countries: Vec<String> = national.map(|national| national.country_code.clone()).collect();
+        countries.sort_unstable();
+        countries.dedup();
+        countries
+    }
+
     /// The trunks by which a tenant's call to a number goes, in the order to try them.
     pub(crate) fn for_number(&self, tenant: &TenantId, number: &str) -> Vec<Arc<LiveTrunk>> {
         let pages = self.pages();

@@ -2,6 +2,7 @@
 
 use super::status::{AddressStatus, ChannelStatus, RegistrationStatus, TrunkFault, TrunkStatus};
 use crate::policy::{DtmfManner, LegPolicy};
+use crate::tolls::Toll;
 use callbox_sip::sdp::{Codec, Encryption, Keying, OfferStyle};
 use callbox_sip::{Credentials, NextHop, RegistrationId, Transport};
 use callbox_store::secrets::Secret;
@@ -158,7 +159,7 @@ impl LiveTrunk {
             Direction::Inbound => calls.inbound += 1,
             Direction::Outbound => calls.outbound += 1,
         }
-        Ok(Permit { trunk: self.clone(), direction })
+        Ok(Permit { trunk: Some((self.clone(), direction)), toll: None })
     }
 
     /// How an address is.
@@ -312,16 +313,38 @@ impl LiveTrunk {
     }
 }
 
-/// A call's place in a trunk; dropping it gives it back.
+/// A leg's place in a trunk, and among those that are charged for; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    trunk: Arc<LiveTrunk>,
-    direction: Direction,
+    trunk: Option<(Arc<LiveTrunk>, Direction)>,
+    toll: Option<Arc<Toll>>,
+}
+
+impl Permit {
+    /// The place of a leg that is charged for, if it is; in no trunk yet.
+    pub(crate) fn charged(toll: Option<Arc<Toll>>) -> Option<Self> {
+        toll.map(|toll| Self { trunk: None, toll: Some(toll) })
+    }
+
+    /// The same place, of a leg that is charged for, if it is.
+    pub(crate) fn with(mut self, toll: Option<Arc<Toll>>) -> Self {
+        self.toll = toll;
+        self
+    }
+
+    /// The leg is answered: from now on it costs.
+    pub(crate) fn answered(&self) {
+        if let Some(toll) = &self.toll {
+            toll.answered();
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        lock(&self.trunk.shared.calls).gate.leave(self.direction);
+        if let Some((trunk, direction)) = &self.trunk {
+            lock(&trunk.shared.calls).gate.leave(*direction);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{LiveTrunk, Permit};
 use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{By, Dial, Target, bracketed};
 use crate::policy::LegPolicy;
+use crate::tolls::{Toll, TollRefusal};
 use callbox_media::Session;
 use callbox_sip::{BoundContact, Dialog, DialogEvent, OutgoingCall, RegistrationId, SipError};
 use callbox_store::StoreError;
@@ -53,6 +54,9 @@ pub(crate) enum NoWay {
     /// Every trunk has as many calls as it may.
     #[error("every trunk has as many calls as it may")]
     Busy,
+    /// The tenant may not call there, or not now.
+    #[error(transparent)]
+    Barred(#[from] TollRefusal),
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,6 +71,7 @@ impl NoWay {
         match self {
             Self::NoTrunk(_) | Self::NoTrunkFor(_) | Self::NoAccount(_) => 404,
             Self::NotRegistered(_) => 480,
+            Self::Barred(refusal) => refusal.status(),
             Self::Busy | Self::Store(_) => 503,
             Self::Sip(_) => 500,
         }
@@ -115,26 +120,32 @@ pub(crate) struct Attempts {
     ways: VecDeque<Way>,
     headers: Vec<(String, String)>,
     ring_timeout: Duration,
+    /// What is charged for the call, by whichever way it goes.
+    toll: Option<Arc<Toll>>,
     /// The way that is being tried.
     current: Option<(Option<OfTrunk>, Vec<u16>)>,
 }
 
 impl Dial {
-    /// The ways to a target, the best first.
+    /// The ways to a target, the best first. Whoever wants to call the telephone network passes here, and its gate.
     pub(crate) async fn attempts(&self, target: &Target, ask: Ask) -> Result<Attempts, NoWay> {
-        let ways = match &target.by {
-            By::Account(username) => self.phones(username, &ask).await?,
+        let (ways, number) = match &target.by {
+            By::Account(username) => (self.phones(username, &ask).await?, None),
             // By that trunk and no other.
-            By::Number(number) if ask.trunk.is_some() => self.trunks(number, &ask)?,
+            By::Number(number) if ask.trunk.is_some() => (self.trunks(number, &ask)?, Some(number.clone())),
             By::Number(number) => match self.phones(number, &ask).await {
-                Ok(ways) => ways,
-                Err(NoWay::NoAccount(_)) => self.trunks(number, &ask)?,
+                Ok(ways) => (ways, None),
+                Err(NoWay::NoAccount(_)) => (self.trunks(number, &ask)?, Some(number.clone())),
                 Err(other) => return Err(other),
             },
-            By::Uri | By::Referred | By::Proxy => vec![self.operator(target, &ask)].into(),
+            By::Uri | By::Referred | By::Proxy => (vec![self.operator(target, &ask)].into(), target.number()),
+        };
+        let toll = match number {
+            Some(number) => Some(Arc::new(self.tolls.begin(&self.payer, &number).await?)),
+            None => None,
         };
         let Ask { headers, ring_timeout, .. } = ask;
-        Ok(Attempts { dial: self.clone(), ways, headers, ring_timeout, current: None })
+        Ok(Attempts { dial: self.clone(), ways, headers, ring_timeout, toll, current: None })
     }
 
     /// What the operator provides for everybody. The far end itself is spoken to as it wants, so that nothing which has to
@@ -247,6 +258,10 @@ impl Attempts {
                     why.get_or_insert(NoWay::Busy);
                     continue;
                 }
+            };
+            let permit = match permit {
+                Some(permit) => Some(permit.with(self.toll.clone())),
+                None => Permit::charged(self.toll.clone()),
             };
             let Way { mut call, remote, policy, trunk, failover } = way;
             let address = self.dial.stack.media_address(remote);

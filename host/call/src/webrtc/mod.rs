@@ -292,16 +292,19 @@ impl Platform {
     ) -> Result<(Welcome, oneshot::Receiver<()>), VisitError> {
         let inner = &self.inner;
         let id = CallId(callbox_store::id::new("call"));
-        let (seat, commands) = inner
-            .live
-            .enter(&id, route.tenant_id.as_str(), route.number_id.as_deref(), route.max_concurrent)
-            .ok_or(VisitError::Busy)?;
+        let quotas = self.quotas_of(route);
+        let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
+        let entered = inner.live.enter(&id, tenant, number, route.max_concurrent, &quotas);
+        let (seat, commands) = entered.map_err(|full| {
+            self.full(route, full);
+            VisitError::Busy
+        })?;
         inner.live.held_by(&id, visit.holder);
         // Again, now that whoever is told of the end of the host finds this call.
         if inner.draining.load(Ordering::Relaxed) {
             return Err(VisitError::Unavailable("the host is going down".into()));
         }
-        let room = inner.rooms.scripts.reserve();
+        let room = self.script_room(&quotas);
         let room = room.ok_or_else(|| VisitError::Unavailable("no script instance is free".into()))?;
         let opened = inner.rooms.media.open_webrtc(&id, offer, &WebRtcPolicy::default())?;
         let created_at = inner.rooms.store.now();
@@ -335,7 +338,7 @@ impl Platform {
             script: script.as_ref().ok().cloned(),
             // Nothing is known of a visitor, to whom nobody calls back.
             dial: Dial { peer: None, peer_name: None, known: false, ..dial },
-            recording: self.recording(&id, route),
+            recording: self.recording(&id, route, &quotas).await,
             capture: route.capture,
             began,
             tally: inner.visits.clone(),

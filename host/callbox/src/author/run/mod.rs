@@ -147,6 +147,7 @@ impl<'a> Desk<'a> {
             recording: callbox_store::numbers::Recording::Off,
             capture: false,
             trunk_id: None,
+            outbound: callbox_store::quotas::OutboundQuotas::default(),
             enabled: true,
         };
         store.create_number(&tenant, number, &Actor::system()).await.into_diagnostic()?;
