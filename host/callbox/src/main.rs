@@ -48,12 +48,16 @@ enum Command {
     /// Compiles one component under its own limits; started by the host itself.
     #[command(hide = true)]
     CompileWorker,
+    /// Has the C library of a recogniser in it; started by the host itself.
+    #[command(hide = true)]
+    RecogniserWorker,
 }
 
 fn main() -> miette::Result<ExitCode> {
     let command = match Command::parse() {
         // No runtime: the worker limits its own threads and files.
         Command::CompileWorker => return Ok(callbox_script::compile_worker()),
+        Command::RecogniserWorker => return Ok(callbox_speech::recogniser::recogniser_worker()),
         command => command,
     };
     let runtime = tokio::runtime::Runtime::new().into_diagnostic().wrap_err("no threads to run on")?;
@@ -75,7 +79,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
             let text = args.load()?.to_toml()?;
             std::io::stdout().write_all(text.as_bytes()).into_diagnostic()?;
         }
-        Command::CompileWorker => {}
+        Command::CompileWorker | Command::RecogniserWorker => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 //! preference; an empty one stands for the embedded engine alone.
 
 use crate::config::{Config, Secret};
-use callbox_speech::recogniser::{Ear, EarLimits};
+use callbox_speech::recogniser::{Ear, EarLimits, Pocketsphinx, PocketsphinxConfig};
 use callbox_speech::remote::{
     CustomEar, CustomVoice, DeepgramEar, DeepgramVoice, Dialer, Key, OpenAiEar, OpenAiVoice, Patience, Provider,
     RemoteEar, RemoteVoice,
@@ -13,7 +13,7 @@ use callbox_speech::{
     BreakerConfig, Ears, Espeak, EspeakConfig, Flite, FliteConfig, Languages, Recogniser, Speaker, SpeechConfig,
     Synthesiser, resample,
 };
-use miette::{IntoDiagnostic, miette};
+use miette::{Context, IntoDiagnostic, miette};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -389,11 +389,17 @@ pub(crate) fn voices(config: &Config) -> miette::Result<callbox_speech::Speech> 
     callbox_speech::Speech::with_speakers(speech, speakers).into_diagnostic()
 }
 
-/// The recognisers, in the operator's order.
+/// The recognisers, in the operator's order; Debian's pocketsphinx where none is named. Nothing is started yet: one that
+/// is not installed says so when it is needed, and to `callbox doctor`.
 pub(crate) fn ears(config: &Config) -> miette::Result<Ears> {
-    let mut ears = Vec::with_capacity(config.speech.recognisers.len());
+    let embedded = Engine { name: "pocketsphinx".to_owned(), kind: Kind::Pocketsphinx, ..Engine::default() };
+    let engines = match config.speech.recognisers.as_slice() {
+        [] => std::slice::from_ref(&embedded),
+        engines => engines,
+    };
+    let mut ears = Vec::with_capacity(engines.len());
     let mut dialled: Option<Dialer> = None;
-    for engine in &config.speech.recognisers {
+    for engine in engines {
         let dialer = match &dialled {
             Some(dialer) => dialer.clone(),
             None => dialled.insert(dialer_of(config)?).clone(),
@@ -405,11 +411,12 @@ pub(crate) fn ears(config: &Config) -> miette::Result<Ears> {
             Kind::Openai => Arc::new(OpenAiEar::new(remote()?, dialer)),
             Kind::Deepgram => Arc::new(DeepgramEar::new(remote()?, dialer)),
             Kind::Custom => Arc::new(CustomEar::new(remote()?, dialer)),
-            Kind::None | Kind::Pocketsphinx | Kind::Sherpa | Kind::Espeak | Kind::Flite => {
+            Kind::Pocketsphinx => Arc::new(Pocketsphinx::new(engine.pocketsphinx(config)?)),
+            Kind::None | Kind::Sherpa | Kind::Espeak | Kind::Flite => {
                 return Err(miette!("speech.recognisers ({}): this build has no such recogniser", engine.name));
             }
         };
-        ears.push(Ear { engine: made, limits: EarLimits::default() });
+        ears.push(Ear { engine: made, languages: engine.languages(), limits: EarLimits::default() });
     }
     Ok(Ears::new(ears))
 }
@@ -418,6 +425,19 @@ impl Engine {
     /// What it is used for.
     pub(crate) fn languages(&self) -> Languages {
         if self.languages.is_empty() { Languages::All } else { Languages::Some(self.languages.clone()) }
+    }
+
+    /// Debian's, where nothing else is said; its library runs in this very program, started once more.
+    fn pocketsphinx(&self, config: &Config) -> miette::Result<PocketsphinxConfig> {
+        let worker = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
+        let usual = PocketsphinxConfig::new(worker);
+        Ok(PocketsphinxConfig {
+            name: self.name.clone(),
+            library: self.library.clone().unwrap_or(usual.library),
+            model: self.folder.clone().unwrap_or(usual.model),
+            espeak: config.speech.espeak.clone(),
+            worker: usual.worker,
+        })
     }
 
     fn remote_voice(&self, rate_hz: u32) -> miette::Result<RemoteVoice> {

@@ -119,7 +119,11 @@ fn patient() -> EarLimits {
 }
 
 fn ears(engines: &[&Arc<Fake>], limits: &EarLimits) -> Ears {
-    Ears::new(engines.iter().map(|&engine| Ear { engine: engine.clone(), limits: limits.clone() }))
+    Ears::new(engines.iter().map(|&engine| Ear {
+        engine: engine.clone(),
+        languages: Languages::All,
+        limits: limits.clone(),
+    }))
 }
 
 /// A second and a half of sound, and what `counts` makes of it.

@@ -5,8 +5,8 @@
 mod caller;
 
 use callbox_speech::recogniser::{
-    Ear, EarLimits, Ears, Heard, Hypothesis, Listening, Pocketsphinx, PocketsphinxConfig, Recogniser, RecogniserError,
-    Sound,
+    Ear, EarLimits, Ears, Heard, Hypothesis, Languages, Listening, Pocketsphinx, PocketsphinxConfig, Recogniser,
+    RecogniserError, Sound,
 };
 use caller::{listening, pocketsphinx, says};
 use std::sync::Arc;
@@ -124,7 +124,11 @@ async fn what_is_missing_is_said() {
 
 #[tokio::test]
 async fn what_it_cannot_do_it_says() {
-    let ears = Ears::new([Ear { engine: Arc::new(Pocketsphinx::new(pocketsphinx())), limits: EarLimits::default() }]);
+    let ears = Ears::new([Ear {
+        engine: Arc::new(Pocketsphinx::new(pocketsphinx())),
+        languages: Languages::All,
+        limits: EarLimits::default(),
+    }]);
     let mandarin = Listening { languages: vec!["zh-CN".to_owned()], ..listening(PIN) };
     assert_eq!(ears.can(&mandarin).unwrap_err().code(), "recogniser_unknown_language");
     assert_eq!(ears.can(&Listening::default()).unwrap_err().code(), "recogniser_unable");

@@ -1,7 +1,7 @@
 //! The recognisers of a deployment.
 
 use super::relay::relay;
-use super::{Listening, Recogniser, RecogniserError, Run};
+use super::{Languages, Listening, Recogniser, RecogniserError, Run};
 use crate::breaker::{Admission, Breaker, BreakerConfig, BreakerState};
 use crate::synthesiser::EngineInfo;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -51,6 +51,8 @@ impl Default for EarLimits {
 pub struct Ear {
     /// The engine.
     pub engine: Arc<dyn Recogniser>,
+    /// Languages it is used for, of those that it has.
+    pub languages: Languages,
     /// Its limits.
     pub limits: EarLimits,
 }
@@ -141,7 +143,7 @@ impl Ears {
         }
         let mut refusal = RecogniserError::UnknownLanguage { languages: what.languages.join(", ") };
         let mut able = Vec::new();
-        for post in self.posts.iter() {
+        for post in self.posts.iter().filter(|post| what.languages.iter().any(|tag| post.languages.has(tag))) {
             match post.engine.can(what) {
                 Ok(()) => able.push(post.clone()),
                 // That it cannot do this tells more than that another does not know the language.
@@ -156,6 +158,7 @@ impl Ears {
 /// One recogniser, as all calls share it.
 pub(super) struct Post {
     pub(super) engine: Arc<dyn Recogniser>,
+    languages: Languages,
     pub(super) limits: EarLimits,
     /// What the breaker's time counts from.
     began: Instant,
@@ -169,9 +172,10 @@ pub(super) struct Post {
 
 impl Post {
     fn new(ear: Ear, began: Instant) -> Self {
-        let Ear { engine, limits } = ear;
+        let Ear { engine, languages, limits } = ear;
         Self {
             engine,
+            languages,
             began,
             breaker: Mutex::new(Breaker::new(limits.breaker)),
             places: Arc::new(Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS))),

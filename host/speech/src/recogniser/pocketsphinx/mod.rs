@@ -166,11 +166,7 @@ impl Engine {
     }
 
     /// The sentences of a grammar, and its words with what is known of their pronunciation.
-    fn words(
-        &self,
-        grammar: &Grammar,
-        language: &str,
-    ) -> Result<(String, Sounds), RecogniserError> {
+    fn words(&self, grammar: &Grammar, language: &str) -> Result<(String, Sounds), RecogniserError> {
         let Jsgf { text, words, pronunciations } =
             grammar.jsgf(language).map_err(|error| self.bad_grammar(&error.to_string()))?;
         if words.len() > MAX_WORDS {
