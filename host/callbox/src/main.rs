@@ -1,5 +1,6 @@
 //! The binary: command line, configuration, wiring, shutdown.
 
+mod accuracy;
 mod author;
 mod beside;
 mod caller;
@@ -38,6 +39,9 @@ enum Command {
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
     Speechd(speechd::SpeechdArgs),
+    /// See how speech does.
+    #[command(subcommand)]
+    Speech(SpeechCommand),
     /// Keys, straight from the database: of the API, and the one that seals secrets.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -51,6 +55,12 @@ enum Command {
     /// Has the C library of a recogniser in it; started by the host itself.
     #[command(hide = true)]
     RecogniserWorker,
+}
+
+/// What there is to see of it.
+#[derive(Debug, clap::Subcommand)]
+enum SpeechCommand {
+    Accuracy(accuracy::AccuracyArgs),
 }
 
 fn main() -> miette::Result<ExitCode> {
@@ -72,6 +82,7 @@ async fn run(command: Command) -> miette::Result<ExitCode> {
         Command::Ladder(args) => ladder::run(&args).await?,
         Command::Replay(args) => return replay::run(&args).await,
         Command::Trunk(command) => trunk::run(&command).await?,
+        Command::Speech(SpeechCommand::Accuracy(args)) => accuracy::run(args).await?,
         Command::Speechd(args) => speechd::run(args).await?,
         Command::Keys(command) => keys::run(&command).await?,
         Command::Doctor(args) => return doctor::run(args).await,

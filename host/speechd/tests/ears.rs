@@ -5,7 +5,7 @@
 mod with;
 
 use callbox_grammar::Grammar;
-use callbox_speech::recogniser::{Ear, EarLimits, Ears, Heard, Listening, RecogniserError, Sound};
+use callbox_speech::recogniser::{Ear, EarLimits, Ears, Heard, Languages, Listening, RecogniserError, Sound};
 use std::sync::Arc;
 use std::time::Duration;
 use with::{EARS, ear, requests, server, within};
@@ -133,7 +133,8 @@ async fn a_wrong_key_is_refused_and_the_next_gets_the_audio() {
         let limits =
             EarLimits { result: Duration::from_secs(60), stall: Duration::from_secs(60), ..EarLimits::default() };
         let good = ear(kind, &address, "sesame", None);
-        let ears = Ears::new([bad, good].map(|engine| Ear { engine, limits: limits.clone() }));
+        let ears =
+            Ears::new([bad, good].map(|engine| Ear { engine, languages: Languages::All, limits: limits.clone() }));
         let heard = within(ears.listen(Listening::default()).whole(&speech(), 8_000)).await.unwrap();
         assert_eq!(heard[0].text, "yes please", "{kind}");
     }

@@ -85,7 +85,11 @@ impl Line {
         for (one, other) in [(&ours, &caller), (&caller, &ours)] {
             one.send(MediaCommand::Configure(MediaPlan::new(Codec::Pcmu, 0, other.local_rtp()))).unwrap();
         }
-        let ears = Ears::new([Ear { engine: Arc::new(stub.clone()), limits: EarLimits::default() }]);
+        let ears = Ears::new([Ear {
+            engine: Arc::new(stub.clone()),
+            languages: Languages::All,
+            limits: EarLimits::default(),
+        }]);
         let (sender, signals) = mpsc::channel(64);
         let hearing = Hearing::new(ears, "en".into(), Arc::new(ours), sender);
         Self { hearing, events, signals, caller, _caller_events: caller_events, _plane: plane, reports: Vec::new() }
