@@ -142,7 +142,7 @@ fn what_other_rooms_write_is_what_is_described() {
         node: Some("n".into()),
         interrupted_by: Some("digits".into()),
         confidence: Some(0.5),
-        latency: Some(Latency::default()),
+        latency: Some(Latency { first_token_ms: Some(1), ..Latency::default() }),
     };
     let entry = TimelineEntry { at: Time(1), kind: "k".into(), detail: "d".into() };
     let record = CallRecord {
