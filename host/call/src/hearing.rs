@@ -79,6 +79,8 @@ impl Hearing {
     /// Starts a recognition; what there is to report at once.
     pub(crate) fn recognise(&mut self, id: RecognitionId, options: ListenOptions) -> Option<LegEvent> {
         self.run = None;
+        // Mostly a question is being asked meanwhile.
+        self.ears.wake();
         let what = self.listening(options);
         let begun = self.ears.can(&what).map_err(|error| error.to_host_error()).and_then(|()| {
             let (sender, tap) = Tap::new(FRAMES);

@@ -4,7 +4,7 @@ use super::relay::relay;
 use super::{Languages, Listening, Recogniser, RecogniserError, Run};
 use crate::breaker::{Admission, Breaker, BreakerConfig, BreakerState};
 use crate::synthesiser::EngineInfo;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -79,6 +79,7 @@ pub struct EarState {
 #[derive(Clone)]
 pub struct Ears {
     posts: Arc<[Arc<Post>]>,
+    awake: Arc<AtomicBool>,
 }
 
 impl Ears {
@@ -87,7 +88,26 @@ impl Ears {
     #[must_use]
     pub fn new(ears: impl IntoIterator<Item = Ear>) -> Self {
         let began = Instant::now();
-        Self { posts: ears.into_iter().map(|ear| Arc::new(Post::new(ear, began))).collect() }
+        let posts = ears.into_iter().map(|ear| Arc::new(Post::new(ear, began))).collect();
+        Self { posts, awake: Arc::default() }
+    }
+
+    /// Has every recogniser begin what takes it long – a process, a model –, and tells the log which ones work. Only the
+    /// first of these calls does anything: the earlier it comes, the less the first caller waits. Returns at once; to be
+    /// called within a tokio runtime.
+    pub fn wake(&self) {
+        if self.awake.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let ears = self.clone();
+        tokio::spawn(async move {
+            for (recogniser, checked) in ears.check().await {
+                match checked {
+                    Ok(info) => tracing::info!(recogniser, version = info.version, "a recogniser works"),
+                    Err(error) => tracing::warn!(recogniser, %error, "a recogniser does not work"),
+                }
+            }
+        });
     }
 
     /// Whether some recogniser can recognise this.
