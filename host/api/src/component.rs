@@ -5,13 +5,11 @@ use crate::Api;
 use crate::extract::Path;
 use crate::guard::Caller;
 use crate::problem::Problem;
-use crate::recordings::stream;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use tokio::fs::File;
 
 /// Get the component of a version
 ///
@@ -43,15 +41,12 @@ pub(crate) async fn read(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let path = api.store().blob_path(&version.digest)?;
-        let gone = |error: std::io::Error| Problem::internal(format_args!("opening {}: {error}", path.display()));
-        let file = File::open(&path).await.map_err(gone)?;
-        let size = file.metadata().await.map_err(gone)?.len();
+        let (size, bytes) = api.store().read_blob(&version.digest).await?;
         if size != version.size {
-            return Err(Problem::internal(format_args!("{} has {size} bytes, not {}", path.display(), version.size)));
+            return Err(Problem::internal(format_args!("{} has {size} bytes, not {}", version.digest, version.size)));
         }
         // A piece at a time: a component may be large, and who asks for it slow.
-        let mut response = Response::new(stream(file, size));
+        let mut response = Response::new(Body::from_stream(bytes));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
         headers.insert(CONTENT_LENGTH, size.into());

@@ -129,6 +129,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(capture::read))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read))
+        .routes(routes!(recordings::linked))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::read, keys::revoke))
         .routes(routes!(keys::rotate))

@@ -1,9 +1,9 @@
-//! Recordings: listed, and streamed from their folder.
+//! Recordings: listed with links, and streamed from where they are kept.
 
 use crate::Api;
 use crate::calls::find;
 use crate::conversation::whole;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
 use crate::guard::Caller;
 use crate::problem::Problem;
 use axum::body::Body;
@@ -13,28 +13,38 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
-use callbox_store::Page;
-use callbox_store::calls::RecordingRow;
-use std::io::{ErrorKind, SeekFrom};
-use std::path::{Component, Path as FilePath, PathBuf};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use callbox_store::recordings::{RecordingRow, RecordingState};
+use callbox_store::{Page, UnixMs};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// Bytes read at a time.
-const CHUNK: usize = 64 * 1024;
+/// A recording, and a link to it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LinkedRecording {
+    #[serde(flatten)]
+    recording: RecordingRow,
+    /// Gets the file without a key.
+    url: String,
+    /// Until then.
+    expires_at: UnixMs,
+}
 
 /// List the recordings of a call
 #[utoipa::path(get, path = "/v1/calls/{call}/recordings", tag = "calls", security(("api_key" = ["calls:read"])),
     params(("call" = String, Path, description = "`call_…`")),
-    responses((status = 200, description = "All of them; none while the call runs", body = Page<RecordingRow>)))]
+    responses((status = 200, description = "All of them; none while the call runs", body = Page<LinkedRecording>)))]
 pub(crate) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Path(call): Path<String>,
-) -> Result<Json<Page<RecordingRow>>, Problem> {
+) -> Result<Json<Page<LinkedRecording>>, Problem> {
     find(&api, &caller.tenant, &call).await?;
-    Ok(Json(whole(api.store().recordings(&caller.tenant, &call).await?)))
+    let mut all = Vec::new();
+    for recording in api.store().recordings(&caller.tenant, &call).await? {
+        let (url, expires_at) = api.platform().recordings().link(&recording.id).await?;
+        all.push(LinkedRecording { recording, url, expires_at });
+    }
+    Ok(Json(whole(all)))
 }
 
 /// Get a recording
@@ -49,7 +59,8 @@ pub(crate) async fn list(
     responses(
         (status = 200, description = "The file", content_type = "audio/wav", body = Vec<u8>),
         (status = 206, description = "The part that was asked for", content_type = "audio/wav", body = Vec<u8>),
-        (status = 410, description = "`recording_gone`: the file is not there any more"),
+        (status = 409, description = "`recording_not_ready`: it is on its way; try again soon"),
+        (status = 410, description = "`recording_gone`: there is no file (any more)"),
         (status = 416, description = "`range_not_satisfiable`: the file is not so long")))]
 pub(crate) async fn read(
     State(api): State<Api>,
@@ -61,13 +72,64 @@ pub(crate) async fn read(
     if row.call_id != call {
         return Err(Problem::not_found("the call has no such recording"));
     }
-    let path = place(api.platform().recordings(), &row.location)?;
-    let gone = || Problem::new(StatusCode::GONE, "recording_gone", "the recording's file is not there any more");
-    let mut file = File::open(&path).await.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => gone(),
-        _ => Problem::internal(format_args!("opening {}: {error}", path.display())),
-    })?;
-    let size = file.metadata().await.map_err(Problem::internal)?.len();
+    send(&api, &row, &headers).await
+}
+
+/// A link's query.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Link {
+    /// Until when the link is good, Unix seconds.
+    expires: i64,
+    /// As we signed it.
+    signature: String,
+}
+
+/// Get a recording by its link
+///
+/// The link is in `call.completed` and `call.recording.ready`, and in the list of a call's recordings. It needs no key and
+/// expires; whoever has it can hear the recording.
+#[utoipa::path(get, path = "/v1/recordings/{recording}", tag = "calls", security(("recording_link" = [])),
+    params(
+        ("recording" = String, Path, description = "`rec_…`"), Link,
+        ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`")),
+    responses(
+        (status = 200, description = "The file", content_type = "audio/wav", body = Vec<u8>),
+        (status = 206, description = "The part that was asked for", content_type = "audio/wav", body = Vec<u8>),
+        (status = 403, description = "`link_invalid`, `link_expired`: ask for a new one"),
+        (status = 409, description = "`recording_not_ready`: it is on its way; try again soon"),
+        (status = 410, description = "`recording_gone`: there is no file (any more)"),
+        (status = 416, description = "`range_not_satisfiable`: the file is not so long")))]
+pub(crate) async fn linked(
+    State(api): State<Api>,
+    Path(recording): Path<String>,
+    Query(link): Query<Link>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let key = api.store().link_key().await?;
+    if !key.is_ours(&recording, link.expires, &link.signature) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "link_invalid", "this link is not one that we have signed"));
+    }
+    if api.store().now().0 / 1_000 >= link.expires {
+        let detail = "this link has expired; the list of the call's recordings has a new one";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "link_expired", detail));
+    }
+    send(&api, &api.store().linked_recording(&recording).await?, &headers).await
+}
+
+/// The file of a recording, or the part of it that is asked for.
+async fn send(api: &Api, row: &RecordingRow, headers: &HeaderMap) -> Result<Response, Problem> {
+    let recordings = api.platform().recordings();
+    let missing = || match row.state {
+        RecordingState::Pending => {
+            let detail = "the recording is on its way from the host that made it";
+            Problem::new(StatusCode::CONFLICT, "recording_not_ready", detail)
+        }
+        RecordingState::Ready | RecordingState::Failed => {
+            Problem::new(StatusCode::GONE, "recording_gone", "there is no file of the recording (any more)")
+        }
+    };
+    let size = recordings.size(row).await?.ok_or_else(missing)?;
     let asked = headers.get(RANGE).and_then(|value| value.to_str().ok()).map(|text| range(text, size));
     let (status, first, length) = match asked {
         Some(Asked::Part { first, length }) => (StatusCode::PARTIAL_CONTENT, first, length),
@@ -77,10 +139,8 @@ pub(crate) async fn read(
         }
         Some(Asked::Whole) | None => (StatusCode::OK, 0, size),
     };
-    if first > 0 {
-        file.seek(SeekFrom::Start(first)).await.map_err(Problem::internal)?;
-    }
-    let mut response = Response::new(stream(file, length));
+    let body = recordings.read(row, first..first + length).await?.ok_or_else(missing)?;
+    let mut response = Response::new(Body::from_stream(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
@@ -93,15 +153,6 @@ pub(crate) async fn read(
         headers.insert(CONTENT_RANGE, text(format!("bytes {first}-{}/{size}", first + length - 1))?);
     }
     Ok(response)
-}
-
-/// The file of a location: a plain name in the folder of recordings.
-fn place(folder: &FilePath, location: &str) -> Result<PathBuf, Problem> {
-    let mut parts = FilePath::new(location).components();
-    match (parts.next(), parts.next()) {
-        (Some(Component::Normal(name)), None) => Ok(folder.join(name)),
-        _ => Err(Problem::internal(format_args!("a recording's location is no plain name: {location:?}"))),
-    }
 }
 
 /// What a `Range` header comes to (RFC 9110 section 14).
@@ -133,23 +184,6 @@ pub(crate) fn range(text: &str, size: u64) -> Asked {
     if first >= end { Asked::Beyond } else { Asked::Part { first, length: end - first } }
 }
 
-/// So many bytes of a file, a piece at a time.
-pub(crate) fn stream(file: File, length: u64) -> Body {
-    Body::from_stream(futures_util::stream::try_unfold((file, length), async |(mut file, left)| {
-        if left == 0 {
-            return Ok::<_, std::io::Error>(None);
-        }
-        let mut chunk = vec![0; CHUNK.min(usize::try_from(left).unwrap_or(CHUNK))];
-        let count = file.read(&mut chunk).await?;
-        if count == 0 {
-            // Shorter than it was: the client must not take it for whole.
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        chunk.truncate(count);
-        Ok(Some((Bytes::from(chunk), (file, left - count as u64))))
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,14 +212,5 @@ mod tests {
             assert_eq!(range(text, 1000), asked, "{text}");
         }
         assert_eq!(range("bytes=0-", 0), Asked::Beyond);
-    }
-
-    #[test]
-    fn a_location_cannot_leave_the_folder() {
-        let folder = FilePath::new("/recordings");
-        assert_eq!(place(folder, "a.wav").ok(), Some("/recordings/a.wav".into()));
-        for bad in ["", "..", "../a", "/etc/passwd", "a/b", "."] {
-            assert!(place(folder, bad).is_err(), "{bad:?}");
-        }
     }
 }

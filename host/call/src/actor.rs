@@ -6,6 +6,7 @@
 //! tasks of their own and report back.
 
 use crate::completion;
+use crate::recordings::Recordings;
 use crate::context::ContextFetcher;
 use crate::ledger::{Ledger, Rescue};
 use crate::legs::{Happening, Leg};
@@ -73,12 +74,12 @@ pub(crate) struct Running {
     heir: Heir,
 }
 
-/// Begins a call, which runs to its end and is written down. `public_url` is the API's address in its record.
-pub(crate) fn start(parts: CallParts, public_url: &str) -> Running {
+/// Begins a call, which runs to its end and is written down.
+pub(crate) fn start(parts: CallParts, recordings: &Recordings) -> Running {
     let rescue = parts.ledger.rescue();
     let (script, heir) = ScriptTask::new();
     // In a box: a task is as large as the most it ever holds, for as long as the call lasts.
-    let call = tokio::spawn(drive(Box::new(parts), script, public_url.to_owned()));
+    let call = tokio::spawn(drive(Box::new(parts), script, recordings.clone()));
     Running { call, rescue, heir }
 }
 
@@ -93,7 +94,7 @@ impl Running {
     }
 }
 
-async fn drive(parts: Box<CallParts>, script: ScriptTask, public_url: String) {
+async fn drive(parts: Box<CallParts>, script: ScriptTask, recordings: Recordings) {
     let mut actor = Actor::begin(*parts, script);
     actor.drain().await;
     while !actor.finished {
@@ -101,7 +102,7 @@ async fn drive(parts: Box<CallParts>, script: ScriptTask, public_url: String) {
         actor.handle(wake).await;
         actor.drain().await;
     }
-    Box::pin(actor.close(&public_url)).await;
+    Box::pin(actor.close(&recordings)).await;
 }
 
 impl Actor {
@@ -268,7 +269,7 @@ impl Actor {
         }
     }
 
-    async fn close(mut self, public_url: &str) {
+    async fn close(mut self, recordings: &Recordings) {
         // Nobody waits for an answer any more.
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
@@ -280,7 +281,7 @@ impl Actor {
         }
         let signalling = self.leg.signalling();
         let closing = self.leg.close().await;
-        let recordings = completion::recordings(&closing).await;
+        let recorded = completion::recorded(&self.id, &closing, recordings).await;
         let record = self.engine.record();
         tracing::info!(
             call = %self.id,
@@ -291,8 +292,9 @@ impl Actor {
         );
         let run = self.script.take();
         self.ledger
-            .complete(|start| completion::of(start, record, run, closing, recordings, &signalling, public_url))
+            .complete(|start| completion::of(start, record, run, closing, recorded, &signalling))
             .await;
+        recordings.wake();
     }
 }
 

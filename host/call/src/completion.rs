@@ -2,16 +2,16 @@
 //! plane's statistics, the script's run and the recordings.
 
 use crate::leg::Closing;
+use crate::recordings::{Recordings, describe};
 use crate::signalling::Signalling;
-use callbox_dialogue::CallRecord;
+use callbox_dialogue::{CallId, CallRecord};
 use callbox_dialogue::record::TimelineEntry;
 use callbox_script::ScriptRun;
+use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
 use callbox_store::completion::{CallCompletion, NewRecording};
 use callbox_store::document::{CallDocument, RecordingLink, UsageFacts};
-use sha2::{Digest, Sha256};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
 
 /// Everything the books are closed with, but the pushes.
 pub(crate) fn of(
@@ -19,9 +19,8 @@ pub(crate) fn of(
     record: &CallRecord,
     run: Option<ScriptRun>,
     closing: Closing,
-    recordings: Vec<NewRecording>,
+    recorded: Recorded,
     signalling: &Signalling,
-    public_url: &str,
 ) -> CallCompletion {
     let mut document = CallDocument::from_record(start, record);
     if let (Some(sip), Some(transport)) = (&mut document.sip, closing.transport) {
@@ -33,23 +32,27 @@ pub(crate) fn of(
         fuel: None,
         peak_memory: run.usage.peak_memory,
     });
-    document.recordings = recordings
-        .iter()
-        .map(|recording| RecordingLink {
-            id: recording.id.clone(),
-            url: format!("{public_url}/v1/calls/{}/recordings/{}", start.id, recording.id),
-            expires_at: None,
-            size: recording.size,
-            duration_ms: recording.duration_ms,
-            sha256: recording.sha256.clone(),
-        })
-        .collect();
+    let (recordings, lost_recording) = match recorded {
+        Recorded::Nothing => (Vec::new(), None),
+        Recorded::Lost(why) => (Vec::new(), Some(why)),
+        Recorded::File { recording, url, expires_at } => {
+            document.recordings.push(RecordingLink {
+                id: recording.id.clone(),
+                url,
+                expires_at,
+                size: recording.size,
+                duration_ms: recording.duration_ms,
+                sha256: recording.sha256.clone(),
+            });
+            (vec![recording], None)
+        }
+    };
     if let Some(used) = closing.trunk {
         document.trunk_id = Some(used.trunk);
         document.trunk_address = Some(used.address);
     }
     let mut timeline = record.timeline.clone();
-    if let Some(error) = closing.recording_error {
+    if let Some(error) = lost_recording.clone() {
         let at = record.ended.unwrap_or_default();
         timeline.push(TimelineEntry { at, kind: "recording_failed".into(), detail: error });
     }
@@ -61,47 +64,42 @@ pub(crate) fn of(
         // What the dialog said last, the answer to a BYE, has come while the rest was written.
         signalling: signalling.record().and_then(|record| serde_json::to_string(&record).ok()),
         recordings,
+        lost_recording,
         pushes: Vec::new(),
     }
 }
 
-/// The recordings that were made, with their checksums.
-pub(crate) async fn recordings(closing: &Closing) -> Vec<NewRecording> {
-    let Some(recording) = closing.recording.clone() else { return Vec::new() };
-    let path = recording.path.clone();
-    let checksum = tokio::task::spawn_blocking(move || sha256(&path)).await;
-    match checksum {
-        Ok(Ok(sha256)) => vec![NewRecording {
-            id: callbox_store::id::new("rec"),
-            location: location(&recording.path),
-            size: recording.bytes,
-            duration_ms: recording.duration_ms,
-            sha256,
-        }],
-        Ok(Err(error)) => {
-            tracing::error!(path = %recording.path.display(), %error, "a recording cannot be read");
-            Vec::new()
+/// What was recorded of a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Recorded {
+    /// It was not to be.
+    Nothing,
+    /// There is none where there should be one, and why.
+    Lost(String),
+    /// A file, and where to get it.
+    File { recording: NewRecording, url: String, expires_at: Option<UnixMs> },
+}
+
+/// What was recorded, with its checksum.
+pub(crate) async fn recorded(call: &CallId, closing: &Closing, recordings: &Recordings) -> Recorded {
+    let Some(recording) = closing.recording.clone() else {
+        return closing.recording_error.clone().map_or(Recorded::Nothing, Recorded::Lost);
+    };
+    let read = tokio::task::spawn_blocking(move || describe(&recording.path)).await;
+    match read.map_err(io::Error::other).flatten() {
+        Ok(recording) => {
+            let (url, expires_at) = match recordings.link(&recording.id).await {
+                Ok((url, expires)) => (url, Some(expires)),
+                Err(error) => {
+                    tracing::warn!(%error, "the link to a recording in its call's record needs a key");
+                    (recordings.address(call, &recording.id), None)
+                }
+            };
+            Recorded::File { recording, url, expires_at }
         }
         Err(error) => {
-            tracing::error!(%error, "a recording's checksum failed");
-            Vec::new()
-        }
-    }
-}
-
-/// Recordings are found by their name in the folder of recordings, wherever that is mounted.
-fn location(path: &Path) -> String {
-    path.file_name().map_or_else(PathBuf::new, PathBuf::from).display().to_string()
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            count => hash.update(&buffer[..count]),
+            tracing::error!(%error, "a recording cannot be read");
+            Recorded::Lost(error.to_string())
         }
     }
 }

@@ -234,7 +234,7 @@ impl Platform {
         if let Some(spending) = spending {
             spending.done();
         }
-        Ok((actor::start(parts, &inner.policy.public_url), seat))
+        Ok((actor::start(parts, &inner.recordings), seat))
     }
 
     /// A media session, and what is agreed on it.
@@ -372,7 +372,7 @@ impl Platform {
             self.inner.refusals.count(&route.tenant_id, Quota::Storage, route.number_id.as_deref());
             return None;
         }
-        Some(self.inner.policy.recordings.join(format!("{id}.wav")))
+        Some(self.inner.recordings.place(&format!("{id}.wav")))
     }
 
     /// What the tenant of a call may use.

@@ -288,6 +288,7 @@ mod tests {
                 tape: None,
                 signalling: None,
                 recordings: Vec::new(),
+                lost_recording: None,
                 pushes: Vec::new(),
             })
             .await;

@@ -8,6 +8,7 @@
 //! * `legs` – a leg of either kind; [`webrtc`] – that of a browser or an app
 //! * `context` – asks the customer's system
 //! * `ledger`, `completion` – the books of a call, while it runs and at its end
+//! * `recordings` – from the folder in which they are made to where files are kept
 //! * `trunks` – carriers, PBXs and telephones: by whom a call comes, by which ways it goes out
 //! * `signalling`, `packets` – the SIP messages of a call, and on request its packets
 //! * `takeover` – a call that moves to another dialog: REFER and Replaces of the far end
@@ -38,6 +39,7 @@ mod platform;
 mod policy;
 mod prompts;
 mod quotas;
+mod recordings;
 mod signalling;
 mod takeover;
 mod tolls;
@@ -51,6 +53,7 @@ pub use place::{PlaceCall, PlaceError, Talker};
 pub use platform::{CallPolicy, Platform, Rooms};
 pub use policy::{DtmfManner, LegPolicy};
 pub use quotas::Quota;
+pub use recordings::{RecordingPolicy, Recordings};
 pub use signalling::SignallingRecord;
 pub use tolls::TollRefusal;
 pub use trunks::{

@@ -211,7 +211,7 @@ impl Platform {
         let script = script.map(|script| (room, script));
         let leg = Leg::Sip(Box::new(leg));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: None };
-        let call = actor::start(parts, &inner.policy.public_url);
+        let call = actor::start(parts, &inner.recordings);
         tokio::spawn(async move {
             call.over().await;
             drop(seat);

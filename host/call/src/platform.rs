@@ -6,6 +6,7 @@ use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
 use crate::packets;
 use crate::quotas::{Quota, Refusals, Stored};
+use crate::recordings::{RecordingPolicy, Recordings};
 use crate::signalling::SignallingRecord;
 use crate::takeover::Places;
 use crate::tolls::Tolls;
@@ -66,7 +67,7 @@ pub struct CallPolicy {
     /// Calls at once.
     pub max_calls: usize,
     /// Where recordings go.
-    pub recordings: PathBuf,
+    pub recordings: RecordingPolicy,
     /// Where captured packets go.
     pub captures: PathBuf,
     /// The API's own address in documents, for example `https://calls.example.com`.
@@ -90,6 +91,7 @@ pub struct Platform {
 pub(crate) struct Inner {
     pub(crate) rooms: Rooms,
     pub(crate) policy: CallPolicy,
+    pub(crate) recordings: Recordings,
     pub(crate) outbound: Arc<OutboundPolicy>,
     pub(crate) trunks: TrunkBook,
     pub(crate) live: LiveCalls,
@@ -121,6 +123,12 @@ impl Platform {
         let refusals = Refusals::new(rooms.store.clone());
         let inner = Inner {
             trunks: TrunkBook::open(rooms.store.clone(), rooms.sip.clone(), policy.trunks.sources.clone()),
+            recordings: Recordings::new(
+                policy.recordings.clone(),
+                rooms.store.clone(),
+                policy.host.clone(),
+                policy.public_url.clone(),
+            ),
             outbound,
             live: LiveCalls::new(),
             tolls: Tolls::new(rooms.store.clone(), policy.host.clone(), refusals.clone()),
@@ -216,10 +224,15 @@ impl Platform {
         &self.inner.policy.trunks.realm
     }
 
-    /// The folder of recordings.
+    /// The recordings of this host.
     #[must_use]
-    pub fn recordings(&self) -> &Path {
-        &self.inner.policy.recordings
+    pub fn recordings(&self) -> &Recordings {
+        &self.inner.recordings
+    }
+
+    /// Brings recordings to where files are kept, for ever.
+    pub fn keep_recordings(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.recordings.clone().run()
     }
 
     /// Whether the books of a tenant's call are open: it runs, or it is over and its record is just being stored. Once

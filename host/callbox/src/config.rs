@@ -9,6 +9,7 @@
 //! * Flags are those of `callbox serve --help`.
 
 use crate::speech::Speech;
+use crate::rooms;
 use crate::webrtc::WebRtc;
 use callbox_call::{InboundPolicy, TrunkPolicy};
 use callbox_media::MediaConfig;
@@ -230,6 +231,19 @@ pub(crate) struct Store {
     /// The file with such keys; by default `store.key` in the data directory, made at the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Where uploaded components and recordings are kept: `s3://BUCKET/PREFIX`, with region, endpoint and credentials from
+    /// the environment by S3's own names (`AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …); by default the data
+    /// directory. Several hosts need a place that all of them reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) objects: Option<String>,
+    /// How long the links to recordings are good, in hours.
+    pub(crate) link_hours: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: None, key: None, previous_keys: Vec::new(), key_file: None, objects: None, link_hours: 7 * 24 }
+    }
 }
 
 /// Limits of scripts.
@@ -573,7 +587,7 @@ impl Config {
     pub(crate) async fn open_store(&self) -> miette::Result<callbox_store::Store> {
         let keys = Some(self.sealing_keys()?);
         let options = StoreOptions { keys, connections: self.store.connections, ..StoreOptions::default() };
-        callbox_store::Store::open_with(&self.store_url(), &self.data_dir.join("artefacts"), options)
+        callbox_store::Store::open_with(&self.store_url(), rooms::artefacts(self)?, options)
             .await
             .into_diagnostic()
     }

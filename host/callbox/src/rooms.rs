@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::webrtc;
-use callbox_call::{CallPolicy, OutboundPolicy, StoreAccounts, TrunkPolicy};
+use callbox_call::{CallPolicy, OutboundPolicy, RecordingPolicy, StoreAccounts, TrunkPolicy};
 use callbox_dialogue::setup::Limits;
 use callbox_media::{MediaConfig, OtherFamily};
 use callbox_script::{ScriptConfig, ScriptLimits};
@@ -11,6 +11,7 @@ use callbox_sip::{
     Reliable, SipConfig, SourcePolicy, Strangers, TlsConfig, TlsIdentity, Transport, Treatment,
 };
 use callbox_store::Store;
+use callbox_store::objects::Objects;
 use ipnet::IpNet;
 use miette::{Context, IntoDiagnostic, miette};
 use std::io::Write;
@@ -189,9 +190,30 @@ fn private(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
+/// Where uploaded components are kept.
+pub(crate) fn artefacts(config: &Config) -> miette::Result<Objects> {
+    match bucket(config)? {
+        Some(place) => Ok(place.under("artefacts")),
+        None => Objects::folder(&config.data_dir.join("artefacts")).into_diagnostic(),
+    }
+}
+
+/// Where recordings are made and kept.
+pub(crate) fn recordings(config: &Config) -> miette::Result<RecordingPolicy> {
+    let mut recordings = RecordingPolicy::here(config.data_dir.join("recordings")).into_diagnostic()?;
+    recordings.link_ms = u64::from(config.store.link_hours) * 3_600_000;
+    recordings.kept = bucket(config)?.map(|place| place.under("recordings"));
+    Ok(recordings)
+}
+
+fn bucket(config: &Config) -> miette::Result<Option<Objects>> {
+    let at = |url: &String| Objects::at(url).into_diagnostic().wrap_err("store.objects");
+    config.store.objects.as_ref().map(at).transpose()
+}
+
 pub(crate) async fn policy(
     config: &Config,
-    recordings: PathBuf,
+    recordings: RecordingPolicy,
     captures: PathBuf,
     public_url: String,
     host: &str,

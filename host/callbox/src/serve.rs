@@ -174,28 +174,28 @@ pub(crate) struct Host {
     ready: (Value, String),
     /// Tells other hosts that this one lives.
     keeper: HostKeeper,
-    _sweeping: AbortOnDrop,
+    /// What goes on beside calls, and after the next start where it did not end.
+    _background: [AbortOnDrop; 2],
 }
 
 impl Host {
     /// Starts everything; calls are answered from now on.
     pub(crate) async fn start(config: &Config) -> miette::Result<Self> {
         let data = &config.data_dir;
-        let recordings = data.join("recordings");
         let captures = data.join("captures");
-        for folder in [data, &recordings, &captures] {
+        for folder in [data, &captures] {
             std::fs::create_dir_all(folder)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("the folder {} cannot be made", folder.display()))?;
         }
         let store = config.open_store().await?;
+        let recordings = rooms::recordings(config)?;
         let name = config.host_name();
         let recovered = store.start_host_at(&name, config.http.public_url.as_deref()).await.into_diagnostic()?;
         if recovered.calls > 0 {
             tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");
         }
         let keeper = HostKeeper::start(store.clone()).into_diagnostic()?;
-        let sweeping = AbortOnDrop(tokio::spawn(crate::sweep::run(store.clone(), recordings.clone())));
         let speech = speech::voices(config)?;
         tokio::spawn(try_voices(speech.clone()));
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
@@ -224,6 +224,10 @@ impl Host {
         };
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let platform = Platform::new(rooms, rooms::policy(config, recordings, captures, public_url, &name).await?);
+        let background = [
+            AbortOnDrop(tokio::spawn(platform.keep_recordings())),
+            AbortOnDrop(tokio::spawn(crate::sweep::run(store.clone(), platform.recordings().clone()))),
+        ];
         let outbox = OutboxWorker::start(store.clone(), egress, &name);
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(
@@ -262,7 +266,7 @@ impl Host {
             ),
         );
         let drain = Duration::from_millis(config.calls.drain_ms.into());
-        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain, ready, keeper, _sweeping: sweeping })
+        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain, ready, keeper, _background: background })
     }
 
     /// Runs until it is told to stop, and takes everything down in order. What it counted, as JSON.
@@ -279,7 +283,7 @@ impl Host {
     /// Takes everything down in order: calls first, which have their time unless `stops` say otherwise. What was counted,
     /// as JSON.
     pub(crate) async fn stop(self, mut stops: Stops, without_http: bool) -> Value {
-        let Self { platform, store, sip, media, outbox, http, stop_http, drain, keeper, ready: _, _sweeping } = self;
+        let Self { platform, store, sip, media, outbox, http, stop_http, drain, keeper, ready: _, _background } = self;
         keeper.draining();
         tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
         let drained = platform.drain(drain);

@@ -1,8 +1,7 @@
 //! Takes away what is older than the rules of its tenant say: `callbox_store::retention`.
 
+use callbox_call::Recordings;
 use callbox_store::{Store, StoreError};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Between two sweeps, unless the last one has left something.
@@ -13,10 +12,10 @@ const SOON: Duration = Duration::from_secs(5);
 const MOST: u64 = 2_000;
 
 /// Sweeps until the store is closed.
-pub(crate) async fn run(store: Store, recordings: PathBuf) {
+pub(crate) async fn run(store: Store, recordings: Recordings) {
     loop {
-        let folder = &recordings;
-        let pause = match store.sweep(MOST, |location| remove(folder, location)).await {
+        let recordings = &recordings;
+        let pause = match store.sweep(MOST, async move |location: String| recordings.remove(&location).await).await {
             Ok(swept) if swept.more => SOON,
             Ok(_) => EVERY,
             Err(StoreError::Closed) => return,
@@ -26,20 +25,5 @@ pub(crate) async fn run(store: Store, recordings: PathBuf) {
             }
         };
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// Whether a recording is gone: one that was gone before is.
-async fn remove(folder: &Path, location: String) -> bool {
-    // The name alone: whatever the row says, nothing outside of the folder is touched.
-    let Some(name) = Path::new(&location).file_name() else { return true };
-    let path = folder.join(name);
-    match tokio::fs::remove_file(&path).await {
-        Ok(()) => true,
-        Err(error) if error.kind() == ErrorKind::NotFound => true,
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "a recording cannot be removed");
-            false
-        }
     }
 }

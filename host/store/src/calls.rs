@@ -137,26 +137,6 @@ pub struct CallFilter {
     pub created_to: Option<UnixMs>,
 }
 
-/// A stored recording.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
-pub struct RecordingRow {
-    /// `rec_…`
-    pub id: String,
-    /// `call_…`
-    pub call_id: String,
-    /// Where the file lies; not for customers.
-    #[serde(skip)]
-    pub location: String,
-    /// Bytes.
-    pub size: i64,
-    /// How long it sounds.
-    pub duration_ms: i64,
-    /// Of the file, hex.
-    pub sha256: String,
-    /// When it was stored.
-    pub created_at: UnixMs,
-}
-
 /// Something that happened in a call, as it was or will be delivered.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallEvent {
@@ -461,31 +441,6 @@ impl Store {
             .fetch_optional(self.readers())
             .await?
             .ok_or_else(|| StoreError::not_found("call", call))
-    }
-
-    /// The recordings of a call.
-    pub async fn recordings(&self, tenant: &TenantId, call: &str) -> Result<Vec<RecordingRow>, StoreError> {
-        Ok(sqlx::query_as(
-            "SELECT id, call_id, location, size, duration_ms, sha256, created_at FROM recordings
-             WHERE tenant_id = $1 AND call_id = $2 ORDER BY id",
-        )
-        .bind(tenant)
-        .bind(call)
-        .fetch_all(self.readers())
-        .await?)
-    }
-
-    /// One recording.
-    pub async fn recording(&self, tenant: &TenantId, recording: &str) -> Result<RecordingRow, StoreError> {
-        sqlx::query_as(
-            "SELECT id, call_id, location, size, duration_ms, sha256, created_at FROM recordings
-             WHERE tenant_id = $1 AND id = $2",
-        )
-        .bind(tenant)
-        .bind(recording)
-        .fetch_optional(self.readers())
-        .await?
-        .ok_or_else(|| StoreError::not_found("recording", recording))
     }
 
     /// The events of a call, in order, with the bytes that receivers get.

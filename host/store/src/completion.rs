@@ -5,7 +5,7 @@ use crate::calls::{self, CallStart};
 use crate::document::CallDocument;
 use crate::outbox::{self, CheckedPush, NewEvent, NewPush};
 use crate::writer::Db;
-use crate::{Store, StoreError, UnixMs, columns, id, usage, webhooks};
+use crate::{Store, StoreError, UnixMs, columns, id, recordings, usage, webhooks};
 use callbox_dialogue::record::TimelineEntry;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct CallCompletion {
     pub signalling: Option<String>,
     /// Files that were recorded.
     pub recordings: Vec<NewRecording>,
+    /// Why there is no recording of a call that should have one.
+    pub lost_recording: Option<String>,
     /// All pushes of the script; those stored already stay as they are.
     pub pushes: Vec<NewPush>,
 }
@@ -34,7 +36,7 @@ pub struct CallCompletion {
 pub struct NewRecording {
     /// `rec_…`
     pub id: String,
-    /// Where it lies.
+    /// The name of its file in the host's folder of recordings.
     pub location: String,
     /// Bytes.
     pub size: u64,
@@ -64,6 +66,7 @@ pub(crate) struct Closing {
     tape: Option<Vec<u8>>,
     signalling: Option<String>,
     recordings: Vec<NewRecording>,
+    lost_recording: Option<String>,
     pushes: Vec<CheckedPush>,
 }
 
@@ -85,6 +88,7 @@ impl Closing {
             tape: completion.tape,
             signalling: completion.signalling,
             recordings: completion.recordings,
+            lost_recording: completion.lost_recording,
             pushes: completion.pushes.into_iter().filter_map(checked).collect(),
         })
     }
@@ -103,7 +107,7 @@ async fn known(db: &mut Db, start: &CallStart) -> Result<Option<Completed>, Stor
 
 /// Closes a call within the transaction at hand.
 pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<Completed, StoreError> {
-    let Closing { start, document, record, timeline, tape, signalling, recordings, pushes } = closing;
+    let Closing { start, document, record, timeline, tape, signalling, recordings, lost_recording, pushes } = closing;
     calls::insert(db, &start).await?;
     outbox::lock(db, &start.tenant_id, &start.id).await?;
     if let Some(done) = known(db, &start).await? {
@@ -142,21 +146,8 @@ pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<
     .bind(signalling)
     .execute(&mut *db)
     .await?;
-    for recording in recordings {
-        sqlx::query(
-            "INSERT INTO recordings (id, tenant_id, call_id, location, size, duration_ms, sha256, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(&recording.id)
-        .bind(&start.tenant_id)
-        .bind(&start.id)
-        .bind(&recording.location)
-        .bind(columns::column(recording.size))
-        .bind(columns::column(recording.duration_ms))
-        .bind(&recording.sha256)
-        .bind(now)
-        .execute(&mut *db)
-        .await?;
+    for recording in &recordings {
+        recordings::insert(db, &start.tenant_id, &start.id, &start.host, recording, now).await?;
     }
     usage::count(db, &start, &document, ended).await?;
     let endpoints = webhooks::subscribers(db, &start.tenant_id, "call.completed").await?;
@@ -171,6 +162,9 @@ pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<
         at: now,
     };
     outbox::put(db, &event, &endpoints).await?;
+    if let Some(why) = lost_recording {
+        recordings::tell_lost(db, &start.tenant_id, &start.id, None, &why, now).await?;
+    }
     Ok(Completed { event_id: event.id, sequence, first: true })
 }
 

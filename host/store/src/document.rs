@@ -137,9 +137,9 @@ pub struct SipFacts {
 pub struct RecordingLink {
     /// `rec_…`
     pub id: String,
-    /// Where to get it, with a key.
+    /// Where to get it: a link that needs no key, where it expires.
     pub url: String,
-    /// Until then.
+    /// Until then; none where the URL needs a key.
     pub expires_at: Option<UnixMs>,
     /// Bytes.
     pub size: u64,

@@ -95,6 +95,12 @@ pub enum StoreError {
     /// The key that opens its secrets is missing.
     #[error(transparent)]
     Key(#[from] crate::vault::KeyError),
+    /// The place for files is not one that this program can use.
+    #[error("cannot keep files there: {reason}")]
+    BadObjects {
+        /// Why; without credentials.
+        reason: String,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -129,6 +135,7 @@ impl StoreError {
             Self::TooNew(_) => "store_too_new",
             Self::BadUrl { .. } => "store_bad_url",
             Self::Key(_) => "store_key",
+            Self::BadObjects { .. } => "store_bad_objects",
             Self::Closed => "store_closed",
             Self::Internal(_) => "store_internal",
         }

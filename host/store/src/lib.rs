@@ -12,7 +12,7 @@
 //! * [`webhooks`], [`outbox`], [`deliveries`] – results on their way to customers
 //! * [`retention`] – what is swept away when it is old
 //! * [`secrets`] – the only way to a secret value; [`vault`] – how it is sealed
-//! * [`blobs`] – uploaded components, by digest
+//! * [`objects`] – where files are kept: [`blobs`] by digest, [`recordings`]; [`links`] to them
 //!
 //! The database is an SQLite file or a PostgreSQL, chosen by URL; what differs is in `dialect`. Reads use a pool of
 //! connections. Writes go through a queue: an SQLite file has one writer, which commits what is waiting together
@@ -40,12 +40,15 @@ pub mod hosts;
 pub mod id;
 pub mod idempotency;
 pub mod keys;
+pub mod links;
 pub mod manifest;
 pub mod numbers;
+pub mod objects;
 mod open;
 pub mod outbox;
 mod page;
 pub mod quotas;
+pub mod recordings;
 pub mod recovery;
 pub mod retention;
 pub mod revisions;
@@ -71,6 +74,7 @@ pub use time::{Clock, ManualClock, SystemClock, UnixMs};
 pub use vault::{KeyError, KeySource, SealingKey};
 
 use dialect::Dialect;
+use objects::Objects;
 use sqlx::AnyPool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,7 +125,8 @@ struct Inner {
     writer: Writer,
     readers: AnyPool,
     clock: Arc<dyn Clock>,
-    artefacts: PathBuf,
+    artefacts: Objects,
+    links: tokio::sync::OnceCell<links::LinkKey>,
     /// The file, unless the database lives in memory or elsewhere.
     file: Option<PathBuf>,
     default_tenant: TenantId,
@@ -153,7 +158,7 @@ impl Store {
     /// [`StoreError::BadUrl`] for what cannot be a database, [`StoreError::Unavailable`] for one that does not answer,
     /// [`StoreError::Key`] where its secrets are sealed with a key that is not there.
     pub async fn open(url: &str, artefacts: &Path) -> Result<Self, StoreError> {
-        Self::open_with(url, artefacts, StoreOptions::default()).await
+        Self::open_with(url, Objects::folder(artefacts)?, StoreOptions::default()).await
     }
 
     /// The same, with the time from somewhere else.
@@ -161,19 +166,18 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with_clock(url: &str, artefacts: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        Self::open_with(url, artefacts, StoreOptions { clock, ..StoreOptions::default() }).await
+        Self::open_with(url, Objects::folder(artefacts)?, StoreOptions { clock, ..StoreOptions::default() }).await
     }
 
     /// The same, with all that can be chosen.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub async fn open_with(url: &str, artefacts: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+    pub async fn open_with(url: &str, artefacts: Objects, options: StoreOptions) -> Result<Self, StoreError> {
         let StoreOptions { connections, patience, heartbeat, clock, keys } = options;
-        let keys = keys.unwrap_or_else(|| KeySource::File(artefacts.join("store.key")));
+        let keys = keys.or_else(|| artefacts.local().map(|folder| KeySource::File(folder.join("store.key"))));
+        let keys = keys.ok_or_else(|| StoreError::BadObjects { reason: "a key for its secrets has to be given".into() })?;
         let opened = open::open(url, connections, patience).await?;
-        std::fs::create_dir_all(artefacts)
-            .map_err(|e| StoreError::io(&format!("creating {}", artefacts.display()), &e))?;
         let now = clock.now();
         let default_tenant =
             opened.writer.run(Turn::Alone, move |db| Box::pin(tenants::ensure_default(db, now))).await?;
@@ -195,7 +199,8 @@ impl Store {
             writer: opened.writer,
             readers: opened.readers,
             clock,
-            artefacts: artefacts.to_path_buf(),
+            artefacts,
+            links: tokio::sync::OnceCell::new(),
             file: opened.file,
             default_tenant,
             vault,
@@ -286,6 +291,10 @@ impl Store {
         F: for<'c> FnOnce(&'c mut Db) -> Work<'c, ()> + Clone + Send + 'static,
     {
         self.inner.writer.try_run(work);
+    }
+
+    pub(crate) fn links(&self) -> &tokio::sync::OnceCell<links::LinkKey> {
+        &self.inner.links
     }
 
     pub(crate) fn signals(&self) -> &revisions::Signals {

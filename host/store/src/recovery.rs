@@ -47,6 +47,7 @@ fn orphan(start: CallStart, answered: Option<UnixMs>, now: UnixMs, why: &str) ->
         tape: None,
         signalling: None,
         recordings: Vec::new(),
+        lost_recording: None,
         pushes: Vec::new(),
     }
 }

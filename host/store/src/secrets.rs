@@ -109,6 +109,31 @@ pub(crate) async fn put(
     Ok(())
 }
 
+/// The same, where there is none yet.
+pub(crate) async fn put_new(
+    db: &mut Db,
+    vault: &Vault,
+    tenant: &TenantId,
+    owner: &str,
+    name: &str,
+    value: &Secret,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let sealed = vault.seal(db, Whose { tenant, owner, name }, value).await?;
+    sqlx::query(
+        "INSERT INTO secrets (tenant_id, owner, name, value, updated_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (owner, name) DO NOTHING",
+    )
+    .bind(tenant)
+    .bind(owner)
+    .bind(name)
+    .bind(sealed)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Puts a new value in place; the old one stays good until `previous_until`.
 #[expect(clippy::too_many_arguments, reason = "whose it is, what, and until when")]
 pub(crate) async fn rotate(

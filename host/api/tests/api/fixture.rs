@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use callbox_api::{ApiConfig, WebCallConfig};
-use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms, TrunkPolicy};
+use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms, TrunkPolicy, RecordingPolicy};
 use callbox_delivery::{Egress, EgressPolicy};
 use callbox_dialogue::call::{Direction, EndReason, Party, Transport};
 use callbox_dialogue::record::Outcome;
@@ -68,7 +68,7 @@ pub(crate) struct House {
     /// May do nothing but run the deployment.
     pub(crate) operator: String,
     pub(crate) recordings: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// One of everything, by the names that paths use.
@@ -124,7 +124,7 @@ impl House {
             host: "test".into(),
             limits: Limits::default(),
             max_calls: 10,
-            recordings: recordings.clone(),
+            recordings: RecordingPolicy::here(&recordings).unwrap(),
             captures: recordings.clone(),
             public_url: "http://api.example".into(),
             keep_signalling: true,
@@ -142,7 +142,7 @@ impl House {
         let router = callbox_api::router(Platform::new(rooms, policy), config);
         let tenant = store.default_tenant().clone();
         let mut house =
-            Self { router, store, tenant, key: String::new(), operator: String::new(), recordings, _folder: folder };
+            Self { router, store, tenant, key: String::new(), operator: String::new(), recordings, folder };
         house.key = house.make_key(&house.tenant, &["admin", "operator"]).await.1;
         house.operator = house.make_key(&house.tenant, &["operator"]).await.1;
         house
@@ -251,6 +251,11 @@ impl House {
         Things { script, number, webhook, trunk, account, delivery, call, recording, key: made, token, tenant }
     }
 
+    /// Where uploaded components lie.
+    pub(crate) fn artefacts(&self) -> std::path::PathBuf {
+        self.folder.path().join("artefacts")
+    }
+
     /// A call that is over, with a recording.
     pub(crate) async fn finished_call(&self, tenant: &TenantId, script: &str, number: &str) -> (String, String) {
         let start = start(tenant, script, number, self.store.now());
@@ -270,6 +275,7 @@ impl House {
             tape: Some(b"{\"tape\":1}\n".to_vec()),
             signalling: Some("{\"messages\":[],\"omitted\":0,\"webrtc\":{\"steps\":[],\"omitted\":0}}".into()),
             recordings: vec![row],
+            lost_recording: None,
             pushes: Vec::new(),
         };
         self.store.complete_call(completion).await.unwrap();

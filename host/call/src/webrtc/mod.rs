@@ -350,7 +350,7 @@ impl Platform {
         let (begins, begun) = oneshot::channel();
         let leg = Leg::Web(Box::new(leg));
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: Some(begins) };
-        let call = actor::start(parts, &inner.policy.public_url);
+        let call = actor::start(parts, &inner.recordings);
         tokio::spawn(async move {
             call.over().await;
             drop(seat);
