@@ -21,6 +21,7 @@
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
 pub mod browser;
+mod bucket;
 mod business;
 mod bystander;
 mod carrier;
@@ -37,6 +38,7 @@ pub mod visitor;
 pub mod voices;
 pub mod web_caller;
 
+pub use bucket::Bucket;
 pub use business::{Answer, Business, Received};
 pub use bystander::Bystander;
 pub use carrier::{Carrier, Manners, header};

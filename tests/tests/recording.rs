@@ -2,8 +2,9 @@
 //! what the robot said, and neither where it is secret.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Host, Line, Phone, expand, probe_bindings, raw};
+use callbox_tests::{Bucket, Business, Host, Line, Options, Phone, eventually, expand, probe_bindings, raw};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 async fn recording_host() -> Host {
     let host = Host::start().await;
@@ -16,7 +17,7 @@ async fn download(host: &Host) -> (Value, Vec<i16>, Vec<i16>) {
     let record = host.finished_call().await["record"].take();
     let link = record["recordings"][0].clone();
     let url = link["url"].as_str().unwrap_or_else(|| panic!("no recording in {record}"));
-    let response = reqwest::Client::new().get(url).bearer_auth(&host.key).send().await.unwrap();
+    let response = reqwest::Client::new().get(url).send().await.unwrap();
     assert!(response.status().is_success());
     assert_eq!(response.headers()["content-type"], "audio/wav");
     let file = response.bytes().await.unwrap();
@@ -141,4 +142,89 @@ async fn a_number_that_is_not_recorded_has_no_recording() {
     assert_eq!(listed["data"], json!([]));
     let files = std::fs::read_dir(host.data.join("recordings")).unwrap().count();
     assert_eq!(files, 0);
+}
+
+/// Files in a folder.
+fn files(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+/// A host that keeps its files in a bucket, with a webhook for all that is told of calls.
+async fn bucket_host(bucket: &Bucket, business: &Business, data: Option<PathBuf>) -> Host {
+    let host = Host::start_with(Options { env: bucket.env(), data, ..Options::default() }).await;
+    host.publish("probe", "2000", &probe_bindings(None), &json!({ "recording": "on" })).await;
+    host.post("/v1/webhooks", &json!({ "url": business.url("/webhooks"), "secret": business.secret })).await;
+    host
+}
+
+/// The next event of this type.
+async fn told(business: &Business, kind: &str) -> Value {
+    loop {
+        let mut event = business.next_at("/webhooks").await.body;
+        if event["type"] == kind {
+            return event["data"].take();
+        }
+    }
+}
+
+#[tokio::test]
+async fn recordings_go_to_a_bucket_also_when_it_is_away_for_a_while() {
+    let business = Business::start().await;
+    let mut bucket = Bucket::start().await;
+    let host = bucket_host(&bucket, &business, None).await;
+    let phone = Phone::new().await;
+    let call = async || assert!(phone.dial_probe(&host, "hello", &[]).await.over().await.by_host);
+    call().await;
+    let completed = told(&business, "call.completed").await;
+    let ready = told(&business, "call.recording.ready").await;
+    assert_eq!(ready["recording_id"], completed["recordings"][0]["id"]);
+    assert_eq!(ready["sha256"], completed["recordings"][0]["sha256"]);
+    let file = reqwest::get(ready["url"].as_str().unwrap()).await.unwrap().bytes().await.unwrap();
+    assert_eq!(callbox_store::blobs::digest(&file), format!("sha256:{}", ready["sha256"].as_str().unwrap()));
+    let folder = host.data.join("recordings");
+    eventually("an empty folder", async || (files(&folder) == 0).then_some(())).await;
+
+    bucket.stop();
+    call().await;
+    let completed = told(&business, "call.completed").await;
+    // Meanwhile the host that made it serves it.
+    let url = completed["recordings"][0]["url"].as_str().unwrap().to_owned();
+    assert_eq!(
+        reqwest::get(&url).await.unwrap().bytes().await.unwrap().len() as u64,
+        completed["recordings"][0]["size"]
+    );
+    bucket.again().await;
+    let ready = told(&business, "call.recording.ready").await;
+    assert_eq!(ready["recording_id"], completed["recordings"][0]["id"]);
+    eventually("an empty folder", async || (files(&folder) == 0).then_some(())).await;
+    assert_eq!(reqwest::get(&url).await.unwrap().bytes().await.unwrap().len() as u64, ready["size"]);
+}
+
+#[tokio::test]
+async fn a_recording_of_a_host_that_was_killed_is_its_calls_all_the_same() {
+    let business = Business::start().await;
+    let bucket = Bucket::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let host = bucket_host(&bucket, &business, Some(data.path().to_path_buf())).await;
+    let phone = Phone::new().await;
+    let line = phone.dial_probe(&host, "hello", &[("X-Probe-Text", &"This goes on and on. ".repeat(20))]).await;
+    let folder = host.data.join("recordings");
+    // More than its header is on the disk.
+    let sound = async || {
+        let file = std::fs::read_dir(&folder).unwrap().next()?.unwrap();
+        (file.metadata().unwrap().len() > 44).then_some(())
+    };
+    eventually("a second of sound", sound).await;
+    let again =
+        Options { data: Some(host.data.clone()), key: Some(host.key.clone()), env: bucket.env(), ..Options::default() };
+    host.kill().await;
+    drop(line);
+    let host = Host::start_with(again).await;
+    let completed = told(&business, "call.completed").await;
+    assert_eq!((&completed["end_reason"], &completed["recordings"]), (&json!("platform_error"), &json!([])));
+    let ready = told(&business, "call.recording.ready").await;
+    assert_eq!(ready["call_id"], completed["call_id"]);
+    let file = reqwest::get(ready["url"].as_str().unwrap()).await.unwrap().bytes().await.unwrap();
+    assert_eq!((&file[..4], file.len() as u64), (&b"RIFF"[..], ready["size"].as_u64().unwrap()));
+    eventually("an empty folder", async || (files(&host.data.join("recordings")) == 0).then_some(())).await;
 }

@@ -22,7 +22,7 @@ use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Schema, Type};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -77,6 +77,10 @@ impl Modify for Bearer {
                 .to_owned(),
         );
         components.add_security_scheme("webrtc_token", SecurityScheme::Http(token));
+        let mut link = ApiKeyValue::new("signature");
+        link.description =
+            Some("Part of a link to a recording, which we have signed. It opens nothing else.".to_owned());
+        components.add_security_scheme("recording_link", SecurityScheme::ApiKey(ApiKey::Query(link)));
     }
 }
 

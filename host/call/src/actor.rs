@@ -6,13 +6,13 @@
 //! tasks of their own and report back.
 
 use crate::completion;
-use crate::recordings::Recordings;
 use crate::context::ContextFetcher;
 use crate::ledger::{Ledger, Rescue};
 use crate::legs::{Happening, Leg};
 use crate::live::{CallCommand, Snapshot};
 use crate::models::Models;
 use crate::orphan::{Heir, ScriptTask};
+use crate::recordings::Recordings;
 use callbox_dialogue::engine::{Engine, Input, Output};
 use callbox_dialogue::llm::Event;
 use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
@@ -291,9 +291,7 @@ impl Actor {
             "call over"
         );
         let run = self.script.take();
-        self.ledger
-            .complete(|start| completion::of(start, record, run, closing, recorded, &signalling))
-            .await;
+        self.ledger.complete(|start| completion::of(start, record, run, closing, recorded, &signalling)).await;
         recordings.wake();
     }
 }

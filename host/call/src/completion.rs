@@ -4,8 +4,8 @@
 use crate::leg::Closing;
 use crate::recordings::{Recordings, describe};
 use crate::signalling::Signalling;
-use callbox_dialogue::{CallId, CallRecord};
 use callbox_dialogue::record::TimelineEntry;
+use callbox_dialogue::{CallId, CallRecord};
 use callbox_script::ScriptRun;
 use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
@@ -82,10 +82,10 @@ pub(crate) enum Recorded {
 
 /// What was recorded, with its checksum.
 pub(crate) async fn recorded(call: &CallId, closing: &Closing, recordings: &Recordings) -> Recorded {
-    let Some(recording) = closing.recording.clone() else {
+    let Some(path) = closing.recording.clone() else {
         return closing.recording_error.clone().map_or(Recorded::Nothing, Recorded::Lost);
     };
-    let read = tokio::task::spawn_blocking(move || describe(&recording.path)).await;
+    let read = tokio::task::spawn_blocking(move || describe(&path)).await;
     match read.map_err(io::Error::other).flatten() {
         Ok(recording) => {
             let (url, expires_at) = match recordings.link(&recording.id).await {

@@ -82,18 +82,10 @@ pub(crate) struct Closing {
     /// What carried the signalling.
     pub(crate) transport: Option<Transport>,
     pub(crate) stats: Option<MediaStats>,
-    pub(crate) recording: Option<Recording>,
+    pub(crate) recording: Option<PathBuf>,
     pub(crate) recording_error: Option<String>,
     /// By which trunk the call went out, where we placed it by one.
     pub(crate) trunk: Option<TrunkUsed>,
-}
-
-/// A finished recording.
-#[derive(Clone, Debug)]
-pub(crate) struct Recording {
-    pub(crate) path: PathBuf,
-    pub(crate) bytes: u64,
-    pub(crate) duration_ms: u64,
 }
 
 /// What a leg is made of.

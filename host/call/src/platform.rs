@@ -24,7 +24,7 @@ use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::{Ears, Speech};
 use callbox_store::quotas::Quotas;
 use callbox_store::{Store, TenantId};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -187,7 +187,9 @@ impl Recordings {
         let Inner { policy, store, .. } = &*self.inner;
         let file = policy.folder.join(&due.row.location);
         let outcome = match (&policy.kept, is_plain(&due.row.location)) {
-            (_, false) => Err(StoreError::Internal(format!("a recording's name is no plain one: {:?}", due.row.location))),
+            (_, false) => {
+                Err(StoreError::Internal(format!("a recording's name is no plain one: {:?}", due.row.location)))
+            }
             (Some(kept), true) => brought(kept, &due.row, &file).await,
             (None, true) => present(&policy.here, &due.row).await,
         };

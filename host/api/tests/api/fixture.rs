@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use callbox_api::{ApiConfig, WebCallConfig};
-use callbox_call::{CallPolicy, OutboundPolicy, Platform, Rooms, TrunkPolicy, RecordingPolicy};
+use callbox_call::{CallPolicy, OutboundPolicy, Platform, RecordingPolicy, Rooms, TrunkPolicy};
 use callbox_delivery::{Egress, EgressPolicy};
 use callbox_dialogue::call::{Direction, EndReason, Party, Transport};
 use callbox_dialogue::record::Outcome;
@@ -252,7 +252,7 @@ impl House {
     }
 
     /// Where uploaded components lie.
-    pub(crate) fn artefacts(&self) -> std::path::PathBuf {
+    pub(crate) fn artefacts(&self) -> PathBuf {
         self.folder.path().join("artefacts")
     }
 

@@ -114,8 +114,25 @@ async fn a_recording_is_served_whole_and_in_parts() {
     assert_eq!(part("bytes=-2").await.bytes, b"89");
     assert_eq!(part("bytes=9-3").await.bytes, whole.bytes);
     part("bytes=14-").await.problem(416, "range_not_satisfiable");
+    // The link that the list has for it needs no key, and nobody can make one.
+    let listed = house.get(&format!("/v1/calls/{}/recordings", things.call)).await.json["data"][0].take();
+    let link = listed["url"].as_str().unwrap().strip_prefix("http://api.example").unwrap().to_owned();
+    let open = async |link: &str| house.request(None, "GET", link, None).await;
+    assert_eq!(open(&link).await.bytes, whole.bytes);
+    let (ours, expires) = (link.split_once('?').unwrap().0, listed["expires_at"].as_str().unwrap());
+    assert!(expires > "2026", "{listed}");
+    open(ours).await.problem(400, "invalid_input");
+    open(&link.replace("signature=", "signature=0")).await.problem(403, "link_invalid");
+    open(&link.replace("expires=", "expires=1")).await.problem(403, "link_invalid");
+    let expired = house.store.link_key().await.unwrap().link(&things.recording, callbox_store::UnixMs(1_000));
+    open(&expired).await.problem(403, "link_expired");
+    // While it is on its way only the host that made it has it; a recording that is lost is gone.
     std::fs::remove_file(house.recordings.join(format!("{}.wav", things.call))).unwrap();
+    house.get(&path).await.problem(409, "recording_not_ready");
+    let due = house.store.due_recordings("test", 10).await.unwrap().0.remove(0);
+    house.store.recording_is_lost(&due, "the disk is gone").await.unwrap();
     house.get(&path).await.problem(410, "recording_gone");
+    open(&link).await.problem(410, "recording_gone");
 }
 
 #[tokio::test]

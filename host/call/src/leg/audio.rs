@@ -1,7 +1,7 @@
 //! What every leg does with its audio, however its signalling goes: prompts, words, recording, and the last words of its
 //! media session.
 
-use super::{Closing, LegSignal, Recording};
+use super::{Closing, LegSignal};
 use crate::hearing::{Hearing, Words};
 use crate::prompts::Prompts;
 use crate::webrtc::Channel;
@@ -180,9 +180,7 @@ impl Audio {
             MediaEvent::SpeechStarted { ago_ms } => self.reports.push_back(self.hearing.spoke(ago_ms)),
             MediaEvent::SpeechEnded { ago_ms } => self.reports.push_back(self.hearing.ceased(ago_ms)),
             MediaEvent::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
-            MediaEvent::RecordingDone { path, bytes, duration_ms } => {
-                self.closing.recording = Some(Recording { path, bytes, duration_ms });
-            }
+            MediaEvent::RecordingDone { path, .. } => self.closing.recording = Some(path),
             MediaEvent::RecordingFailed { path, error } => {
                 tracing::error!(path = %path.display(), error, "a recording failed");
                 self.closing.recording_error = Some(error);
@@ -213,9 +211,7 @@ impl Audio {
         let last_words = async {
             while let Some(event) = events.recv().await {
                 match event {
-                    MediaEvent::RecordingDone { path, bytes, duration_ms } => {
-                        closing.recording = Some(Recording { path, bytes, duration_ms });
-                    }
+                    MediaEvent::RecordingDone { path, .. } => closing.recording = Some(path),
                     MediaEvent::RecordingFailed { error, .. } => closing.recording_error = Some(error),
                     MediaEvent::Closed(stats) => closing.stats = Some(stats),
                     _ => {}

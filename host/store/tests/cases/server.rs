@@ -13,7 +13,8 @@ async fn a_database_that_is_away_for_a_while_loses_nothing_that_was_accepted() {
     server.run("CREATE DATABASE callbox");
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions { patience: Duration::from_millis(200), ..StoreOptions::default() };
-    let store = Store::open_with(&server.url("callbox"), Objects::folder(folder.path()).unwrap(), options).await.unwrap();
+    let store =
+        Store::open_with(&server.url("callbox"), Objects::folder(folder.path()).unwrap(), options).await.unwrap();
     let (accepted, begun) = (call(&store), call(&store));
     store.complete_call(end(&accepted)).await.unwrap();
     store.start_call(begun.clone()).await.unwrap();
