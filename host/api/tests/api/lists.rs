@@ -121,7 +121,7 @@ async fn a_recording_is_served_whole_and_in_parts() {
     assert_eq!(open(&link).await.bytes, whole.bytes);
     let (ours, expires) = (link.split_once('?').unwrap().0, listed["expires_at"].as_str().unwrap());
     assert!(expires > "2026", "{listed}");
-    open(ours).await.problem(400, "invalid_input");
+    open(ours).await.problem(400, "invalid_query");
     open(&link.replace("signature=", "signature=0")).await.problem(403, "link_invalid");
     open(&link.replace("expires=", "expires=1")).await.problem(403, "link_invalid");
     let expired = house.store.link_key().await.unwrap().link(&things.recording, callbox_store::UnixMs(1_000));
