@@ -8,8 +8,8 @@
 //!   its parts, for example `CALLBOX_HTTP__BIND=0.0.0.0:8080`.
 //! * Flags are those of `callbox serve --help`.
 
-use crate::speech::Speech;
 use crate::rooms;
+use crate::speech::Speech;
 use crate::webrtc::WebRtc;
 use callbox_call::{InboundPolicy, TrunkPolicy};
 use callbox_media::MediaConfig;
@@ -240,12 +240,6 @@ pub(crate) struct Store {
     pub(crate) link_hours: u32,
 }
 
-impl Default for Store {
-    fn default() -> Self {
-        Self { url: None, key: None, previous_keys: Vec::new(), key_file: None, objects: None, link_hours: 7 * 24 }
-    }
-}
-
 /// Limits of scripts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -466,7 +460,16 @@ impl Default for Media {
 impl Default for Store {
     fn default() -> Self {
         let connections = StoreOptions::default().connections;
-        Self { url: None, connections, host: None, key: None, previous_keys: Vec::new(), key_file: None }
+        Self {
+            url: None,
+            connections,
+            host: None,
+            key: None,
+            previous_keys: Vec::new(),
+            key_file: None,
+            objects: None,
+            link_hours: 7 * 24,
+        }
     }
 }
 

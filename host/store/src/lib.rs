@@ -176,7 +176,8 @@ impl Store {
     pub async fn open_with(url: &str, artefacts: Objects, options: StoreOptions) -> Result<Self, StoreError> {
         let StoreOptions { connections, patience, heartbeat, clock, keys } = options;
         let keys = keys.or_else(|| artefacts.local().map(|folder| KeySource::File(folder.join("store.key"))));
-        let keys = keys.ok_or_else(|| StoreError::BadObjects { reason: "a key for its secrets has to be given".into() })?;
+        let keys =
+            keys.ok_or_else(|| StoreError::BadObjects { reason: "a key for its secrets has to be given".into() })?;
         let opened = open::open(url, connections, patience).await?;
         let now = clock.now();
         let default_tenant =

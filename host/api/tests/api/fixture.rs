@@ -141,8 +141,7 @@ impl House {
         };
         let router = callbox_api::router(Platform::new(rooms, policy), config);
         let tenant = store.default_tenant().clone();
-        let mut house =
-            Self { router, store, tenant, key: String::new(), operator: String::new(), recordings, folder };
+        let mut house = Self { router, store, tenant, key: String::new(), operator: String::new(), recordings, folder };
         house.key = house.make_key(&house.tenant, &["admin", "operator"]).await.1;
         house.operator = house.make_key(&house.tenant, &["operator"]).await.1;
         house

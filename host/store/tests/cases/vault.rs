@@ -1,6 +1,7 @@
 //! Secrets at rest: sealed in the database, opened by the right key alone, sealed anew while others use them.
 
 use crate::fixture::{House, T0, who};
+use callbox_store::objects::Objects;
 use callbox_store::sip_accounts::NewSipAccount;
 use callbox_store::{KeySource, SealingKey, Store, StoreError, StoreOptions};
 use callbox_trunk::settings::Password;
@@ -66,7 +67,7 @@ async fn opened(store: &Store, kept: &Kept) -> Vec<String> {
 
 async fn open(house: &House, keys: KeySource) -> Result<Store, StoreError> {
     let options = StoreOptions { keys: Some(keys), connections: 2, ..StoreOptions::default() };
-    Store::open_with(&house.url, &house.folder.path().join("artefacts"), options).await
+    Store::open_with(&house.url, Objects::folder(&house.folder.path().join("artefacts")).unwrap(), options).await
 }
 
 /// The key in the house's file.
