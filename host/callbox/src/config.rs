@@ -590,9 +590,7 @@ impl Config {
     pub(crate) async fn open_store(&self) -> miette::Result<callbox_store::Store> {
         let keys = Some(self.sealing_keys()?);
         let options = StoreOptions { keys, connections: self.store.connections, ..StoreOptions::default() };
-        callbox_store::Store::open_with(&self.store_url(), rooms::artefacts(self)?, options)
-            .await
-            .into_diagnostic()
+        callbox_store::Store::open_with(&self.store_url(), rooms::artefacts(self)?, options).await.into_diagnostic()
     }
 
     /// What this host is called on its database. One that is alone on a file needs no name of its own.

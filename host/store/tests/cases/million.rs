@@ -4,6 +4,7 @@
 
 use crate::fixture::{BEAT, call, end, number, who};
 use callbox_dialogue::call::Direction;
+use callbox_store::objects::Objects;
 use callbox_store::audit::AuditFilter;
 use callbox_store::calls::{CallFilter, CallState};
 use callbox_store::deliveries::{AttemptReport, DeliveryFilter, DeliveryState, LeaseRequest, Verdict};
@@ -279,7 +280,7 @@ async fn no_statement_of_the_store_looks_at_more_than_it_needs_at_a_million_call
         server.run(&format!("ALTER DATABASE million SET {setting}"));
     }
     let options = StoreOptions { connections: 2, heartbeat: BEAT, ..StoreOptions::default() };
-    let store = Store::open_with(&url, folder.path(), options).await.unwrap();
+    let store = Store::open_with(&url, Objects::folder(folder.path()).unwrap(), options).await.unwrap();
     for tenant in [&large, &small] {
         exercise(&store, tenant).await;
     }
