@@ -19,7 +19,8 @@ answers:
 "#;
 
 async fn model() -> Server {
-    let settings = Settings { key: Some("s3cr3t".into()), script: Script::parse(SCRIPT).unwrap() };
+    let settings =
+        Settings { key: Some("s3cr3t".into()), script: Script::parse(SCRIPT).unwrap(), ..Settings::default() };
     Server::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings).await.unwrap()
 }
 

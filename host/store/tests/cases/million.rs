@@ -4,12 +4,12 @@
 
 use crate::fixture::{BEAT, call, end, number, who};
 use callbox_dialogue::call::Direction;
-use callbox_store::objects::Objects;
 use callbox_store::audit::AuditFilter;
 use callbox_store::calls::{CallFilter, CallState};
 use callbox_store::deliveries::{AttemptReport, DeliveryFilter, DeliveryState, LeaseRequest, Verdict};
 use callbox_store::hosts::{Host, HostState};
 use callbox_store::keys::{NewKey, Scopes};
+use callbox_store::objects::Objects;
 use callbox_store::outbox::NewPush;
 use callbox_store::retention::Retention;
 use callbox_store::revisions::Topic;
