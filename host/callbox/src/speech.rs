@@ -392,6 +392,11 @@ pub(crate) fn voices(config: &Config) -> miette::Result<callbox_speech::Speech> 
 /// The recognisers, in the operator's order; Debian's pocketsphinx where none is named. Nothing is started yet: one that
 /// is not installed says so when it is needed, and to `callbox doctor`.
 pub(crate) fn ears(config: &Config) -> miette::Result<Ears> {
+    ears_within(config, &EarLimits::default())
+}
+
+/// The same, with other limits.
+pub(crate) fn ears_within(config: &Config, limits: &EarLimits) -> miette::Result<Ears> {
     let embedded = Engine { name: "pocketsphinx".to_owned(), kind: Kind::Pocketsphinx, ..Engine::default() };
     let engines = match config.speech.recognisers.as_slice() {
         [] => std::slice::from_ref(&embedded),
@@ -416,7 +421,7 @@ pub(crate) fn ears(config: &Config) -> miette::Result<Ears> {
                 return Err(miette!("speech.recognisers ({}): this build has no such recogniser", engine.name));
             }
         };
-        ears.push(Ear { engine: made, languages: engine.languages(), limits: EarLimits::default() });
+        ears.push(Ear { engine: made, languages: engine.languages(), limits: limits.clone() });
     }
     Ok(Ears::new(ears))
 }

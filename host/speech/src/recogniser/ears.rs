@@ -39,8 +39,9 @@ impl Default for EarLimits {
             at_once: 64,
             waiting: 64,
             wait: Duration::from_secs(1),
-            result: Duration::from_secs(3),
-            stall: Duration::from_secs(2),
+            result: Duration::from_secs(5),
+            // The first recognition waits for a process to start and a dictionary to be read.
+            stall: Duration::from_secs(5),
             breaker: BreakerConfig::default(),
         }
     }

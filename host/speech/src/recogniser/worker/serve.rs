@@ -21,13 +21,11 @@ const MAX_MEMORY: u64 = 2 << 30;
 /// A partial result is looked for every 100 ms of audio.
 const PARTIALS_PER_S: u32 = 10;
 
-/// What no engine needs: more privileges, files, dumps of its memory, which holds what callers said; and the priority of
-/// the media threads.
+/// What no engine needs: more privileges, files, dumps of its memory, which holds what callers said.
 pub(super) fn confine() -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
-    rustix::process::nice(5)?;
     Ok(())
 }
 
