@@ -21,7 +21,7 @@ use callbox_store::webhooks::EVENT_TYPES;
 use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ArrayItems, Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -150,6 +150,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
             complete(path, &method, operation);
         }
     }
+    open_up(&mut document, "NewTrunk");
     for (schema, property, shape) in SHAPED {
         shape_property(&mut document, schema, property, shape);
     }
@@ -176,6 +177,39 @@ const SHAPED: &[(&str, &str, &str)] = &[
     ("NumberPatch", "fallback", "Fallback"),
     ("Version", "checks", "Check"),
 ];
+
+/// What is shown of a trunk has all that can be given, and more: `allOf` with what can be given would allow nothing
+/// besides, since that is closed. So it has a copy of it that is open, wherever it is shown.
+fn open_up(document: &mut Document, given: &str) {
+    let Some(components) = &mut document.components else { return };
+    let Some(RefOr::T(Schema::Object(open))) = components.schemas.get(given) else { return };
+    let mut open = open.clone();
+    open.additional_properties = None;
+    let reference = Ref::from_schema_name(given).ref_location;
+    components.schemas.values_mut().for_each(|schema| open_within(schema, &reference, &open));
+}
+
+fn open_within(schema: &mut RefOr<Schema>, reference: &str, open: &Object) {
+    let RefOr::T(schema) = schema else { return };
+    match schema {
+        Schema::Object(object) => {
+            object.properties.values_mut().for_each(|property| open_within(property, reference, open));
+        }
+        Schema::Array(array) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                open_within(items, reference, open);
+            }
+        }
+        Schema::AllOf(all) => {
+            for item in &mut all.items {
+                if matches!(item, RefOr::Ref(to) if to.ref_location == reference) {
+                    *item = RefOr::T(Schema::Object(open.clone()));
+                }
+            }
+        }
+        _ => {}
+    }
+}
 
 fn shape_property(document: &mut Document, schema: &str, property: &str, shape: &str) {
     let shape = RefOr::Ref(Ref::from_schema_name(shape));
