@@ -75,6 +75,17 @@ pub fn guest(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run tools/guests all", path.display()))
 }
 
+/// Whether keys stand in a text as something said, and not by chance within an id, a port or a number.
+#[must_use]
+pub fn shows(text: &str, keys: &str) -> bool {
+    text.match_indices(keys).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + keys.len()..].chars().next();
+        !before.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':'))
+            && !after.is_some_and(|c| c.is_ascii_alphanumeric())
+    })
+}
+
 /// Waits until `check` gives something, trying again every few milliseconds.
 pub async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
 where
@@ -87,5 +98,20 @@ where
         }
         assert!(begun.elapsed() < SOON, "{what} did not happen within {SOON:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shows;
+
+    #[test]
+    fn keys_are_seen_where_they_are_said() {
+        for text in [r#"{"digits":"9375"}"#, "pressed 9375.", "keys=9375", "9375"] {
+            assert!(shows(text, "9375"), "{text}");
+        }
+        for text in [r#"{"jitter_ms":0.9375}"#, r#"{"bytes":9375}"#, "127.0.0.1:9375", "call_19375a"] {
+            assert!(!shows(text, "9375"), "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Dialogues over a real call: keys, barge-in, secrets, transfers, endings.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Business, Host, Phone, peer};
+use callbox_tests::{Business, Host, Phone, peer, shows};
 use serde_json::{Value, json};
 
 async fn probed(mode: &str, flags: &[&str]) -> (peer::Called, Value) {
@@ -50,15 +50,6 @@ async fn what_is_secret_is_nowhere() {
     for text in [call.to_string(), timeline.to_string(), tape, host.log()] {
         assert!(!shows(&text, "9375"), "{text}");
     }
-}
-
-/// Whether the keys stand in a text by themselves, and not by chance within an id or a number.
-fn shows(text: &str, keys: &str) -> bool {
-    text.match_indices(keys).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + keys.len()..].chars().next();
-        [before, after].iter().flatten().all(|c| !c.is_ascii_alphanumeric())
-    })
 }
 
 #[tokio::test]

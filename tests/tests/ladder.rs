@@ -130,11 +130,14 @@ async fn a_running_call_is_captured_from_then_on_and_one_that_is_over_is_not() {
     let id = running(&host).await;
     let before = host.bytes(&format!("/v1/calls/{id}/pcap")).await;
     host.post(&format!("/v1/calls/{id}/capture"), &json!({})).await;
-    line.hears_for(300).await;
+    // Ten packets of 160 bytes of audio and more.
+    eventually("a capture that grows", async || {
+        let now = host.bytes(&format!("/v1/calls/{id}/pcap")).await;
+        (now.len() > before.len() + 10 * 200).then_some(())
+    })
+    .await;
     line.hang_up().await;
     host.finished_call().await;
-    let after = host.bytes(&format!("/v1/calls/{id}/pcap")).await;
-    assert!(after.len() > before.len() + 10 * 200, "{} and {}", before.len(), after.len());
     let (status, problem) = host.request(Method::POST, &format!("/v1/calls/{id}/capture"), None).await;
     assert_eq!((status.as_u16(), problem["code"].as_str()), (409, Some("call_not_active")), "{problem}");
 }

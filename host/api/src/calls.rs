@@ -228,6 +228,26 @@ pub(crate) async fn read(
     Ok(Json(find(&api, &caller.tenant, &call).await?.0.into()))
 }
 
+/// Erase a call
+///
+/// It and everything about it, its recordings too, once nothing of it is on its way; for a person who asks for it. Its
+/// events that were delivered stay with whoever received them. The audit log keeps that it was done.
+#[utoipa::path(delete, path = "/v1/calls/{call}", tag = "calls", security(("api_key" = ["retention:write"])),
+    params(("call" = String, Path, description = "`call_…`")),
+    responses(
+        (status = 204, description = "Gone"),
+        (status = 409, description = "`call_active`: it runs; `call_unsettled`: a delivery or a recording of it is on its way")))]
+pub(crate) async fn erase(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(call): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let recordings = api.platform().recordings();
+    let remove = async |location: String| recordings.remove(&location).await;
+    api.store().erase_call(&caller.tenant, &call, remove, &caller.actor).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// End a call
 ///
 /// Its script is told, and has its grace time to finish what it wants to leave behind.

@@ -4,8 +4,8 @@
 use crate::intake::JSON_BYTES;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::{
-    Api, bindings, calls, capture, component, conversation, deliveries, health, keys, numbers, recordings, scripts,
-    shapes, signalling,
+    Api, bindings, calls, capture, component, conversation, deliveries, health, keys, numbers, recordings, retention,
+    scripts, shapes, signalling,
 };
 use crate::{
     sip_accounts, tenant, tenants, trunks, usage, versions, webhooks, webrtc_calls, webrtc_exchange, webrtc_tokens,
@@ -120,7 +120,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(deliveries::read))
         .routes(routes!(deliveries::redeliver))
         .routes(routes!(calls::place, calls::list))
-        .routes(routes!(calls::read))
+        .routes(routes!(calls::read, calls::erase))
         .routes(routes!(calls::hangup))
         .routes(routes!(calls::send))
         .routes(routes!(conversation::transcript))
@@ -134,6 +134,8 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read))
         .routes(routes!(recordings::linked))
+        .routes(routes!(retention::list, retention::put, retention::delete))
+        .routes(routes!(retention::put_for_number, retention::delete_for_number))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::read, keys::revoke))
         .routes(routes!(keys::rotate))

@@ -10,7 +10,7 @@
 //! * `try_page` – files for browsers: the library that web pages call with, the page to try it
 //! * one module per resource: `scripts`, `versions`, `bindings`, `numbers`, `trunks`, `sip_accounts`,
 //!   `webrtc_tokens`, `webrtc_calls` (with `webrtc_guard`, `webrtc_cors`, `webrtc_ice`, `webrtc_exchange`),
-//!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `keys`, `tenant`, `tenants`, `usage`, `health`
+//!   `webhooks`, `deliveries`, `calls`, `conversation`, `recordings`, `retention`, `keys`, `tenant`, `tenants`, `usage`, `health`
 //!
 //! What this room never does: hold a rule of the store or of a call, show a stored
 //! secret, let a key touch what is not its tenant's, or answer bad input with a 5xx.
@@ -37,6 +37,7 @@ mod numbers;
 mod problem;
 mod quotas;
 mod recordings;
+mod retention;
 mod scripts;
 mod server;
 mod shapes;

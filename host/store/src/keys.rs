@@ -24,6 +24,7 @@ pub const RESOURCES: &[&str] = &[
     "keys",
     "audit_log",
     "usage",
+    "retention",
 ];
 
 /// The scope of whoever runs the deployment: makes tenants, and settles what each may use. `admin`, which is everything

@@ -206,7 +206,10 @@ fn unreachable(url: &str, error: sqlx::Error) -> StoreError {
     match error.as_database_error().and_then(|error| error.code()).as_deref() {
         // The role or its password, the database's name.
         Some("28000" | "28P01" | "3D000") => bad_url(url, error),
-        _ => error.into(),
+        _ => match error.into() {
+            StoreError::Unavailable(why) => StoreError::Unavailable(format!("{}: {why}", without_password(url))),
+            other => other,
+        },
     }
 }
 

@@ -174,6 +174,38 @@ async fn take(db: &mut Db, tenant: &TenantId, call: &str, purpose: Purpose) -> R
     Ok(())
 }
 
+/// Whether the call is over and nothing of it is on its way.
+async fn settled(db: &mut Db, tenant: &TenantId, call: &str) -> Result<(), StoreError> {
+    let state: Option<String> = sqlx::query_scalar("SELECT state FROM calls WHERE tenant_id = $1 AND id = $2")
+        .bind(tenant)
+        .bind(call)
+        .fetch_optional(&mut *db)
+        .await?;
+    let state = state.ok_or_else(|| StoreError::not_found("call", call))?;
+    if state != "completed" {
+        let message = "the call runs: end it first (POST /v1/calls/{call}/hangup)".to_owned();
+        return Err(StoreError::Conflict { code: "call_active", message });
+    }
+    for (what, sql) in [
+        (
+            "a delivery",
+            "SELECT d.id FROM events e JOIN deliveries d ON d.tenant_id = e.tenant_id AND d.event_id = e.id
+             WHERE e.tenant_id = $1 AND e.call_id = $2 AND d.finished_at IS NULL LIMIT 1",
+        ),
+        (
+            "a recording",
+            "SELECT id FROM recordings WHERE tenant_id = $1 AND call_id = $2 AND state = 'pending' LIMIT 1",
+        ),
+    ] {
+        let found: Option<String> = sqlx::query_scalar(sql).bind(tenant).bind(call).fetch_optional(&mut *db).await?;
+        if let Some(id) = found {
+            let message = format!("{what} of the call, {id}, is on its way: try again when it has ended");
+            return Err(StoreError::Conflict { code: "call_unsettled", message });
+        }
+    }
+    Ok(())
+}
+
 async fn mark(db: &mut Db, broom: &Broom, tail: &str) -> Result<Option<Mark>, StoreError> {
     let sql = format!("SELECT at, call_id FROM sweeps WHERE tenant_id = $1 AND number_id = $2 AND purpose = $3 {tail}");
     let row: Option<(UnixMs, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
@@ -317,6 +349,42 @@ impl Store {
                 let target = if n.is_empty() { t.as_str() } else { n.as_str() };
                 let detail = serde_json::json!({ "keep": keep });
                 audit::record(db, &t, now, &actor, "retention.changed", target, detail).await
+            })
+        })
+        .await
+    }
+
+    /// Takes away one call that is over, with everything about it, because somebody asks for it (GDPR, article 17).
+    /// `remove` is as in [`Store::sweep`]. The audit log keeps that it was done, and by whom.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] while it runs (`call_active`) or while a delivery or a
+    /// recording of it is on its way (`call_unsettled`); [`StoreError::Unavailable`] when a file cannot be removed: the
+    /// call is still there then.
+    pub async fn erase_call<F, R>(
+        &self,
+        tenant: &TenantId,
+        call: &str,
+        mut remove: F,
+        actor: &Actor,
+    ) -> Result<(), StoreError>
+    where
+        F: FnMut(String) -> R + Send,
+        R: Future<Output = bool> + Send,
+    {
+        settled(&mut *self.readers().acquire().await?, tenant, call).await?;
+        for recording in self.recordings(tenant, call).await? {
+            if !remove(recording.location).await {
+                return Err(StoreError::Unavailable(format!("the recording {} cannot be removed", recording.id)));
+            }
+        }
+        let (tenant, call, actor, now) = (tenant.clone(), call.to_owned(), actor.clone(), self.now());
+        self.write(move |db| {
+            Box::pin(async move {
+                // Somebody may have asked for a delivery again meanwhile.
+                settled(db, &tenant, &call).await?;
+                take(db, &tenant, &call, Purpose::Calls).await?;
+                audit::record(db, &tenant, now, &actor, "call.erased", &call, serde_json::json!({})).await
             })
         })
         .await

@@ -34,15 +34,23 @@ async fn without_a_valid_key_there_is_nothing_to_see() {
 }
 
 /// What every operation that reads says of these things, in the order of their names.
-async fn everything(house: &House, things: &Things) -> Vec<(String, Vec<u8>)> {
+async fn everything(house: &House, things: &Things) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for operation in operations::all().iter().filter(|o| o.method == "GET" && !o.is_public()) {
         let key = if operation.is_operators() { &house.operator } else { &house.key };
         let answer = house.send(operation.request(things, Some(key))).await;
         assert!(answer.status.is_success(), "{}: {}", operation.name(), answer.json);
+        let mut said = answer.json;
+        if operation.path.ends_with("/recordings") {
+            // A link is made, and signed, each time anew.
+            for recording in said["data"].as_array_mut().unwrap() {
+                recording.as_object_mut().unwrap().retain(|name, _| name != "url" && name != "expires_at");
+            }
+        }
         // When a key was used last is no change.
         if !operation.path.contains("/keys") {
-            all.push((operation.name(), answer.bytes));
+            let plain = String::from_utf8_lossy(&answer.bytes);
+            all.push((operation.name(), if said.is_null() { plain.into_owned() } else { said.to_string() }));
         }
     }
     all

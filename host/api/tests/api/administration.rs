@@ -220,3 +220,50 @@ async fn what_a_tenant_may_not_use_any_more_is_refused_by_name() {
     // Nobody else is concerned.
     house.post("/v1/scripts", json!({ "name": "more" })).await.ok();
 }
+
+#[tokio::test]
+async fn how_long_things_are_kept_is_said_for_all_numbers_and_for_one() {
+    let house = House::new().await;
+    let things = house.things(&house.tenant, &house.key).await;
+    let send = async |method: &str, path: &str, body: Option<Value>| {
+        house.request(Some(&house.key), method, path, body.as_ref()).await
+    };
+    let own = format!("/v1/numbers/{}/retention", things.number);
+    assert_eq!(house.get("/v1/retention").await.ok()["data"], json!([]));
+    send("PUT", "/v1/retention", Some(json!({ "calls_days": 400, "recordings_days": 30 }))).await.ok();
+    send("PUT", &own, Some(json!({ "recordings_days": 7 }))).await.ok();
+    let none = json!({ "recordings_days": null, "tapes_days": null, "deliveries_days": null, "calls_days": null });
+    let rule = |number: Value, recordings: u32, calls: Value| {
+        let mut rule = none.clone();
+        rule["number_id"] = number;
+        rule["recordings_days"] = recordings.into();
+        rule["calls_days"] = calls;
+        rule
+    };
+    let all = json!([rule(Value::Null, 30, json!(400)), rule(json!(things.number), 7, Value::Null)]);
+    assert_eq!(house.get("/v1/retention").await.ok()["data"], all);
+    let wrong = send("PUT", &own, Some(json!({ "calls_days": 1 }))).await;
+    wrong.problem(422, "invalid_input");
+    assert_eq!(wrong.json["errors"][0]["path"], "calls_days");
+    send("PUT", "/v1/retention", Some(json!({ "days": 1 }))).await.problem(422, "invalid_input");
+    send("PUT", "/v1/numbers/num_none/retention", Some(json!({}))).await.problem(404, "not_found");
+    assert_eq!(send("DELETE", &own, None).await.status, 204);
+    assert_eq!(send("DELETE", "/v1/retention", None).await.status, 204);
+    assert_eq!(house.get("/v1/retention").await.ok()["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_call_is_erased_when_somebody_asks_for_it() {
+    let house = House::new().await;
+    let script = house.post("/v1/scripts", json!({ "name": "hello" })).await.ok()["id"].as_str().unwrap().to_owned();
+    let (call, recording) = house.finished_call(&house.tenant, &script, "num_1").await;
+    let path = format!("/v1/calls/{call}");
+    // Its recording is still being brought away.
+    house.request(Some(&house.key), "DELETE", &path, None).await.problem(409, "call_unsettled");
+    let (due, _) = house.store.due_recordings("test", 9).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.row.id.as_str()).collect::<Vec<_>>(), [&*recording]);
+    house.store.recording_is_lost(&due[0], "no room").await.unwrap();
+    assert_eq!(house.request(Some(&house.key), "DELETE", &path, None).await.status, 204);
+    house.get(&path).await.problem(404, "not_found");
+    assert_eq!(std::fs::read_dir(&house.recordings).unwrap().count(), 0);
+}

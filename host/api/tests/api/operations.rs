@@ -143,6 +143,10 @@ impl Operation {
                 "external_id": "e", "relation_id": "r",
             }),
             "POST /v1/calls/{call}/messages" => json!({ "any": ["thing"] }),
+            "PUT /v1/retention" => {
+                json!({ "recordings_days": 30, "tapes_days": 9, "deliveries_days": 9, "calls_days": 99 })
+            }
+            "PUT /v1/numbers/{number}/retention" => json!({ "recordings_days": null }),
             "POST /v1/keys" => json!({ "name": "k", "scopes": ["calls:read"], "expires_at": "2100-01-01T00:00:00Z" }),
             "POST /v1/keys/{key}/rotate" => json!({ "keep_old_ms": 1000 }),
             "POST /v1/tenants" => json!({

@@ -140,3 +140,30 @@ async fn rules_are_checked_listed_and_taken_away() {
     store.put_retention(&tenant, Some(&own), None, &who()).await.unwrap();
     assert_eq!(store.retention(&tenant).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_call_is_erased_on_request_once_nothing_of_it_is_on_its_way() {
+    let house = House::new().await;
+    let (store, tenant) = (&house.store, house.tenant());
+    let stranger = store.create_tenant("other", &who()).await.unwrap().id;
+    let running = house.call().id;
+    let kept = call(&house, None).await;
+    let told = {
+        house.webhook(&["call.completed"]).await;
+        call(&house, None).await
+    };
+    let erase = async |tenant: &callbox_store::TenantId, call: &str, gone: bool| {
+        store.erase_call(tenant, call, |_| std::future::ready(gone), &who()).await.map_err(|error| error.code())
+    };
+    assert_eq!(erase(&tenant, &running, true).await, Err("call_active"));
+    assert_eq!(erase(&tenant, &told, true).await, Err("call_unsettled"));
+    assert_eq!(erase(&stranger, &kept, true).await, Err("not_found"));
+    assert_eq!(erase(&tenant, &kept, false).await, Err("unavailable"));
+    assert!(store.call(&tenant, &kept).await.is_ok());
+    assert_eq!(erase(&tenant, &kept, true).await, Ok(()));
+    assert_eq!(erase(&tenant, &kept, true).await, Err("not_found"));
+    assert!(store.recordings(&tenant, &kept).await.unwrap().is_empty());
+    assert!(store.call(&tenant, &told).await.is_ok());
+    let log = store.audit_log(&tenant, &AuditFilter::default(), &PageRequest::default()).await.unwrap().data;
+    assert_eq!(log.iter().filter(|entry| entry.action == "call.erased" && entry.target == kept).count(), 1);
+}
