@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_sip::RegistrationState;
-use callbox_store::keys::{NewKey, Scopes};
-use callbox_store::{Actor, Store};
 use callbox_tests::peer::Callee;
 use callbox_tests::{Business, Carrier, Host, Manners, Options, Phone, SOON, eventually, header, probe_bindings, raw};
 use reqwest::Method;
@@ -77,13 +75,9 @@ async fn another_tenants_number_is_not_reached_by_a_trunk() {
     let host = closed().await;
     host.publish("probe", "1000", &probe_bindings(None), &json!({})).await;
     let ours = trunk(&host, &[], json!({ "inbound": from_here() })).await;
-    // The other tenant, made behind the API's back, has the number 2000.
-    let url = format!("sqlite://{}", host.data.join("callbox.db").display());
-    let store = Store::open(&url, &host.data.join("artefacts")).await.unwrap();
-    let tenant = store.create_tenant("other", &Actor::system()).await.unwrap().id;
-    let new = NewKey { name: "k".into(), scopes: Scopes::admin(), expires_at: None };
-    let key = store.create_key(&tenant, new, &Actor::system()).await.unwrap().secret.expose().to_owned();
-    store.close().await;
+    let tenant = host.post("/v1/tenants", &json!({ "name": "other" })).await["id"].as_str().unwrap().to_owned();
+    let key = host.post(&format!("/v1/tenants/{tenant}/keys"), &json!({ "name": "k", "scopes": ["admin"] })).await;
+    let key = key["secret"].as_str().unwrap().to_owned();
     let mut host = host;
     let own_key = std::mem::replace(&mut host.key, key);
     host.publish("probe", "2000", &probe_bindings(None), &json!({})).await;

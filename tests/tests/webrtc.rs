@@ -272,6 +272,7 @@ async fn the_call_follows_a_page_to_another_network() {
     assert_ne!(etag, caller.etag, "another session of ICE");
     caller.accepts(&renewed.text().await.unwrap()).await;
     // The first key was pressed on one network, the second on another.
+    caller.press('7').await;
     caller.press('#').await;
     caller.sees("the key said back", |seen| seen.said("robot").iter().any(|text| text == "You pressed 7.")).await;
     // Candidates that are trickled politely are taken; nothing that would be another call is.
@@ -305,7 +306,6 @@ async fn a_fragment_is_enough_for_another_network() {
     let host = probe_host().await;
     let caller = WebCaller::probe(&host, "echo", &[("X-Probe-Count", "1")]).await;
     caller.is_up().await;
-    caller.press('7').await;
     let candidates = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.9 9 typ host\r\n";
     let trickled = caller.patch(FRAGMENT, Some(&caller.etag), candidates.into()).await;
     assert_eq!(trickled.status(), 204);
