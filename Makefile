@@ -46,6 +46,13 @@ test: ## Install what is missing and run every test
 torture: ## A million broken SIP messages at a host with a call up (half a minute after the build)
 	cargo test --workspace --test torture -- --include-ignored
 
+.PHONY: crash
+crash: ## Kill hosts under load again and again and check the books, for minutes (ROUNDS=200, SEED=…)
+	@tools/setup test
+	cargo build --workspace
+	@tools/guests all
+	CRASH_ROUNDS=$(or $(ROUNDS),200) CRASH_SEED=$(or $(SEED),$(shell date +%s)) cargo test --workspace --test crash -- --nocapture --test-threads=1
+
 .PHONY: lint
 lint: ## Format, clippy, licences
 	cargo fmt --all --check
@@ -53,11 +60,11 @@ lint: ## Format, clippy, licences
 	@command -v cargo-deny > /dev/null && cargo deny check || echo "cargo-deny is not installed (cargo install cargo-deny): licences and advisories not checked"
 
 .PHONY: bench
-bench: ## Measure, about nine minutes after the build (BENCH="latency media" for parts)
+bench: ## Measure, about twelve minutes after the build (BENCH="latency media" for parts)
 	@tools/setup test
 	@echo "== Building callbox, optimised: about ten minutes from nothing on two cores"
 	cargo build --release -p callbox -p callbox-load
-	cargo bench -p callbox --bench script --no-run
+	cargo bench -p callbox --bench script --bench books --no-run
 	cargo bench -p callbox-sip --bench wire --bench calls --no-run
 	cargo bench -p callbox-sim --bench replay --bench scenarios --no-run
 	cargo bench -p callbox-media --features g729 --bench calls --no-run

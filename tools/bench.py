@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [listening] [results] [keys] [model] [scripts] [replay] [scenarios]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [listening] [results] [books] [reads] [keys] [model] [scripts] [replay] [scenarios]
                    [--free] [--calls 500,1500,2000] [--phones 10000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host
@@ -35,6 +35,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from stored import CALLS as STORED, FIRST, Postgres, fill_sqlite
 from talker import Talker, says
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "keys", "model", "scripts", "replay", "scenarios"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "books", "reads", "keys", "model", "scripts", "replay", "scenarios"]
 PASSWORD = "as good as any other"
 
 
@@ -206,12 +207,13 @@ class Load(Program):
 
 
 class Host(Program):
-    """A release host on free ports with an empty data folder."""
+    """A release host on free ports with an empty data folder, unless it comes back to one it had, with the key it gave."""
 
-    def __init__(self, pinned: Pinned, **settings):
+    def __init__(self, pinned: Pinned, key: str | None = None, **settings):
         self.data = RUN / "data"
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.data.mkdir(parents=True)
+        if key is None:
+            shutil.rmtree(self.data, ignore_errors=True)
+            self.data.mkdir(parents=True)
         self.log = RUN / "host.log"
         settings = {
             "HTTP__REQUESTS_PER_SECOND": 1000, "SIP__INVITES_PER_SECOND": 100_000,
@@ -222,7 +224,6 @@ class Host(Program):
         command = [BINARY, "serve", "--data-dir", self.data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0",
                    "--advertise", "127.0.0.1", "--log", os.environ.get("BENCH_LOG", "info")]
         super().__init__(pinned, pinned.host, command, stderr=open(self.log, "w"), env=env)
-        key = None
         while True:
             event = self.next(60)
             if event is None:
@@ -883,6 +884,79 @@ def results(pinned: Pinned, _) -> dict:
     return found
 
 
+def books(pinned: Pinned, _) -> dict:
+    """What storing and delivering cost, without telephones: store and outbox worker as a host has them."""
+    found = {}
+    for database in ("sqlite", "postgres"):
+        told = lambda part: json.loads(cargo_bench(pinned, "-p", "callbox", "--bench", "books", "--", part, database)[-1])
+        found[database] = row = told("calls") | told("delivery")
+        say(f"   {database}: {row['calls']} calls, {row['at_once']} at once: {row['stored_per_s']:.0f} begun, answered and closed a second, "
+            f"{row['pushed_per_s']:.0f} until the last of their results is delivered")
+        say(f"   {row['endpoints']} endpoints with {row['results']} results each: {row['none_dead_per_s']:.0f} deliveries a second; "
+            f"{row['one_dead_per_s']:.0f} where one endpoint never answers")
+    return found
+
+
+def reads(pinned: Pinned, _) -> dict:
+    """What the API takes to read, one request at a time over one connection, with a million calls stored."""
+    found = {}
+    for database in ("sqlite", "postgres"):
+        server = Postgres(ROOT / "tests/postgres/src/keeper.sh") if database == "postgres" else None
+        settings = {"HTTP__REQUESTS_PER_SECOND": 100_000, **({"STORE__URL": server.url} if server else {})}
+        try:
+            host = Host(pinned, **settings)
+            host.stop()
+            began = time.monotonic()
+            server.fill() if server else fill_sqlite(host.data / "callbox.db")
+            say(f"   {database}: {STORED} calls made in {time.monotonic() - began:.0f} s")
+            host = Host(pinned, key=host.key, **settings)
+            try:
+                found[database] = read_all(host)
+            finally:
+                host.stop()
+        finally:
+            if server:
+                server.stop()
+        for name, row in found[database].items():
+            say(f"      {name}: p50 {row['p50_ms']:.2f}, p99 {row['p99_ms']:.2f}, max {row['max_ms']:.2f} ms of {row['count']}")
+    return found
+
+
+def read_all(host: Host) -> dict:
+    """How long each kind of read takes, each time another one of its kind."""
+    at = lambda n: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(FIRST / 1000 + n))
+    kinds = {
+        "newest calls": lambda n: "/v1/calls?limit=50",
+        "calls of a number": lambda n: f"/v1/calls?number_id=num_{n % 500}&limit=50",
+        "calls with an outcome": lambda n: f"/v1/calls?outcome={('busy', 'no_answer')[n % 2]}&limit=50",
+        "calls of an hour": lambda n: f"/v1/calls?created_from={at(n)}&created_to={at(n + 3600)}&limit=50",
+        "calls of a relation": lambda n: f"/v1/calls?relation_id=rel_{n // 10}",
+        "one call": lambda n: f"/v1/calls/call_{n:032x}",
+        "its events": lambda n: f"/v1/calls/call_{n:032x}/events",
+        "newest deliveries": lambda n: "/v1/deliveries?limit=50",
+        "failed deliveries": lambda n: "/v1/deliveries?state=failed&limit=50",
+    }
+    connection = http.client.HTTPConnection(host.base.removeprefix("http://"), timeout=60)
+    found, every, n = {}, [], 12_345
+    for name, path in kinds.items():
+        times = []
+        for turn in range(520):
+            # Far apart, so that what was read before helps as little as it would.
+            n = (n + 611_953) % (STORED - 10_000) + 1
+            began = time.perf_counter()
+            connection.request("GET", path(n), headers={"authorization": f"Bearer {host.key}"})
+            response = connection.getresponse()
+            text = response.read()
+            if turn >= 20:
+                times.append((time.perf_counter() - began) * 1000)
+            if response.status != 200 or name != "failed deliveries" and b"call_" not in text:
+                raise Failed(f"GET {path(n)} answered {response.status}: {text[:300]!r}")
+        found[name] = {"count": len(times), "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "max_ms": max(times)}
+        every += times
+    connection.close()
+    return {"all": {"count": len(every), "p50_ms": percentile(every, 500), "p99_ms": percentile(every, 990), "max_ms": max(every)}, **found}
+
+
 def keys(pinned: Pinned, _) -> dict:
     calls = 400
     with Stage(pinned, press_ms=800) as stage:
@@ -1150,6 +1224,14 @@ def table(found: dict) -> list:
         row = found["results"]
         add(f"{row['rate']} calls/s, each result delivered to a webhook", "",
             f"{row['delivered']} of {row['calls']}, {row['cpu_ms_per_call']:.2f} ms CPU a call")
+    for database, row in found.get("books", {}).items():
+        add(f"completed calls recorded a second, {database}", "500", f"{row['stored_per_s']:.0f}; recorded and pushed {row['pushed_per_s']:.0f}")
+        add(f"deliveries a second to {row['endpoints']} endpoints, {database}", "a dead one costs nothing",
+            f"{row['none_dead_per_s']:.0f}; with one dead {row['one_dead_per_s']:.0f}")
+    for database, rows_ in found.get("reads", {}).items():
+        slowest = max((name for name in rows_ if name != "all"), key=lambda name: rows_[name]["p99_ms"])
+        add(f"API read with a million calls stored, {database}", "",
+            f"p50 {rows_['all']['p50_ms']:.2f} ms, p99 {rows_['all']['p99_ms']:.2f} ms; slowest kind, {slowest}: p99 {rows_[slowest]['p99_ms']:.2f} ms")
     for calls, row in found.get("media", {}).items():
         gaps = row["audio"]["gaps"]
         add(f"{calls} calls, prompt playing, RTP both ways", "1500 on one core" if calls == 1500 else "",

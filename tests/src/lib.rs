@@ -7,6 +7,7 @@
 //! * [`clinic()`] – the example on a host, and the system it talks to
 //! * [`Carrier`] – a carrier by hand, with the manners that a test wants
 //! * [`peer`] – SIPp, baresip and our own caller as far ends
+//! * [`books`] – what was promised, against what is there; [`throng`] – those who were promised it
 //! * [`Bystander`] – a good call next to which something bad happens
 //! * [`Phone`] – a telephone that says and hears tones
 //! * [`Play`] – a scenario on a live host
@@ -20,6 +21,7 @@
 //! * [`web_caller`] – a browser without a window
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
+pub mod books;
 pub mod browser;
 mod bucket;
 mod business;
@@ -34,6 +36,7 @@ mod net;
 pub mod peer;
 mod phone;
 pub mod raw;
+pub mod throng;
 pub mod visitor;
 pub mod voices;
 pub mod web_caller;

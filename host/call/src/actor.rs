@@ -7,17 +7,19 @@
 
 use crate::completion;
 use crate::context::ContextFetcher;
-use crate::ledger::{Ledger, Rescue};
+use crate::ledger::{Begun, Ledger, Rescue};
 use crate::legs::{Happening, Leg};
 use crate::live::{CallCommand, Snapshot};
 use crate::models::Models;
 use crate::orphan::{Heir, ScriptTask};
 use crate::recordings::Recordings;
 use callbox_dialogue::engine::{Engine, Input, Output};
+use callbox_dialogue::leg::LegCommand;
 use callbox_dialogue::llm::Event;
 use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
 use callbox_dialogue::{CallId, EndCause, Setup, Time};
 use callbox_script::{Answered, Script, ScriptHost, Seat, Session};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -53,6 +55,9 @@ struct Actor {
     models: Models,
     commands: mpsc::Receiver<CallCommand>,
     ledger: Ledger,
+    begun: Begun,
+    /// The answer, and what is to be done after it: they wait until the call is in the books.
+    held: VecDeque<LegCommand>,
     finished: bool,
 }
 
@@ -64,6 +69,7 @@ enum Wake {
     Fetched(Handle, Result<String, HostError>),
     Model(Handle, Event),
     Command(CallCommand),
+    Begun,
     Deadline,
 }
 
@@ -123,7 +129,9 @@ impl Actor {
             fetcher,
             fetches: JoinSet::new(),
             commands,
+            begun: ledger.begun(),
             ledger,
+            held: VecDeque::new(),
             finished: false,
             id,
         });
@@ -162,6 +170,7 @@ impl Actor {
                 Err(_) => Wake::Deadline,
             },
             (run, event) = self.models.next() => Wake::Model(run, event),
+            () = self.begun.written(), if !self.held.is_empty() => Wake::Begun,
             () = sleep_until(deadline.unwrap_or(self.began)), if deadline.is_some() => Wake::Deadline,
         }
     }
@@ -181,6 +190,11 @@ impl Actor {
             Wake::Model(run, event) => self.engine.handle(now, Input::Model { run, event }),
             Wake::Command(CallCommand::Web(command)) => self.leg.web(command).await,
             Wake::Command(command) => self.command(now, command),
+            Wake::Begun => {
+                for command in std::mem::take(&mut self.held) {
+                    self.leg.command(command).await;
+                }
+            }
             Wake::Deadline => self.engine.handle(now, Input::Tick),
         }
     }
@@ -238,7 +252,7 @@ impl Actor {
 
     async fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Leg(command) => self.leg.command(command).await,
+            Output::Leg(command) => self.tell_leg(command).await,
             Output::Reply { reply, sensitive } => {
                 let answered = Answered { reply, sensitive, at: self.now() };
                 // The channel is empty: a script asks once and waits. It is closed when the script
@@ -256,6 +270,18 @@ impl Actor {
             Output::StopScript => self.script.stop().cancel(),
             Output::Finished => self.finished = true,
         }
+    }
+
+    /// Nobody is answered before the call is in the books, and nothing overtakes that but the end of the call: who has
+    /// not been answered yet is refused then.
+    async fn tell_leg(&mut self, command: LegCommand) {
+        match command {
+            LegCommand::Hangup | LegCommand::Reject { .. } => self.held.clear(),
+            LegCommand::Answer if !self.begun.is_written() => return self.held.push_back(command),
+            _ if !self.held.is_empty() => return self.held.push_back(command),
+            _ => {}
+        }
+        self.leg.command(command).await;
     }
 
     fn log(&self, level: LogLevel, message: &str) {

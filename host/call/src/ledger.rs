@@ -1,6 +1,8 @@
 //! The books of one call while it runs: what must be kept is written as it
 //! happens, in order and off the call's own path, and once more, complete, at
-//! its end.
+//! its end. One thing waits for them: a call is not answered before it is in
+//! the books ([`Begun`]), so that whoever was answered is told of by whoever
+//! finds those books, should this process die in the next moment.
 
 use callbox_dialogue::Time;
 use callbox_dialogue::leg::LegEvent;
@@ -12,7 +14,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Entries waiting to be written: the engine's limit of pushes, and the rest of a call.
@@ -95,16 +97,40 @@ pub(crate) struct Ledger {
     start: CallStart,
     pushes: Vec<NewPush>,
     entries: Option<mpsc::Sender<Entry>>,
+    begun: Begun,
     writer: JoinHandle<()>,
+}
+
+/// Whether a call is in the books.
+#[derive(Clone)]
+pub(crate) struct Begun(watch::Receiver<bool>);
+
+impl Begun {
+    pub(crate) fn is_written(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is, as long as the database is away. Cancel-safe.
+    pub(crate) async fn written(&mut self) {
+        // A writer that failed writes nothing any more: its call's end does.
+        let _ = self.0.wait_for(|written| *written).await;
+    }
 }
 
 impl Ledger {
     pub(crate) fn new(store: Store, health: StoreHealth, start: CallStart) -> Self {
         let (entries, receiver) = mpsc::channel(ENTRIES);
-        let writer = tokio::spawn(write(store.clone(), health.clone(), start.clone(), receiver));
-        let ledger = Self { store, health, start, pushes: Vec::new(), entries: Some(entries), writer };
+        let (written, begun) = watch::channel(false);
+        let writer = tokio::spawn(write(store.clone(), health.clone(), start.clone(), receiver, written));
+        let begun = Begun(begun);
+        let ledger = Self { store, health, start, pushes: Vec::new(), entries: Some(entries), begun, writer };
         ledger.enter(Entry::Started);
         ledger
+    }
+
+    /// Whether the call is in the books.
+    pub(crate) fn begun(&self) -> Begun {
+        self.begun.clone()
     }
 
     /// What closes the books should the call's actor fail.
@@ -188,7 +214,13 @@ impl Rescue {
 }
 
 /// Writes what happens, in order, each until the database takes it.
-async fn write(store: Store, health: StoreHealth, start: CallStart, mut entries: mpsc::Receiver<Entry>) {
+async fn write(
+    store: Store,
+    health: StoreHealth,
+    start: CallStart,
+    mut entries: mpsc::Receiver<Entry>,
+    written: watch::Sender<bool>,
+) {
     while let Some(entry) = entries.recv().await {
         loop {
             let result = entry.write(&store, &start).await;
@@ -205,6 +237,8 @@ async fn write(store: Store, health: StoreHealth, start: CallStart, mut entries:
                 Ok(()) => break,
             }
         }
+        // The first entry is the call itself.
+        written.send_replace(true);
     }
 }
 
@@ -270,10 +304,13 @@ mod tests {
         let start = begin(&store);
         store.limit_pages(1).await.unwrap();
         let ledger = Ledger::new(store.clone(), health.clone(), start.clone());
+        let mut begun = ledger.begun();
         while !health.is_failing() {
             tokio::task::yield_now().await;
         }
+        assert!(!begun.is_written());
         store.limit_pages(1_000_000).await.unwrap();
+        begun.written().await;
         let listed = async || {
             store.calls(&start.tenant_id, &CallFilter::default(), &PageRequest::default()).await.unwrap().data.len()
         };

@@ -26,6 +26,8 @@ use tokio::time::Instant;
 
 /// What the stack rings longer than the engine.
 const RING_SLACK: Duration = Duration::from_secs(2);
+/// How long whoever places a call waits for its place in the books.
+const WRITTEN: Duration = Duration::from_secs(5);
 
 /// A call to be placed.
 #[derive(Clone, Debug)]
@@ -210,12 +212,16 @@ impl Platform {
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script));
         let leg = Leg::Sip(Box::new(leg));
+        let mut begun = ledger.begun();
         let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: None };
         let call = actor::start(parts, &inner.recordings);
         tokio::spawn(async move {
             call.over().await;
             drop(seat);
         });
+        // Who is told of the call finds it in the books. It rings already: where the database is away that is no reason
+        // to say that there is none.
+        let _ = tokio::time::timeout(WRITTEN, begun.written()).await;
         Ok(id)
     }
 }

@@ -30,6 +30,8 @@ const PAUSE_MS: u64 = 5_000;
 const LONGEST_PAUSE_MS: u64 = 3_600_000;
 /// After so long a recording is lost, ms.
 const GIVEN_UP_MS: u64 = 3 * 24 * 3_600_000;
+/// But not before so many attempts: a clock that jumps is no reason.
+const FEWEST_ATTEMPTS: u32 = 20;
 /// How often work is looked for that nobody has told of.
 const LOOK: Duration = Duration::from_secs(30);
 /// Bytes of a WAV file before its samples.
@@ -203,7 +205,7 @@ impl Recordings {
                 let now = store.now();
                 let age = u64::try_from(now.since(due.row.created_at)).unwrap_or(0);
                 tracing::warn!(call, recording, %error, attempts = due.attempts, "a recording does not get away");
-                if error.is_transient() && age < GIVEN_UP_MS {
+                if error.is_transient() && (age < GIVEN_UP_MS || due.attempts < FEWEST_ATTEMPTS) {
                     let pause = pause_ms(due.attempts);
                     let until = UnixMs(now.0.saturating_add(i64::try_from(pause).unwrap_or(i64::MAX)));
                     store.recording_waits(&due, until, &error.to_string()).await
@@ -255,8 +257,13 @@ impl Recordings {
                             store.add_recording(&call, host, recording).await?;
                             tracing::warn!(call, "a recording that a dead process left behind is its call's again");
                         }
+                        // Killed before there was a sound in it.
                         Err(error) => {
-                            tracing::error!(call, %error, "a recording that a dead process left behind is of no use");
+                            tracing::warn!(call, %error, "a recording that a dead process left behind is of no use");
+                            store.no_recording(&call, "the host died before it had recorded anything").await?;
+                            tokio::fs::remove_file(&file).await.unwrap_or_else(|error| {
+                                tracing::warn!(call, %error, "it stays where it is");
+                            });
                         }
                     }
                 }

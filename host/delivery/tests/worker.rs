@@ -14,8 +14,9 @@ use callbox_store::{ManualClock, bindings};
 use fixture::{House, Lies, Receiver, answer, call, config, end, eventually, hear, local, raw, who};
 use futures_util::StreamExt;
 use standardwebhooks::Webhook;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -69,6 +70,59 @@ async fn a_dead_receiver_sees_the_whole_ladder_and_is_served_when_it_is_back() {
         assert_eq!(later.header("webhook-id"), seen[0].header("webhook-id"));
         assert_ne!(later.header("webhook-signature"), seen[0].header("webhook-signature"));
     }
+    worker.stop().await;
+}
+
+/// Waits until everything that is due was tried; what of it is not delivered yet.
+async fn tried(house: &House, hook: &str) -> usize {
+    eventually(async || {
+        let now = house.store.now();
+        let all = house.deliveries(hook).await;
+        let mut waiting = all.iter().filter(|delivery| delivery.state != DeliveryState::Delivered);
+        let count = waiting.clone().count();
+        waiting.all(|delivery| delivery.next_attempt_at.is_some_and(|at| at > now)).then_some(count)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_for_an_hour_misses_nothing() {
+    const MINUTE: i64 = 60_000;
+    let house = House::new().await;
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = away.clone();
+    let mut receiver = Receiver::start(move |_| answer(if is_away.load(Ordering::SeqCst) { 503 } else { 200 })).await;
+    let hook = house.webhook(&receiver.url()).await.webhook.id;
+    let worker = house.worker();
+    let minute = async || {
+        house.clock.advance(MINUTE);
+        worker.wake();
+        tried(&house, &hook).await
+    };
+    let mut calls = BTreeSet::new();
+    for n in 0..60 {
+        if n % 5 == 0 {
+            calls.insert(house.finish_call().await);
+        }
+        minute().await;
+    }
+    assert_eq!(tried(&house, &hook).await, calls.len());
+    while receiver.requests.try_recv().is_ok() {}
+    away.store(false, Ordering::SeqCst);
+    let mut minutes = 0;
+    while minute().await > 0 {
+        minutes += 1;
+        // Its oldest results were put off for two hours at the last.
+        assert!(minutes < 121, "{minutes} minutes");
+    }
+    // Each once, from now on without a failure.
+    let mut came = Vec::new();
+    while let Ok(got) = receiver.requests.try_recv() {
+        let body: serde_json::Value = serde_json::from_slice(&got.body).unwrap();
+        came.push(body["call_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(came.len(), calls.len());
+    assert_eq!(came.into_iter().collect::<BTreeSet<_>>(), calls);
     worker.stop().await;
 }
 

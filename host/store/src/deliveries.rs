@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::secrets::{Secret, name};
 use crate::statement::Statement;
 use crate::writer::Db;
-use crate::{Page, PageRequest, Store, StoreError, TenantId, UnixMs, columns, id, webhooks};
+use crate::{NOTHING_IS_LATER_MS, Page, PageRequest, Store, StoreError, TenantId, UnixMs, columns, id, webhooks};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -321,13 +321,24 @@ async fn elsewhere(db: &mut Db, request: &LeaseRequest, endpoint: &str) -> Resul
     Ok(count)
 }
 
-/// Leases up to `count` due deliveries of one endpoint, the longest due first.
+/// An endpoint whose turn it is.
+#[derive(Clone)]
+struct Due {
+    endpoint: String,
+    /// How many it may get.
+    room: usize,
+    /// What is due by then.
+    until: UnixMs,
+}
+
+/// Leases up to so many due deliveries of one endpoint, the longest due first.
 async fn lease_endpoint(
     db: &mut Db,
     request: &LeaseRequest,
-    endpoint: &str,
-    count: usize,
+    Due { endpoint, room: count, until }: &Due,
+    left: usize,
 ) -> Result<Vec<Leased>, StoreError> {
+    let count = (*count).min(left);
     let under_way = elsewhere(db, request, endpoint).await?;
     let count = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(under_way);
     if count <= 0 {
@@ -339,7 +350,7 @@ async fn lease_endpoint(
         .bind(&lease)
         .bind(&request.host)
         .bind(endpoint)
-        .bind(request.now)
+        .bind(until)
         .bind(count)
         .fetch_all(&mut *db)
         .await?;
@@ -378,14 +389,14 @@ pub(crate) const OPEN: &str = "WITH RECURSIVE open (endpoint) AS (
     FROM open WHERE endpoint IS NOT NULL";
 
 /// Leases for these endpoints, the longest due first, up to the limit.
-async fn lease_all(db: &mut Db, request: &LeaseRequest, due: Vec<(String, usize)>) -> Result<Vec<Leased>, StoreError> {
+async fn lease_all(db: &mut Db, request: &LeaseRequest, due: Vec<Due>) -> Result<Vec<Leased>, StoreError> {
     let mut items = Vec::new();
-    for (endpoint, room) in due {
+    for due in due {
         let left = request.limit.saturating_sub(items.len());
         if left == 0 {
             break;
         }
-        items.extend(lease_endpoint(db, request, &endpoint, room.min(left)).await?);
+        items.extend(lease_endpoint(db, request, &due, left).await?);
     }
     Ok(items)
 }
@@ -464,13 +475,16 @@ impl Store {
         let room = |endpoint: &str| request.busy.get(endpoint).copied().unwrap_or(request.per_endpoint);
         let open =
             open.into_iter().map(|(endpoint, due)| (room(&endpoint), endpoint, due)).filter(|(room, ..)| *room > 0);
-        let (due, later): (Vec<_>, Vec<_>) = open.partition(|(.., due)| *due <= request.now);
+        let farthest = request.now.plus(NOTHING_IS_LATER_MS);
+        let (due, later): (Vec<_>, Vec<_>) = open.partition(|(.., due)| *due <= request.now || *due > farthest);
         let mut next_due = later.first().map(|(.., due)| *due);
         if due.is_empty() {
             return Ok(Leases { items: Vec::new(), next_due });
         }
         let (limit, now) = (request.limit, request.now);
-        let due = due.into_iter().map(|(room, endpoint, _)| (endpoint, room)).collect();
+        // Of one whose first is too far ahead all are.
+        let until = |first: UnixMs| if first > now { UnixMs(i64::MAX) } else { now };
+        let due = due.into_iter().map(|(room, endpoint, first)| Due { endpoint, room, until: until(first) }).collect();
         let items = self.write_beside(move |db| Box::pin(async move { lease_all(db, &request, due).await })).await?;
         if items.len() >= limit {
             next_due = Some(now);

@@ -85,6 +85,10 @@ use writer::{Db, Turn, Work, Writer};
 /// The version of the documents that leave the house (`api_version`).
 pub const API_VERSION: &str = "v1";
 
+/// Nothing is put off for longer, ms: the longest pause of anything is a day. What is due later was put off by a clock
+/// that was wrong and has been put right since: it is due.
+pub(crate) const NOTHING_IS_LATER_MS: i64 = 2 * 86_400_000;
+
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreOptions {

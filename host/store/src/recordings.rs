@@ -6,7 +6,7 @@
 
 use crate::completion::NewRecording;
 use crate::writer::Db;
-use crate::{Store, StoreError, TenantId, UnixMs, columns, outbox};
+use crate::{NOTHING_IS_LATER_MS, Store, StoreError, TenantId, UnixMs, columns, outbox};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -183,10 +183,13 @@ impl Store {
         limit: u32,
     ) -> Result<(Vec<DueRecording>, Option<UnixMs>), StoreError> {
         let now = self.now();
-        let sql = format!("{SELECT} WHERE host = $1 AND state = 'pending' AND due_at <= $2 ORDER BY due_at LIMIT $3");
+        let sql = format!(
+            "{SELECT} WHERE host = $1 AND state = 'pending' AND (due_at <= $2 OR due_at > $3) ORDER BY due_at LIMIT $4"
+        );
         let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(host)
             .bind(now)
+            .bind(now.plus(NOTHING_IS_LATER_MS))
             .bind(i64::from(limit))
             .fetch_all(self.readers())
             .await?;
@@ -276,6 +279,32 @@ impl Store {
             Some(("completed", None)) => Found::Missing,
             Some(_) | None => Found::Nobodys,
         })
+    }
+
+    /// Tells that what a host found on its disk after a crash is no recording of a call that is closed and has none. Doing
+    /// it again changes nothing.
+    pub async fn no_recording(&self, call: &str, why: &str) -> Result<(), StoreError> {
+        let (call, why, now) = (call.to_owned(), why.to_owned(), self.now());
+        self.write(move |db| {
+            Box::pin(async move {
+                let tenant: Option<TenantId> = sqlx::query_scalar(
+                    "SELECT tenant_id FROM calls WHERE id = $1 AND state = 'completed'
+                     AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.call_id = calls.id)
+                     AND NOT EXISTS (SELECT 1 FROM events WHERE events.call_id = calls.id
+                                     AND events.type = 'call.recording.failed')",
+                )
+                .bind(&call)
+                .fetch_optional(&mut *db)
+                .await?;
+                match tenant {
+                    Some(tenant) => tell_lost(db, &tenant, &call, None, &why, now).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        .await?;
+        self.wake_outbox();
+        Ok(())
     }
 
     /// Adds what a host found on its disk after a crash to the call it belongs to, where that is closed and has no

@@ -9,6 +9,8 @@ mod artefacts;
 mod books;
 #[path = "cases/calls.rs"]
 mod calls;
+#[path = "cases/clock.rs"]
+mod clock;
 #[path = "cases/file.rs"]
 mod file;
 #[path = "cases/keys.rs"]

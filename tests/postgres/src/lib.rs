@@ -50,6 +50,8 @@ pub struct Postgres {
     console: Mutex<Option<Talk>>,
     bin: PathBuf,
     port: u16,
+    /// `durable`, where a commit is flushed to the disk.
+    care: &'static str,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -97,6 +99,18 @@ impl Postgres {
     /// # Panics
     /// Where it does not start.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one that flushes what it commits to the disk, as one does that is meant in earnest: to measure with.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start_durable() -> Self {
+        Self::start_with("durable")
+    }
+
+    fn start_with(care: &'static str) -> Self {
         let bin = programs();
         let mut command = Command::new("sh");
         command.args(["-c", include_str!("keeper.sh"), "keeper"]).arg(&bin).current_dir("/");
@@ -109,8 +123,8 @@ impl Postgres {
         // Another program may take a port between finding and binding it.
         for _ in 0..20 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            if keeper.ask(&format!("start {port}")) == "started" {
-                return Self { keeper: Mutex::new(keeper), console: Mutex::new(None), bin, port };
+            if keeper.ask(&format!("start {port} {care}")) == "started" {
+                return Self { keeper: Mutex::new(keeper), console: Mutex::new(None), bin, port, care };
             }
         }
         panic!("PostgreSQL does not start: its log is above");
@@ -159,7 +173,8 @@ impl Postgres {
     /// # Panics
     /// Where it does not come.
     pub fn come_back(&self) {
-        let answer = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).ask(&format!("start {}", self.port));
+        let again = format!("start {} {}", self.port, self.care);
+        let answer = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).ask(&again);
         assert_eq!(answer, "started");
     }
 
