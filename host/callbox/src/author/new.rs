@@ -35,7 +35,7 @@ macro_rules! embedded {
     };
 }
 
-static COPIED: [(&str, &str); 21] = embedded![
+static COPIED: [(&str, &str); 23] = embedded![
     "LICENSE",
     "wit/dialogue.wit",
     "guest-sdk/rust/Cargo.toml",
