@@ -9,6 +9,7 @@ use callbox_speech::remote::{
     CustomEar, CustomVoice, DeepgramEar, DeepgramVoice, Dialer, Key, OpenAiEar, OpenAiVoice, Patience, Provider,
     RemoteEar, RemoteVoice,
 };
+use callbox_speech::sherpa::{EarKind, SherpaEar, SherpaEarConfig, SherpaVoice, SherpaVoiceConfig, VoiceKind};
 use callbox_speech::{
     BreakerConfig, Ears, Espeak, EspeakConfig, Flite, FliteConfig, Languages, Recogniser, Speaker, SpeechConfig,
     Synthesiser, resample,
@@ -58,7 +59,7 @@ pub(crate) struct Engine {
     /// The variable of the environment that has the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_env: Option<String>,
-    /// The server's model.
+    /// The server's model; at `sherpa` what its model is (`sense-voice`, `vits`), where the folder does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
     /// The voice where neither the script nor the language names one.
@@ -82,6 +83,9 @@ pub(crate) struct Engine {
     /// The folder of its model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<PathBuf>,
+    /// Threads of one recognition or render.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<u16>,
     /// How long connecting may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connect_ms: Option<u64>,
@@ -134,6 +138,8 @@ impl Kind {
 
 /// Longest time that may be configured.
 const MAX_MS: u64 = 60_000;
+/// Threads of one recognition or render.
+const MAX_THREADS: u16 = 64;
 /// Engines of a list.
 const MAX_ENGINES: usize = 32;
 
@@ -215,13 +221,14 @@ impl Engine {
             ("url", self.url.is_some(), remote),
             ("key", self.key.is_some(), remote),
             ("key_env", self.key_env.is_some(), remote),
-            ("model", self.model.is_some(), remote),
-            ("voice", self.voice.is_some(), speaks && (remote || self.kind == Kind::Flite)),
-            ("voices", !self.voices.is_empty(), speaks && remote),
+            ("model", self.model.is_some(), remote || self.kind == Kind::Sherpa),
+            ("voice", self.voice.is_some(), speaks && (remote || matches!(self.kind, Kind::Flite | Kind::Sherpa))),
+            ("voices", !self.voices.is_empty(), speaks && (remote || self.kind == Kind::Sherpa)),
             ("sample_rate", self.sample_rate.is_some(), speaks && remote),
             ("program", self.program.is_some(), matches!(self.kind, Kind::Espeak | Kind::Flite)),
             ("library", self.library.is_some(), matches!(self.kind, Kind::Pocketsphinx | Kind::Sherpa)),
             ("folder", self.folder.is_some(), matches!(self.kind, Kind::Pocketsphinx | Kind::Sherpa)),
+            ("threads", self.threads.is_some(), self.kind == Kind::Sherpa),
             ("connect_ms", self.connect_ms.is_some(), remote),
             ("first_ms", self.first_ms.is_some(), remote),
             ("stall_ms", self.stall_ms.is_some(), remote),
@@ -251,7 +258,34 @@ impl Engine {
                 "8000, 16000, 22050, 24000, 44100, 48000",
             );
         }
-        if remote { self.check_remote(speaks) } else { Ok(()) }
+        match self.kind {
+            Kind::Sherpa => self.check_sherpa(speaks),
+            _ if remote => self.check_remote(speaks),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_sherpa(&self, speaks: bool) -> Result<(), Wrong> {
+        let wrong = |what: String, help| Err(Wrong { what, help });
+        if self.folder.as_ref().is_none_or(|folder| !folder.is_absolute()) {
+            return wrong("it needs the `folder` of its model".into(), "its whole path: folder = \"/srv/models/…\"");
+        }
+        if self.languages.is_empty() {
+            return wrong(
+                "it needs `languages`: no model tells what it was trained with".into(),
+                "languages = [\"en\"]",
+            );
+        }
+        if self.threads.is_some_and(|threads| threads == 0 || threads > MAX_THREADS) {
+            return wrong("`threads` is out of bounds".into(), "1 to 64");
+        }
+        let known = |kind: &str| if speaks { VoiceKind::named(kind).is_some() } else { EarKind::named(kind).is_some() };
+        match &self.model {
+            Some(kind) if !known(kind) => {
+                wrong(format!("`{}` is no kind of model", shown(kind)), "docs/speech.md lists the kinds")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_remote(&self, speaks: bool) -> Result<(), Wrong> {
@@ -375,7 +409,8 @@ pub(crate) fn voices(config: &Config) -> miette::Result<callbox_speech::Speech> 
                     ..FliteConfig::default()
                 }))
             }
-            Kind::None | Kind::Pocketsphinx | Kind::Sherpa => {
+            Kind::Sherpa => Arc::new(SherpaVoice::new(engine.sherpa_voice(config)?)),
+            Kind::None | Kind::Pocketsphinx => {
                 return Err(miette!("speech.synthesisers ({}): this build has no such voice", engine.name));
             }
         };
@@ -417,7 +452,8 @@ pub(crate) fn ears_within(config: &Config, limits: &EarLimits) -> miette::Result
             Kind::Deepgram => Arc::new(DeepgramEar::new(remote()?, dialer)),
             Kind::Custom => Arc::new(CustomEar::new(remote()?, dialer)),
             Kind::Pocketsphinx => Arc::new(Pocketsphinx::new(engine.pocketsphinx(config)?)),
-            Kind::None | Kind::Sherpa | Kind::Espeak | Kind::Flite => {
+            Kind::Sherpa => Arc::new(SherpaEar::new(engine.sherpa_ear()?)),
+            Kind::None | Kind::Espeak | Kind::Flite => {
                 return Err(miette!("speech.recognisers ({}): this build has no such recogniser", engine.name));
             }
         };
@@ -426,22 +462,54 @@ pub(crate) fn ears_within(config: &Config, limits: &EarLimits) -> miette::Result
     Ok(Ears::new(ears))
 }
 
+/// This very program: libraries run in it, started once more.
+fn worker() -> miette::Result<PathBuf> {
+    std::env::current_exe().into_diagnostic().wrap_err("where this program is")
+}
+
 impl Engine {
     /// What it is used for.
     pub(crate) fn languages(&self) -> Languages {
         if self.languages.is_empty() { Languages::All } else { Languages::Some(self.languages.clone()) }
     }
 
-    /// Debian's, where nothing else is said; its library runs in this very program, started once more.
+    /// Debian's, where nothing else is said.
     fn pocketsphinx(&self, config: &Config) -> miette::Result<PocketsphinxConfig> {
-        let worker = std::env::current_exe().into_diagnostic().wrap_err("where this program is")?;
-        let usual = PocketsphinxConfig::new(worker);
+        let usual = PocketsphinxConfig::new(worker()?);
         Ok(PocketsphinxConfig {
             name: self.name.clone(),
             library: self.library.clone().unwrap_or(usual.library),
             model: self.folder.clone().unwrap_or(usual.model),
             espeak: config.speech.espeak.clone(),
             worker: usual.worker,
+        })
+    }
+
+    fn sherpa_ear(&self) -> miette::Result<SherpaEarConfig> {
+        Ok(SherpaEarConfig {
+            name: self.name.clone(),
+            library: self.library.clone(),
+            folder: self.folder.clone().unwrap_or_default(),
+            kind: self.model.as_deref().and_then(EarKind::named),
+            languages: self.languages(),
+            threads: self.threads.unwrap_or(1),
+            worker: worker()?,
+        })
+    }
+
+    fn sherpa_voice(&self, config: &Config) -> miette::Result<SherpaVoiceConfig> {
+        Ok(SherpaVoiceConfig {
+            name: self.name.clone(),
+            library: self.library.clone(),
+            folder: self.folder.clone().unwrap_or_default(),
+            kind: self.model.as_deref().and_then(VoiceKind::named),
+            languages: self.languages(),
+            voice: self.voice.clone(),
+            voices: self.voices.clone(),
+            threads: self.threads.unwrap_or(1),
+            worker: worker()?,
+            espeak: config.speech.espeak.clone(),
+            ..SherpaVoiceConfig::default()
         })
     }
 
@@ -514,6 +582,14 @@ mod tests {
             ("name = \"x\"", "speech.synthesisers[1] (x): it needs a kind"),
             ("name = \"ok\"\nkind = \"espeak\"", "(ok): the name is there twice"),
             ("name = \"x\"\nkind = \"pocketsphinx\"", "that kind cannot speak"),
+            ("name = \"x\"\nkind = \"sherpa\"", "it needs the `folder`"),
+            ("name = \"x\"\nkind = \"sherpa\"\nfolder = \"m\"", "it needs the `folder`"),
+            ("name = \"x\"\nkind = \"sherpa\"\nfolder = \"/m\"", "it needs `languages`"),
+            (
+                "name = \"x\"\nkind = \"sherpa\"\nfolder = \"/m\"\nlanguages = [\"en\"]\nmodel = \"whisper\"",
+                "`whisper` is no kind of model",
+            ),
+            ("name = \"x\"\nkind = \"espeak\"\nthreads = 2", "`threads` is not for this kind"),
             ("name = \"x\"\nkind = \"openai\"", "it needs a `url`"),
             ("name = \"x\"\nkind = \"openai\"\nurl = \"wss://x/\"", "cannot begin with `wss:`"),
             ("name = \"x\"\nkind = \"deepgram\"\nurl = \"https://x/\"", "cannot begin with `https:`"),
@@ -535,6 +611,9 @@ mod tests {
             let error = checked(&entry(body)).unwrap_err();
             assert!(error.contains(said) && !error.contains("hunter2"), "{body}: {error}");
         }
+        let sherpa = "[[recognisers]]\nname = \"x\"\nkind = \"sherpa\"\nfolder = \"/m\"\nlanguages = [\"zh\"]";
+        assert!(checked(sherpa).is_ok() && checked(&format!("{sherpa}\nmodel = \"sense-voice\"")).is_ok());
+        assert!(checked(&format!("{sherpa}\nvoice = \"1\"")).unwrap_err().contains("`voice` is not for this kind"));
         let error = checked("[[recognisers]]\nname = \"x\"\nkind = \"espeak\"").unwrap_err();
         assert_eq!(error, "speech.recognisers[0] (x): that kind cannot listen");
         assert!(checked("[[synthesisers]]\nname = \"x\"\nkind = \"mystery\"").unwrap_err().contains("mystery"));

@@ -40,6 +40,7 @@ pub mod recogniser;
 pub mod remote;
 pub mod resample;
 pub mod sentences;
+pub mod sherpa;
 mod speech;
 pub mod ssml;
 mod synthesiser;

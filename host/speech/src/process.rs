@@ -162,7 +162,7 @@ fn limit(child: &Child) {
 }
 
 /// Reads to the end and keeps the first [`MAX_STDERR`] bytes.
-async fn keep_beginning(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
+pub(crate) async fn keep_beginning(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
     let (mut kept, mut buffer) = (Vec::new(), vec![0; 4_096]);
     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
         let room = MAX_STDERR - kept.len();
@@ -172,7 +172,7 @@ async fn keep_beginning(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
 }
 
 /// The last line that says something, shortened, without control characters.
-fn last_line(bytes: &[u8]) -> String {
+pub(crate) fn last_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(MAX_STDERR_LINE).collect()

@@ -15,9 +15,9 @@ pub mod checked;
 mod ears;
 mod error;
 mod pocketsphinx;
-mod process;
+pub(crate) mod process;
 mod relay;
-mod worker;
+pub(crate) mod worker;
 
 pub use ears::{Ear, EarLimits, EarState, Ears};
 pub use error::RecogniserError;

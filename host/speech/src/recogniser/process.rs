@@ -1,8 +1,9 @@
 //! The host's side of the process in which the libraries run.
 
 use super::worker::Setting;
-use super::worker::frames::{self, Fault, Hello, Job, Kind, Said};
+use super::worker::frames::{self, Fault, Hello, Job, Kind, Said, SpeakJob};
 use super::{Heard, Hypothesis, RecogniserError, Sound, Word, Work};
+use crate::process::{keep_beginning, last_line};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -17,9 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 /// A model of hundreds of megabytes is read within this.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a process says as it ends has come within this.
+const SAYS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the process is started.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ struct Alive {
     child: Child,
     control: UnixStream,
     version: String,
+    /// Speakers, of one that speaks.
+    speakers: u32,
 }
 
 impl Drop for Alive {
@@ -63,6 +70,13 @@ impl Process {
     pub(crate) async fn version(&self) -> Result<String, RecogniserError> {
         let mut alive = self.alive.lock().await;
         Ok(self.ensure(&mut alive).await?.version.clone())
+    }
+
+    /// The version of a voice, and how many speakers it has; starts the process where it does not run.
+    pub(crate) async fn ready(&self) -> Result<(String, u32), RecogniserError> {
+        let mut alive = self.alive.lock().await;
+        let process = self.ensure(&mut alive).await?;
+        Ok((process.version.clone(), process.speakers))
     }
 
     /// The number of the process, where it has been started.
@@ -106,7 +120,7 @@ impl Process {
         ours.set_nonblocking(true).map_err(|error| self.broken(&error))?;
         let control = UnixStream::from_std(ours).map_err(|error| self.broken(&error))?;
         let path = &self.program.path;
-        let child = Command::new(path)
+        let mut child = Command::new(path)
             .arg("recogniser-worker")
             .env_clear()
             .env("LC_ALL", "C.UTF-8")
@@ -116,12 +130,14 @@ impl Process {
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| self.broken(&format_args!("`{}` does not start: {error}", path.display())))?;
-        let mut alive = Alive { child, control, version: String::new() };
+        // Read as long as it runs, so that it never waits; only what comes before it is ready tells something.
+        let told = child.stderr.take().map(|stderr| tokio::spawn(keep_beginning(stderr)));
+        let mut alive = Alive { child, control, version: String::new(), speakers: 0 };
         let hello = async {
             frames::tell(&mut alive.control, Kind::Setting, &self.program.setting).await?;
             match frames::listen(&mut alive.control).await? {
@@ -134,8 +150,19 @@ impl Process {
                 alive.version = version;
                 Ok(alive)
             }
+            Ok(Ok(Hello::Voice { version, speakers })) => {
+                (alive.version, alive.speakers) = (version, speakers);
+                Ok(alive)
+            }
+            Ok(Ok(Hello::Fault(Fault::Broken { what }))) => {
+                Err(self.broken(&format_args!("{what}{}", last_words(alive, told).await)))
+            }
             Ok(Ok(Hello::Fault(fault))) => Err(self.fault(fault)),
-            Ok(Err(error)) => Err(self.broken(&format_args!("`{} recogniser-worker`: {error}", path.display()))),
+            // A library that does not like its model ends the process.
+            Ok(Err(error)) => {
+                let last = last_words(alive, told).await;
+                Err(self.broken(&format_args!("`{} recogniser-worker`: {error}{last}", path.display())))
+            }
             Err(_) => Err(RecogniserError::TimedOut {
                 engine: self.program.engine.clone(),
                 what: "its start",
@@ -171,18 +198,32 @@ impl Process {
         }
     }
 
-    async fn read(
-        &self,
-        from: &mut (impl AsyncRead + Unpin),
-        language: &str,
-    ) -> Result<Option<Heard>, RecogniserError> {
-        let rubbish = |error: io::Error| match error.kind() {
+    /// Has it say something; the connexion is closed when what is returned is dropped, and the process ends what it does
+    /// on it.
+    pub(crate) async fn speak(&self, job: &SpeakJob) -> Result<Speaking<'_>, RecogniserError> {
+        let mut stream = self.connect().await?;
+        let told = frames::tell(&mut stream, Kind::Speak, job).await;
+        told.map_err(|_| RecogniserError::cut_short(&self.program.engine))?;
+        Ok(Speaking { process: self, stream })
+    }
+
+    /// What became of a connexion.
+    fn lost(&self, error: &io::Error) -> RecogniserError {
+        match error.kind() {
             io::ErrorKind::InvalidData => {
                 RecogniserError::Rubbish { engine: self.program.engine.clone(), what: error.to_string() }
             }
             // Its process died in the middle of a frame, or with audio unread.
             _ => RecogniserError::cut_short(&self.program.engine),
-        };
+        }
+    }
+
+    async fn read(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        language: &str,
+    ) -> Result<Option<Heard>, RecogniserError> {
+        let rubbish = |error: io::Error| self.lost(&error);
         let hypothesis = |said: Said| hypothesis(said, language);
         Ok(match frames::listen(from).await.map_err(rubbish)? {
             None => None,
@@ -212,6 +253,48 @@ impl Process {
 
     fn broken(&self, what: &dyn std::fmt::Display) -> RecogniserError {
         RecogniserError::Broken { engine: self.program.engine.clone(), what: what.to_string() }
+    }
+}
+
+/// A render that runs.
+pub(crate) struct Speaking<'a> {
+    process: &'a Process,
+    stream: UnixStream,
+}
+
+impl Speaking<'_> {
+    /// The next samples, and how many there are a second; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<(u32, Vec<i16>)>, RecogniserError> {
+        let lost = |error: io::Error| self.process.lost(&error);
+        match frames::listen(&mut self.stream).await.map_err(lost)? {
+            Some((Kind::Spoken, bytes)) => {
+                let Some((rate, samples)) = bytes.split_first_chunk::<4>() else {
+                    return Err(lost(io::Error::new(io::ErrorKind::InvalidData, "audio without a rate")));
+                };
+                let samples = samples.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair));
+                Ok(Some((u32::from_le_bytes(*rate), samples.collect())))
+            }
+            Some((Kind::Silence, _)) => Ok(None),
+            Some((Kind::Fault, bytes)) => Err(self.process.fault(frames::parse(&bytes).map_err(lost)?)),
+            Some((kind, _)) => {
+                let what = format!("a {kind:?} from a voice");
+                Err(lost(io::Error::new(io::ErrorKind::InvalidData, what)))
+            }
+            None => Err(RecogniserError::cut_short(&self.process.program.engine)),
+        }
+    }
+}
+
+/// What a process that is of no use said last, with something before it.
+async fn last_words(process: Alive, told: Option<JoinHandle<Vec<u8>>>) -> String {
+    drop(process);
+    let kept = match told {
+        Some(told) => tokio::time::timeout(SAYS_WITHIN, told).await,
+        None => return String::new(),
+    };
+    match kept {
+        Ok(Ok(kept)) if !last_line(&kept).is_empty() => format!(" ({})", last_line(&kept)),
+        _ => String::new(),
     }
 }
 
@@ -259,7 +342,7 @@ fn hypothesis(said: Said, language: &str) -> Hypothesis {
     Hypothesis {
         text: said.text,
         confidence: said.confidence,
-        language: language.to_owned(),
+        language: said.language.unwrap_or_else(|| language.to_owned()),
         words: words
             .map(|word| Word { text: word.text, start: word.start, end: word.end, confidence: word.confidence })
             .collect(),

@@ -78,7 +78,7 @@ pub(super) async fn sound(work: &mut Work) -> Option<Sound> {
 
 /// Words and phrases to expect: what the script hinted at, and what the
 /// grammar's choices are called. Bounded.
-pub(super) fn hints(what: &Listening) -> Vec<String> {
+pub(crate) fn hints(what: &Listening) -> Vec<String> {
     let phrases = what.grammar.as_ref().map_or_else(Vec::new, phrases);
     let mut hints: Vec<String> = Vec::new();
     let mut bytes = 0;

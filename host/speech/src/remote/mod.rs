@@ -29,6 +29,7 @@ pub use deepgram_ear::DeepgramEar;
 pub use deepgram_voice::DeepgramVoice;
 pub use dial::{Dialer, DialerError};
 pub use ear::RemoteEar;
+pub(crate) use ear::hints;
 pub use failure::ProviderFailure;
 pub use openai_ear::OpenAiEar;
 pub use openai_voice::OpenAiVoice;

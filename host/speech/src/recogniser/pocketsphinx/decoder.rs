@@ -60,7 +60,7 @@ impl Pocketsphinx {
 }
 
 impl Engine for Pocketsphinx {
-    type Listener = Recognition;
+    type Listener<'a> = Recognition;
 
     fn version(&self) -> String {
         "5prealpha, en-us".to_owned()
@@ -155,7 +155,7 @@ fn judged(known: &HashSet<String>, text: String, heard: Vec<Segment>, enough: f3
         end: time(word.last + 1),
         confidence: Some(confidence::of([&word])),
     });
-    Some(Said { text, confidence: Some(confidence), words: words.collect() })
+    Some(Said { text, confidence: Some(confidence), words: words.collect(), language: None })
 }
 
 /// The word of a dictionary's entry: `read` of `read(2)`.

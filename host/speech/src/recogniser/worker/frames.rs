@@ -29,11 +29,28 @@ pub(crate) enum Kind {
     Final = b'F',
     /// Process to host: a [`Fault`]; the last frame.
     Fault = b'X',
+    /// Host to process, the first and only one of a render: a [`SpeakJob`].
+    Speak = b'K',
+    /// Process to host: samples a second in four bytes (little-endian), and samples as of [`Kind::Audio`].
+    Spoken = b'W',
+    /// Process to host: nothing more is spoken; the last frame.
+    Silence = b'Z',
 }
 
 impl Kind {
-    const ALL: [Self; 8] =
-        [Self::Setting, Self::Hello, Self::Job, Self::Audio, Self::End, Self::Partial, Self::Final, Self::Fault];
+    const ALL: [Self; 11] = [
+        Self::Setting,
+        Self::Hello,
+        Self::Job,
+        Self::Audio,
+        Self::End,
+        Self::Partial,
+        Self::Final,
+        Self::Fault,
+        Self::Speak,
+        Self::Spoken,
+        Self::Silence,
+    ];
 
     fn read(byte: u8) -> io::Result<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte).ok_or_else(|| broken(format!("a frame of kind {byte}")))
@@ -43,9 +60,9 @@ impl Kind {
     const fn most(self) -> usize {
         match self {
             Self::Job => 8 << 20,
-            Self::Setting | Self::Audio | Self::Hello | Self::Fault => 64 << 10,
-            Self::Partial | Self::Final => 256 << 10,
-            Self::End => 0,
+            Self::Setting | Self::Audio | Self::Hello | Self::Fault | Self::Spoken => 64 << 10,
+            Self::Partial | Self::Final | Self::Speak => 256 << 10,
+            Self::End | Self::Silence => 0,
         }
     }
 }
@@ -56,6 +73,13 @@ impl Kind {
 pub(crate) enum Hello {
     /// The engine, with the version of its library and of its model.
     Ready(String),
+    /// The same for one that speaks.
+    Voice {
+        /// As above.
+        version: String,
+        /// How many speakers it has.
+        speakers: u32,
+    },
     /// It cannot be used.
     Fault(Fault),
 }
@@ -83,12 +107,28 @@ pub(crate) struct Job {
     pub(crate) hints: Vec<String>,
 }
 
+/// What is to be said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpeakJob {
+    /// Words, for models that read.
+    pub(crate) text: String,
+    /// What is spoken of them, in the phonetic alphabet, for models that do not.
+    pub(crate) phonemes: Option<String>,
+    /// The number of the speaker.
+    pub(crate) speaker: u32,
+    /// Of the model's own pace.
+    pub(crate) speed: f32,
+}
+
 /// A hypothesis.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) text: String,
     pub(crate) confidence: Option<f32>,
     pub(crate) words: Vec<SaidWord>,
+    /// BCP 47, where the engine has found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) language: Option<String>,
 }
 
 /// A word of a hypothesis; times in milliseconds of the audio.
@@ -148,10 +188,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 
 /// Writes a frame of JSON.
 pub(crate) fn say<T: Serialize>(to: &mut impl Write, kind: Kind, what: &T) -> io::Result<()> {
-    let bytes = serde_json::to_vec(what)?;
-    to.write_all(&head(kind, bytes.len())?)?;
-    to.write_all(&bytes)?;
-    to.flush()
+    put(to, kind, &serde_json::to_vec(what)?)
 }
 
 /// Reads the next frame into `bytes`; none at the end.
@@ -166,6 +203,13 @@ pub(crate) fn hear(from: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<Opti
     bytes.resize(length, 0);
     from.read_exact(bytes)?;
     Ok(Some(kind))
+}
+
+/// Writes a frame of bytes.
+pub(crate) fn put(to: &mut impl Write, kind: Kind, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(&head(kind, bytes.len())?)?;
+    to.write_all(bytes)?;
+    to.flush()
 }
 
 /// The same for the host, which never waits: a frame of JSON.
@@ -204,7 +248,12 @@ mod tests {
 
     #[test]
     fn what_is_said_is_heard() {
-        let said = Said { text: "yes".to_owned(), confidence: Some(0.5), words: vec![SaidWord::default()] };
+        let said = Said {
+            text: "yes".to_owned(),
+            confidence: Some(0.5),
+            words: vec![SaidWord::default()],
+            language: Some("en".to_owned()),
+        };
         let mut wire = Vec::new();
         say(&mut wire, Kind::Partial, &said).unwrap();
         say(&mut wire, Kind::Fault, &Fault::Broken { what: "x".to_owned() }).unwrap();
@@ -234,6 +283,7 @@ mod tests {
                 let _ = parse::<Said>(&bytes);
                 let _ = parse::<Job>(&bytes);
                 let _ = parse::<Hello>(&bytes);
+                let _ = parse::<SpeakJob>(&bytes);
             }
         }
     }

@@ -10,12 +10,17 @@
 //!   take all of its process along, and making a decoder costs 10 ms. So the
 //!   process makes one, and *forks* for each recognition: a fresh decoder within
 //!   a millisecond, memory that all share, and limits of its own.
+//! * sherpa-onnx has threads, which do not survive a fork, and a model of
+//!   hundreds of megabytes. It serves each recognition, or each render of a
+//!   voice, in a thread; when it dies all of them fail, and go to the next
+//!   engine. One process has one model.
 
 pub(crate) mod frames;
 mod serve;
 
 use crate::recogniser::pocketsphinx::decoder::Pocketsphinx;
-use frames::{Fault, Hello, Job, Kind, Said};
+use crate::sherpa::{EarEngine, EarModel, VoiceEngine, VoiceModel};
+use frames::{Fault, Hello, Job, Kind, Said, SpeakJob};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -34,18 +39,38 @@ pub(crate) enum Setting {
         /// The folder of the model.
         model: PathBuf,
     },
+    /// sherpa-onnx with a model that hears.
+    SherpaEar {
+        /// The library.
+        library: PathBuf,
+        /// The files.
+        model: EarModel,
+        /// Threads of one recognition.
+        threads: u16,
+    },
+    /// sherpa-onnx with a model that speaks.
+    SherpaVoice {
+        /// The library.
+        library: PathBuf,
+        /// The files.
+        model: VoiceModel,
+        /// Threads of one render.
+        threads: u16,
+    },
 }
 
 /// An engine, within this process.
 pub(crate) trait Engine {
     /// What it has for one recognition.
-    type Listener: Listener;
+    type Listener<'a>: Listener
+    where
+        Self: 'a;
 
     /// Its version and its model's.
     fn version(&self) -> String;
 
     /// Begins a recognition.
-    fn listen(&self, job: &Job) -> Result<Self::Listener, Fault>;
+    fn listen(&self, job: &Job) -> Result<Self::Listener<'_>, Fault>;
 }
 
 /// One recognition, within this process.
@@ -64,6 +89,22 @@ pub(crate) trait Listener {
 
     /// What it was, the likeliest first.
     fn finish(&mut self) -> Result<Vec<Said>, Fault>;
+}
+
+/// A voice, within this process.
+pub(crate) trait Voice {
+    /// Its version and its model's.
+    fn version(&self) -> String;
+
+    /// How many speakers it has; at least one.
+    fn speakers(&self) -> u32;
+
+    /// Samples a second.
+    fn rate(&self) -> u32;
+
+    /// Speaks. `take` is given the samples, from -1 to 1, as they come, and
+    /// says whether more are wanted.
+    fn speak(&self, job: &SpeakJob, take: &mut dyn FnMut(&[f32]) -> bool) -> Result<(), Fault>;
 }
 
 /// The body of `callbox recogniser-worker`. To be called before anything else
@@ -89,6 +130,21 @@ fn work() -> io::Result<()> {
             Ok(engine) => {
                 frames::say(&mut control, Kind::Hello, &Hello::Ready(engine.version()))?;
                 serve::forking(&control, &engine)
+            }
+            Err(fault) => frames::say(&mut control, Kind::Hello, &Hello::Fault(fault)),
+        },
+        Setting::SherpaEar { library, model, threads } => match EarEngine::open(&library, &model, threads.into()) {
+            Ok(engine) => {
+                frames::say(&mut control, Kind::Hello, &Hello::Ready(engine.version()))?;
+                serve::threading(&control, |socket, watch| serve::recognition(socket, &engine, watch))
+            }
+            Err(fault) => frames::say(&mut control, Kind::Hello, &Hello::Fault(fault)),
+        },
+        Setting::SherpaVoice { library, model, threads } => match VoiceEngine::open(&library, &model, threads.into()) {
+            Ok(voice) => {
+                let hello = Hello::Voice { version: voice.version(), speakers: voice.speakers() };
+                frames::say(&mut control, Kind::Hello, &hello)?;
+                serve::threading(&control, |socket, watch| serve::render(socket, &voice, watch))
             }
             Err(fault) => frames::say(&mut control, Kind::Hello, &Hello::Fault(fault)),
         },

@@ -2,18 +2,28 @@
 
 #![allow(unsafe_code, reason = "fork, alarm and signal have no safe form; each is used as its comment says")]
 
-use super::frames::{self, Fault, Job, Kind};
-use super::{Engine, Listener};
+use super::frames::{self, Fault, Job, Kind, SpeakJob};
+use super::{Engine, Listener, Voice};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::collections::HashMap;
 use std::io::{self, BufReader, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The library has so many seconds for 100 ms of audio: a thousand times what it takes. Then it hangs, and its process ends.
 const HANGS_AFTER_S: u32 = 20;
+/// A model of hundreds of megabytes may have two minutes of audio to go through at once.
+const THREAD_HANGS_AFTER_S: u32 = 120;
+/// Threads at once. The host has a smaller limit of its own.
+const MAX_THREADS: usize = 256;
+/// Samples of a frame: half of what it may hold.
+const SAMPLES_PER_FRAME: usize = 16_000;
 /// CPU time of one forked recognition: many times what the longest takes.
 const MAX_CPU_S: u64 = 120;
 /// Address space of one forked recognition, many times what it takes (100 MB).
@@ -71,7 +81,7 @@ pub(super) fn forking<E: Engine>(control: &UnixStream, engine: &E) -> io::Result
         // with the same memory and ends by `_exit`.
         match unsafe { libc::fork() } {
             0 => {
-                let done = confine_copy().and_then(|()| serve(&socket, engine, Some(HANGS_AFTER_S)));
+                let done = confine_copy().and_then(|()| recognition(&socket, engine, &Alarm));
                 // SAFETY: ends this process at once; nothing in it is to be run or flushed.
                 unsafe { libc::_exit(i32::from(done.is_err())) }
             }
@@ -93,16 +103,117 @@ fn confine_copy() -> io::Result<()> {
     limit(Resource::As, MAX_MEMORY)
 }
 
+/// Serves each connexion in a thread.
+pub(super) fn threading(
+    control: &UnixStream,
+    serve: impl Fn(&UnixStream, &Watchdog) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let (watchdog, running) = (Watchdog::start()?, AtomicUsize::new(0));
+    let (serve, watchdog, running) = (&serve, &*watchdog, &running);
+    std::thread::scope(|scope| {
+        while let Some(socket) = next(control)? {
+            let socket = Arc::new(socket);
+            let refuse = |what: String| {
+                let _ = frames::say(&mut &*socket, Kind::Fault, &Fault::Broken { what });
+            };
+            if running.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
+                running.fetch_sub(1, Ordering::Relaxed);
+                refuse(format!("{MAX_THREADS} of its threads run already"));
+                continue;
+            }
+            let theirs = socket.clone();
+            let started = std::thread::Builder::new().spawn_scoped(scope, move || {
+                // Whoever is served sees it by the end of the connexion.
+                let _ = serve(&theirs, watchdog);
+                running.fetch_sub(1, Ordering::Relaxed);
+            });
+            if let Err(error) = started {
+                running.fetch_sub(1, Ordering::Relaxed);
+                refuse(format!("no thread: {error}"));
+            }
+        }
+        // The host is gone: nobody waits for what the threads do.
+        std::process::exit(0)
+    })
+}
+
+/// What ends a process whose library hangs.
+pub(super) trait Watch {
+    /// Lets the library work.
+    fn over<T>(&self, work: impl FnOnce() -> T) -> T;
+}
+
+/// The kernel's alarm, for a process that does one thing at a time.
+struct Alarm;
+
+impl Watch for Alarm {
+    fn over<T>(&self, work: impl FnOnce() -> T) -> T {
+        // SAFETY: sets a timer of the kernel. Nobody catches SIGALRM, so that it ends the process.
+        let alarm = |seconds| unsafe { libc::alarm(seconds) };
+        alarm(HANGS_AFTER_S);
+        let done = work();
+        alarm(0);
+        done
+    }
+}
+
+/// A thread that looks after the others.
+#[derive(Default)]
+pub(super) struct Watchdog {
+    /// What is at work, with the seconds it has taken.
+    at_work: Mutex<HashMap<u64, u32>>,
+    next: AtomicU64,
+}
+
+impl Watchdog {
+    fn start() -> io::Result<Arc<Self>> {
+        let watchdog = Arc::new(Self::default());
+        let dog = watchdog.clone();
+        std::thread::Builder::new().spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+                if dog.looks() {
+                    std::process::abort();
+                }
+            }
+        })?;
+        Ok(watchdog)
+    }
+
+    /// Counts a second; whether something hangs.
+    fn looks(&self) -> bool {
+        self.all().values_mut().any(|seconds| {
+            *seconds += 1;
+            *seconds > THREAD_HANGS_AFTER_S
+        })
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch for Watchdog {
+    fn over<T>(&self, work: impl FnOnce() -> T) -> T {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.all().insert(id, 0);
+        let done = work();
+        self.all().remove(&id);
+        done
+    }
+}
+
 /// One recognition, from its job to its result.
-fn serve(socket: &UnixStream, engine: &impl Engine, hangs_after_s: Option<u32>) -> io::Result<()> {
+pub(super) fn recognition(socket: &UnixStream, engine: &impl Engine, watch: &impl Watch) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::new(socket), socket);
     let mut bytes = Vec::new();
     if frames::hear(&mut from, &mut bytes)? != Some(Kind::Job) {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let job: Job = frames::parse(&bytes)?;
-    let done = watched(hangs_after_s, || engine.listen(&job))
-        .and_then(|mut listener| recognise(&mut listener, &job, &mut from, &mut to, hangs_after_s));
+    let done = watch
+        .over(|| engine.listen(&job))
+        .and_then(|mut listener| recognise(&mut listener, &job, &mut from, &mut to, watch));
     match done {
         Ok(()) => Ok(()),
         Err(fault) => frames::say(&mut to, Kind::Fault, &fault),
@@ -114,7 +225,7 @@ fn recognise(
     job: &Job,
     from: &mut BufReader<&UnixStream>,
     to: &mut &UnixStream,
-    hangs_after_s: Option<u32>,
+    watch: &impl Watch,
 ) -> Result<(), Fault> {
     let lost = |error: io::Error| Fault::Broken { what: format!("the host is gone: {error}") };
     let every = (job.rate_hz / PARTIALS_PER_S).max(1) as usize;
@@ -134,14 +245,14 @@ fn recognise(
         if samples.len() < every && !ends {
             continue;
         }
-        watched(hangs_after_s, || listener.hear(&samples))?;
+        watch.over(|| listener.hear(&samples))?;
         samples.clear();
         if ends || listener.has_ended() {
-            let said = watched(hangs_after_s, || listener.finish())?;
+            let said = watch.over(|| listener.finish())?;
             return frames::say(to, Kind::Final, &said).map_err(lost);
         }
         // Also where nobody wants it: an engine may have its result ready with that.
-        if let Some(said) = watched(hangs_after_s, || listener.partial())?
+        if let Some(said) = watch.over(|| listener.partial())?
             && job.partials
             && said.text != last
         {
@@ -151,16 +262,54 @@ fn recognise(
     }
 }
 
-/// Lets a library work, and ends this process where it hangs.
-fn watched<T>(hangs_after_s: Option<u32>, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    let alarm = |seconds| {
-        if hangs_after_s.is_some() {
-            // SAFETY: sets a timer of the kernel. Nobody catches SIGALRM, so that it ends the process.
-            unsafe { libc::alarm(seconds) };
-        }
+/// One render, from its job to its last sample.
+pub(super) fn render(socket: &UnixStream, voice: &impl Voice, watch: &impl Watch) -> io::Result<()> {
+    let (mut from, mut to) = (BufReader::new(socket), socket);
+    let mut bytes = Vec::new();
+    if frames::hear(&mut from, &mut bytes)? != Some(Kind::Speak) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let job: SpeakJob = frames::parse(&bytes)?;
+    let rate = voice.rate();
+    let mut take = |samples: &[f32]| {
+        samples.chunks(SAMPLES_PER_FRAME).all(|samples| {
+            bytes.clear();
+            bytes.extend(rate.to_le_bytes());
+            bytes.extend(samples.iter().flat_map(|&sample| to_i16(sample).to_le_bytes()));
+            // Where it takes no more, nobody listens: the voice may stop.
+            frames::put(&mut to, Kind::Spoken, &bytes).is_ok()
+        })
     };
-    alarm(hangs_after_s.unwrap_or(0));
-    let done = work();
-    alarm(0);
-    done
+    match watch.over(|| voice.speak(&job, &mut take)) {
+        Ok(()) => frames::put(&mut to, Kind::Silence, &[]),
+        Err(fault) => frames::say(&mut to, Kind::Fault, &fault),
+    }
+}
+
+/// Saturates, and makes silence of what is no number.
+fn to_i16(sample: f32) -> i16 {
+    (sample * 32_767.0).round() as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_is_seen() {
+        let dog = Watchdog::default();
+        assert!(!(0..2 * THREAD_HANGS_AFTER_S).any(|_| dog.looks()), "nothing is at work");
+        dog.over(|| {
+            assert!(!(0..THREAD_HANGS_AFTER_S).any(|_| dog.looks()));
+            assert!(dog.looks());
+        });
+        assert!(!dog.looks());
+    }
+
+    #[test]
+    fn samples_saturate() {
+        for (sample, is) in [(0.0, 0), (1.0, 32_767), (-7.0, i16::MIN), (f32::NAN, 0), (f32::INFINITY, i16::MAX)] {
+            assert_eq!(to_i16(sample), is);
+        }
+    }
 }
