@@ -24,6 +24,8 @@ pub struct Received {
     pub path: String,
     /// The `webhook-id`.
     pub id: String,
+    /// The `traceparent`, where there is one.
+    pub traceparent: Option<String>,
     /// The body as it came.
     pub raw: Vec<u8>,
     /// The body as JSON.
@@ -117,9 +119,10 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
         return (StatusCode::UNAUTHORIZED, format!("the signature does not fit: {error}"));
     }
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let traceparent = headers.get("traceparent").and_then(|trace| trace.to_str().ok()).map(ToOwned::to_owned);
     let body = serde_json::from_slice(&raw).unwrap_or(Value::Null);
     // The test may be over.
-    let _ = shared.received.send(Received { path: path.clone(), id, raw: raw.to_vec(), body });
+    let _ = shared.received.send(Received { path: path.clone(), id, traceparent, raw: raw.to_vec(), body });
     let answer = shared.answers.lock().unwrap().get(&path).cloned().unwrap_or(Answer::json(serde_json::json!({})));
     tokio::time::sleep(answer.after).await;
     (StatusCode::from_u16(answer.status).unwrap(), answer.body.to_string())

@@ -15,6 +15,7 @@
 //! * [`browser`] – Chromium, driven over the DevTools protocol
 //! * [`visitor`] – somebody who calls from a page, and what they hear
 //! * [`Net`] – a network namespace, with a bad line to it or a NAT before it
+//! * [`Collector`] – of traces, as an operator runs one
 //! * [`raw`] – SIP by hand
 //! * [`fidelity`] – whether what was heard is what was said
 //! * [`voices`] – people who speak, and noise
@@ -33,6 +34,7 @@ mod host;
 pub mod kamailio;
 mod live;
 mod net;
+mod otlp;
 pub mod peer;
 mod phone;
 pub mod raw;
@@ -49,6 +51,7 @@ pub use clinic::{NUMBER, clinic};
 pub use host::{Host, Options, probe_bindings};
 pub use live::{Play, Played, why_not};
 pub use net::{Bad, BehindNat, Net};
+pub use otlp::{Collector, Span};
 pub use phone::{Line, Over, Phone, compress, expand};
 
 use std::path::PathBuf;

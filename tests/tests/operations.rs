@@ -5,6 +5,7 @@
 use callbox_tests::{Business, Host, Options, Phone, eventually, peer, probe_bindings, raw};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
@@ -455,7 +456,12 @@ async fn the_doctor_tells_what_is_wrong_and_what_to_do() {
 
 #[tokio::test]
 async fn prometheus_finds_the_figures_of_the_host() {
-    let env = vec![("CALLBOX_METRICS__BIND", "127.0.0.1:0".to_owned())];
+    let env = vec![
+        ("CALLBOX_METRICS__BIND", "127.0.0.1:0".to_owned()),
+        // A collector that is not there costs no call anything, and is seen.
+        ("CALLBOX_TELEMETRY__OTLP", "http://127.0.0.1:9/v1/traces".to_owned()),
+        ("CALLBOX_TELEMETRY__DELAY_MS", "50".to_owned()),
+    ];
     let host = Host::start_with(Options { env, ..Options::default() }).await;
     host.publish_probe(None).await;
     let trunk = host.post("/v1/trunks", &json!({ "name": "carrier", "inbound": { "networks": ["127.0.0.1"] } })).await;
@@ -465,16 +471,27 @@ async fn prometheus_finds_the_figures_of_the_host() {
         (status["in_service"] == true).then_some(())
     })
     .await;
-    peer::call_probe(&host, "hello", &[]).await;
+    let mut line = Phone::new().await.dial_probe(&host, "echo", &[("X-Probe-Count", "1")]).await;
+    line.press("4#");
+    line.over().await;
     host.finished_call().await;
-    let address = host.ready["metrics"].as_str().unwrap();
-    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    let url = format!("http://{}/metrics", host.ready["metrics"].as_str().unwrap());
+    let text = eventually("spans that nobody took", async || {
+        let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        (!text.contains("callbox_trace_spans_total{result=\"failed\"} 0")).then_some(text)
+    })
+    .await;
     let value = |name: &str| -> f64 {
         let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.unwrap_or_else(|| panic!("{name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert_eq!(value("callbox_sip_calls_total{direction=\"inbound\"}"), 1.0);
     assert_eq!(value("callbox_ready"), 1.0);
+    assert_eq!(value("callbox_calls_ended_total{reason=\"script_returned\"}"), 1.0);
+    for part in ["endpointing", "recognition", "script", "synthesis", "playout", "total"] {
+        assert_eq!(value(&format!("callbox_turn_seconds_count{{part=\"{part}\"}}")), 1.0, "{part}");
+    }
+    assert_eq!(value("callbox_records_waiting"), 0.0);
     for (name, wanted) in [
         ("up{trunk=\"ID\"}", 1.0),
         ("registered{trunk=\"ID\"}", 1.0),
@@ -490,4 +507,40 @@ async fn prometheus_finds_the_figures_of_the_host() {
     assert!(text.ends_with("# EOF\n"), "{text}");
     let api = reqwest::get(format!("http://{}/metrics", host.http)).await.unwrap();
     assert_eq!(api.status(), 404, "not where customers are");
+    let described = std::fs::read_to_string(callbox_tests::root().join("docs/metrics.md")).unwrap();
+    assert_eq!(shown(&text), described_figures(&described), "what is shown, and docs/metrics.md");
+}
+
+/// Names of figures with their types and labels: as Prometheus reads them.
+fn shown(text: &str) -> BTreeMap<String, (String, String)> {
+    let mut figures = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let (counted, suffix) = match kind {
+            "counter" => (format!("{name}_total"), ""),
+            "histogram" => (name.to_owned(), "_count"),
+            _ => (name.to_owned(), ""),
+        };
+        let sample = format!("{counted}{suffix}");
+        let labels = text.lines().find_map(|line| match line.strip_prefix(sample.as_str())?.split_once(' ')?.0 {
+            "" => Some(String::new()),
+            labels => Some(labels.strip_prefix('{')?.strip_suffix('}')?.to_owned()),
+        });
+        let labels = labels.unwrap_or_else(|| panic!("no {sample} in {text}"));
+        let names: Vec<&str> = labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+        figures.insert(counted, (kind.to_owned(), names.join(", ")));
+    }
+    figures
+}
+
+/// The same, as the tables of the description have them: name, type, labels, unit, meaning.
+fn described_figures(page: &str) -> BTreeMap<String, (String, String)> {
+    let rows = page.lines().filter(|line| line.starts_with("| `callbox_"));
+    let row = |line: &str| {
+        let cells: Vec<String> = line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let [name, kind, labels, unit, meaning] = cells.try_into().unwrap();
+        assert!(!unit.is_empty() && !meaning.is_empty(), "{line}");
+        (name, (kind, if labels == "–" { String::new() } else { labels }))
+    };
+    rows.map(row).collect()
 }

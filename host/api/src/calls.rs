@@ -6,8 +6,8 @@ use crate::guard::Caller;
 use crate::problem::Problem;
 use crate::shapes;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use callbox_call::{LiveError, PlaceCall, Snapshot, Talker};
 use callbox_dialogue::CallId;
@@ -97,6 +97,7 @@ impl Place {
             external_id: self.external_id,
             relation_id: self.relation_id,
             capture: self.capture,
+            traceparent: None,
         })
     }
 }
@@ -124,7 +125,8 @@ impl From<Call> for CallView {
 /// Place a call
 ///
 /// Answers once the INVITE is on its way. What comes of it is in the call's record and in `call.completed`. Send an
-/// `Idempotency-Key`, so that a request repeated after a broken connection does not call twice.
+/// `Idempotency-Key`, so that a request repeated after a broken connection does not call twice. Where the host sends
+/// traces, that of the call is linked to the span that the header `traceparent` names.
 #[utoipa::path(post, path = "/v1/calls", tag = "calls", security(("api_key" = ["calls:write"])),
     request_body = Place,
     responses(
@@ -140,9 +142,11 @@ impl From<Call> for CallView {
 pub(crate) async fn place(
     State(api): State<Api>,
     caller: Caller,
+    headers: HeaderMap,
     Json(body): Json<Place>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = api.platform().place(&caller.tenant, body.checked()?).await?;
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let id = api.platform().place(&caller.tenant, PlaceCall { traceparent, ..body.checked()? }).await?;
     let call = find(&api, &caller.tenant, &id.0).await?.0;
     Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/calls/{id}"))], Json(CallView::from(call))))
 }

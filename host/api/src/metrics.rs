@@ -1,7 +1,7 @@
-//! What the host counts, for Prometheus (OpenMetrics text): calls, trunks, signalling, media.
+//! What the host counts, for Prometheus (OpenMetrics text): calls, turns, deliveries, trunks, signalling, media.
 //!
-//! Served on an address of its own, since it is the operator's and of no tenant. Names are documented by their help
-//! texts and stay; counters count from the start of the process.
+//! Served on an address of its own, since it is the operator's and of no tenant. Names stay; `docs/metrics.md` lists
+//! them, and a test compares. Counters count from the start of the process.
 
 use axum::Router;
 use axum::extract::State;
@@ -10,28 +10,42 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use callbox_call::webrtc::WebCounts;
-use callbox_call::{ChannelStatus, Platform, TrunkStatus};
+use callbox_call::{BUCKETS_MS, CallCounts, ChannelStatus, OutsideCounts, Platform, Spread, TrunkStatus};
+use callbox_delivery::{WorkerGauge, WorkerStats};
 use callbox_media::Percentiles;
 use callbox_sip::SipStats;
+use callbox_speech::BreakerState;
+use callbox_speech::recogniser::EarState;
+use callbox_store::deliveries::OutboxState;
+use callbox_traces::TraceCounts;
 use callbox_trunk::health::State as Health;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The media type of OpenMetrics 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// `GET /metrics`, for an operator's Prometheus. Give it a listener that strangers do not reach.
-pub fn metrics(platform: Platform) -> Router {
-    Router::new().route("/metrics", get(read)).with_state(platform)
+/// The database has so long to tell what waits: without it the other figures are shown all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// `GET /metrics`, for an operator's Prometheus. Give it a listener that strangers do not reach. `deliveries` are those of
+/// the host's outbox worker.
+pub fn metrics(platform: Platform, deliveries: WorkerGauge) -> Router {
+    Router::new().route("/metrics", get(read)).with_state((platform, deliveries))
 }
 
-async fn read(State(platform): State<Platform>) -> Response {
+async fn read(State((platform, deliveries)): State<(Platform, WorkerGauge)>) -> Response {
+    let outbox = timeout(PATIENCE, platform.rooms().store.outbox_state()).await;
+    let outbox = outbox.ok().and_then(Result::ok);
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures::of(&platform)));
+    registry.register_collector(Box::new(Figures::of(&platform, deliveries.read(), outbox)));
     let mut out = String::new();
     match text::encode(&mut out, &registry) {
         Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], out).into_response(),
@@ -45,6 +59,12 @@ async fn read(State(platform): State<Platform>) -> Response {
 struct Figures {
     calls: usize,
     ready: bool,
+    unstored: usize,
+    over: CallCounts,
+    recognisers: Vec<EarState>,
+    deliveries: WorkerStats,
+    outbox: Option<OutboxState>,
+    traces: TraceCounts,
     sip: SipStats,
     media: callbox_media::PlaneStats,
     visits: WebCounts,
@@ -53,11 +73,17 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(platform: &Platform) -> Self {
+    fn of(platform: &Platform, deliveries: WorkerStats, outbox: Option<OutboxState>) -> Self {
         let rooms = platform.rooms();
         Self {
             calls: platform.calls(),
             ready: platform.is_ready(),
+            unstored: platform.unstored(),
+            over: platform.call_counts(),
+            recognisers: rooms.ears.states(),
+            deliveries,
+            outbox,
+            traces: rooms.traces.counts().unwrap_or_default(),
             sip: rooms.sip.stats(),
             media: rooms.media.stats(),
             visits: platform.webrtc_counts(),
@@ -82,6 +108,9 @@ impl Collector for Figures {
             "Calls, uploads and recordings refused for a limit of their tenant",
             &met,
         )?;
+        self.of_calls(&mut page)?;
+        self.of_recognisers(&mut page)?;
+        self.of_results(&mut page)?;
         self.of_trunks(&mut page)?;
         self.signalling(&mut page)?;
         self.visits(&mut page)?;
@@ -90,6 +119,101 @@ impl Collector for Figures {
 }
 
 impl Figures {
+    /// Calls that are over: how they ended, how long callers waited for answers, what was asked of systems outside.
+    fn of_calls(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let over = &self.over;
+        let ended: Vec<_> = over.ended.iter().map(|(reason, count)| ([("reason", *reason)], *count)).collect();
+        let ended: Vec<_> = ended.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        page.counters("callbox_calls_ended", "Calls that are over, by the end_reason of their records", &ended)?;
+        let turns: Vec<_> = over.turns.iter().map(|(part, spread)| ([("part", *part)], spread)).collect();
+        let turns: Vec<_> = turns.iter().map(|(labels, spread)| (&labels[..], *spread)).collect();
+        page.spreads(
+            "callbox_turn_seconds",
+            "How long callers waited for answers, from the end of their speech or their last key to the first packet",
+            &turns,
+        )?;
+        for (name, took, help, help_took, counts) in [
+            (
+                "callbox_context_requests",
+                "callbox_context_seconds",
+                "Requests to context sources",
+                "How long context sources took",
+                &over.sources,
+            ),
+            (
+                "callbox_model_requests",
+                "callbox_model_seconds",
+                "Requests to language models",
+                "How long language models took to the end of their answers",
+                &over.models,
+            ),
+        ] {
+            let OutsideCounts { answered, failed, took: spread } = counts;
+            let samples: [(&Labels<'_>, u64); 2] =
+                [(&[("result", "answered")], *answered), (&[("result", "failed")], *failed)];
+            page.counters(name, help, &samples)?;
+            page.spreads(took, help_took, &[(&[], spread)])?;
+        }
+        Ok(())
+    }
+
+    /// By the names that the operator gave them.
+    fn of_recognisers(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let labels: Vec<_> = self.recognisers.iter().map(|ear| [("recogniser", ear.name.as_str())]).collect();
+        let gauges = [
+            ("callbox_recogniser_up", "0 while it is left alone after failures", |ear: &EarState| {
+                usize::from(ear.breaker == BreakerState::Closed)
+            }),
+            ("callbox_recogniser_running", "Recognitions that run", |ear: &EarState| ear.running),
+            ("callbox_recogniser_waiting", "Recognitions that wait for a place", |ear: &EarState| ear.waiting),
+        ] as [(_, _, fn(&EarState) -> usize); 3];
+        for (name, help, of) in gauges {
+            let values = self.recognisers.iter().map(|ear| to_f64(of(ear)));
+            let samples: Vec<_> = labels.iter().map(|label| &label[..]).zip(values).collect();
+            page.gauges(name, help, &samples)?;
+        }
+        let counters = [
+            ("callbox_recogniser_started", "Recognitions that began", |ear: &EarState| ear.started),
+            ("callbox_recogniser_failed", "Recognitions that the engine failed", |ear: &EarState| ear.failed),
+        ] as [(_, _, fn(&EarState) -> u64); 2];
+        for (name, help, of) in counters {
+            let samples: Vec<_> = labels.iter().map(|label| &label[..]).zip(self.recognisers.iter().map(of)).collect();
+            page.counters(name, help, &samples)?;
+        }
+        Ok(())
+    }
+
+    /// Where results go: into the database, from its outbox to customers, and to the collector of traces.
+    fn of_results(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        page.gauge("callbox_records_waiting", "Records of calls that could not be stored yet", self.unstored)?;
+        page.counters(
+            "callbox_deliveries",
+            "Attempts to deliver",
+            &[
+                (&[("result", "delivered")], self.deliveries.delivered),
+                (&[("result", "failed")], self.deliveries.failed),
+            ],
+        )?;
+        let in_flight = usize::try_from(self.deliveries.in_flight).unwrap_or(usize::MAX);
+        page.gauge("callbox_deliveries_in_flight", "Deliveries under way", in_flight)?;
+        if let Some(outbox) = &self.outbox {
+            page.gauge("callbox_outbox_endpoints", "Endpoints with something to be delivered", outbox.endpoints)?;
+            #[allow(clippy::cast_precision_loss, reason = "milliseconds of ages that a float holds exactly")]
+            let overdue = outbox.overdue_ms as f64 / 1_000.0;
+            let help = "How long the delivery that waits longest has been due";
+            page.gauges("callbox_outbox_overdue_seconds", help, &[(&[], overdue)])?;
+        }
+        page.counters(
+            "callbox_trace_spans",
+            "Spans for the collector of traces",
+            &[
+                (&[("result", "sent")], self.traces.sent),
+                (&[("result", "failed")], self.traces.failed),
+                (&[("result", "dropped")], self.traces.dropped),
+            ],
+        )
+    }
+
     /// By the ids of trunks, which tell a stranger nothing about whose they are.
     fn of_trunks<'s>(&'s self, page: &mut Page<'_, '_>) -> fmt::Result {
         let labels: Vec<_> = self.trunks.iter().map(|trunk| [("trunk", trunk.trunk_id.as_str())]).collect();
@@ -267,6 +391,11 @@ impl Page<'_, '_> {
         self.family(name, help, metrics)
     }
 
+    fn spreads(&mut self, name: &str, help: &str, samples: &[(&Labels<'_>, &Spread)]) -> fmt::Result {
+        let metrics = samples.iter().map(|(labels, spread)| (*labels, Histogram(spread)));
+        self.family(name, help, metrics)
+    }
+
     fn percentiles(&mut self, name: &str, help: &str, percentiles: &Percentiles) -> fmt::Result {
         let seconds = |ms: f32| f64::from(ms) / 1_000.0;
         self.gauges(
@@ -297,6 +426,23 @@ impl Page<'_, '_> {
             metric.encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+/// A spread as Prometheus wants it: in seconds.
+struct Histogram<'a>(&'a Spread);
+
+impl EncodeMetric for Histogram<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        #[allow(clippy::cast_precision_loss, reason = "sums of milliseconds far below 2^52")]
+        let seconds = |ms: u64| ms as f64 / 1_000.0;
+        let bounds = BUCKETS_MS.into_iter().map(seconds).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(self.0.buckets).collect();
+        encoder.encode_histogram::<NoLabelSet>(seconds(self.0.sum_ms), self.0.count(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }
 

@@ -11,6 +11,7 @@ use crate::ledger::{Begun, Ledger, Rescue};
 use crate::legs::{Happening, Leg};
 use crate::live::{CallCommand, Snapshot};
 use crate::models::Models;
+use crate::observer::Observer;
 use crate::orphan::{Heir, ScriptTask};
 use crate::recordings::Recordings;
 use callbox_dialogue::engine::{Engine, Input, Output};
@@ -34,6 +35,7 @@ pub(crate) struct CallParts {
     pub(crate) scripts: ScriptHost,
     pub(crate) fetcher: ContextFetcher,
     pub(crate) ledger: Ledger,
+    pub(crate) observer: Observer,
     pub(crate) commands: mpsc::Receiver<CallCommand>,
     /// The call's [`Time::ZERO`].
     pub(crate) began: Instant,
@@ -58,6 +60,7 @@ struct Actor {
     begun: Begun,
     /// The answer, and what is to be done after it: they wait until the call is in the books.
     held: VecDeque<LegCommand>,
+    observer: Observer,
     finished: bool,
 }
 
@@ -113,7 +116,7 @@ async fn drive(parts: Box<CallParts>, script: ScriptTask, recordings: Recordings
 
 impl Actor {
     fn begin(parts: CallParts, task: ScriptTask) -> Box<Self> {
-        let CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins } = parts;
+        let CallParts { setup, leg, script, scripts, fetcher, ledger, observer, commands, began, begins } = parts;
         let id = setup.info.id.clone();
         let (call_sender, calls) = mpsc::channel(1);
         let (answers, answer_receiver) = mpsc::channel(1);
@@ -132,6 +135,7 @@ impl Actor {
             begun: ledger.begun(),
             ledger,
             held: VecDeque::new(),
+            observer,
             finished: false,
             id,
         });
@@ -183,6 +187,7 @@ impl Actor {
             }
             Wake::Script(call) => {
                 self.begins = None;
+                self.observer.asks(&call, now);
                 self.engine.handle(now, Input::Script(call));
             }
             Wake::ScriptEnded(run) => self.script_ended(now, run),
@@ -254,7 +259,9 @@ impl Actor {
         match output {
             Output::Leg(command) => self.tell_leg(command).await,
             Output::Reply { reply, sensitive } => {
-                let answered = Answered { reply, sensitive, at: self.now() };
+                let at = self.now();
+                self.observer.answered(at);
+                let answered = Answered { reply, sensitive, at };
                 // The channel is empty: a script asks once and waits. It is closed when the script
                 // has just been dropped.
                 let _ = self.answers.try_send(answered);
@@ -316,6 +323,8 @@ impl Actor {
             talk_ms = record.talk_ms(),
             "call over"
         );
+        let trunk = closing.trunk.as_ref().map(|used| used.trunk.as_str());
+        self.observer.over(self.ledger.start(), trunk, record);
         let run = self.script.take();
         self.ledger.complete(|start| completion::of(start, record, run, closing, recorded, &signalling)).await;
         recordings.wake();

@@ -1,12 +1,14 @@
 //! Context sources and language models of one call: from the name in the manifest to the answer.
 
+use crate::breakers::{Bound, Breakers, Watch};
 use crate::platform::Rooms;
-use callbox_delivery::{ContextRequest, FetchError, ModelAnswer, ModelRequest};
+use callbox_delivery::{ContextRequest, FetchError, ModelAnswer, ModelError, ModelRequest};
 use callbox_dialogue::Setup;
 use callbox_dialogue::llm::Request;
 use callbox_dialogue::script::HostError;
 use callbox_store::calls::CallStart;
 use callbox_store::routing::Route;
+use callbox_traces::CallTrace;
 use serde_json::{Map, Value, json};
 use std::future::Future;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(crate) struct ContextFetcher {
     rooms: Rooms,
+    breakers: Breakers,
     facts: Arc<Facts>,
 }
 
@@ -27,7 +30,7 @@ struct Facts {
 }
 
 impl ContextFetcher {
-    pub(crate) fn new(rooms: Rooms, route: &Route, start: &CallStart, setup: &Setup) -> Self {
+    pub(crate) fn new(rooms: Rooms, breakers: Breakers, route: &Route, start: &CallStart, setup: &Setup) -> Self {
         let info = &setup.info;
         let headers: Map<String, Value> =
             info.headers.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
@@ -44,7 +47,7 @@ impl ContextFetcher {
             "headers": headers,
             "parameters": start.parameters,
         });
-        Self { rooms, facts: Arc::new(Facts { route: route.clone(), start: start.clone(), call }) }
+        Self { rooms, breakers, facts: Arc::new(Facts { route: route.clone(), start: start.clone(), call }) }
     }
 
     /// A request to a source. The engine keeps the time limit; this one only makes sure that
@@ -63,8 +66,9 @@ impl ContextFetcher {
         &self.facts.start.id
     }
 
-    /// Asks a language model: what it answers comes bit by bit. The engine keeps the time limits.
-    pub(crate) async fn ask_model(&self, request: &Request) -> Result<ModelAnswer, HostError> {
+    /// Asks a language model, unless it is left alone: what it answers comes bit by bit, watched by whoever reads it. The
+    /// engine keeps the time limits.
+    pub(crate) async fn ask_model(&self, request: &Request) -> Result<(ModelAnswer, Watch), HostError> {
         let Facts { route, start, .. } = self.facts.as_ref();
         let model = request.model.as_str();
         let Some(binding) = route.bindings.models.get(model) else {
@@ -76,16 +80,32 @@ impl ContextFetcher {
             .model_credentials(&start.tenant_id, &route.script_id, model)
             .await
             .map_err(|error| HostError::Unavailable(format!("model {model}: {}", error.code())))?;
+        let bound = Bound {
+            tenant: start.tenant_id.clone(),
+            script: route.script_id.clone(),
+            model: model.to_owned(),
+            url: binding.url.clone(),
+        };
+        let watch = Watch::new(self.breakers.admit(bound)?, binding.patience_ms);
         let ask = ModelRequest { url: &binding.url, model: &binding.model, credentials: &credentials, request };
         let limit = Duration::from_millis(binding.timeout_ms.into());
         let answer = callbox_delivery::ask_model(&self.rooms.egress, ask, limit).await;
-        answer.map_err(|error| {
+        let answer = answer.map_err(|error| {
             tracing::warn!(call = start.id, model, %error, "a language model failed");
-            match HostError::from(error) {
-                HostError::Unavailable(why) => HostError::Unavailable(format!("model {model}: {why}")),
-                other => other,
+            // A request that it does not want says nothing about the next one.
+            let refused = matches!(error, ModelError::Status { status: 400 | 413 | 422, .. });
+            (refused, HostError::from(error))
+        });
+        match answer {
+            Ok(answer) => Ok((answer, watch)),
+            Err((refused, error)) => {
+                watch.over(refused);
+                Err(match error {
+                    HostError::Unavailable(why) => HostError::Unavailable(format!("model {model}: {why}")),
+                    other => other,
+                })
             }
-        })
+        }
     }
 
     async fn ask(&self, source: &str, parameters: Vec<(String, String)>) -> Result<String, HostError> {
@@ -106,6 +126,7 @@ impl ContextFetcher {
             tenant_id: &start.tenant_id,
             call_id: &start.id,
             created_at: store.now(),
+            traceparent: self.rooms.traces.of(&start.id).map(CallTrace::traceparent),
             data: json!({ "source": source, "parameters": parameters, "call": call }),
         };
         let limit = Duration::from_millis(binding.timeout_ms.into());

@@ -41,6 +41,8 @@ use tokio::time::Instant;
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: &str = "5";
+/// The header that names the caller's own trace (W3C Trace Context).
+const TRACE: &str = "traceparent";
 /// The header that carries the caller's own correlation id.
 const RELATION: &str = "x-call-relation-id";
 /// The longest that is kept, as through the API.
@@ -224,13 +226,14 @@ impl Platform {
             recording,
             capture: route.capture,
         });
-        let fetcher = ContextFetcher::new(inner.rooms.clone(), route, &start, &setup);
+        let fetcher = ContextFetcher::new(inner.rooms.clone(), inner.models.clone(), route, &start, &setup);
+        let observer = self.observer(&id.0, trace(&invite));
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
         let begins = Some(begins);
         let leg = Leg::Sip(Box::new(leg));
-        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins };
+        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, observer, commands, began, begins };
         if let Some(spending) = spending {
             spending.done();
         }
@@ -411,6 +414,11 @@ fn headers(invite: &InviteInfo, route: &Route) -> Vec<(String, String)> {
     let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     // A script is told what a token says, and never the token.
     invite.headers.iter().filter(|(name, _)| name != TOKEN_HEADER && listed(name)).cloned().collect()
+}
+
+/// What the far end says of its own trace.
+fn trace(invite: &InviteInfo) -> Option<&str> {
+    invite.headers.iter().find(|(name, _)| name == TRACE).map(|(_, value)| value.as_str())
 }
 
 /// Who calls: what its trunk makes of the number, or what we know of the telephone that signed in.

@@ -47,7 +47,12 @@ impl StoreHealth {
     }
 
     pub(crate) fn is_failing(&self) -> bool {
-        self.state.failing.load(Ordering::Relaxed) || self.state.waiting.load(Ordering::Relaxed) > 0
+        self.state.failing.load(Ordering::Relaxed) || self.waiting() > 0
+    }
+
+    /// Records of calls that are over and could not be stored yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.waiting.load(Ordering::Relaxed)
     }
 
     /// A write was tried. After one that failed the database is asked until it works: no call may come whose own
@@ -131,6 +136,11 @@ impl Ledger {
     /// Whether the call is in the books.
     pub(crate) fn begun(&self) -> Begun {
         self.begun.clone()
+    }
+
+    /// How the call began.
+    pub(crate) const fn start(&self) -> &CallStart {
+        &self.start
     }
 
     /// What closes the books should the call's actor fail.

@@ -30,15 +30,19 @@ impl Models {
         let (fetcher, tell) = (self.fetcher.clone(), self.tell.clone());
         let task = self.tasks.spawn(async move {
             let failed = match fetcher.ask_model(&request).await {
-                Ok(mut answer) => {
+                Ok((mut answer, mut watch)) => {
+                    let mut good = true;
                     while let Some(event) = answer.next().await {
+                        watch.sign();
                         if let Event::Failed { error } = &event {
                             tracing::warn!(call = fetcher.call(), model = request.model, %error, "a model broke off");
+                            good = false;
                         }
                         if tell.send((run, event)).await.is_err() {
-                            break;
+                            return run;
                         }
                     }
+                    watch.over(good);
                     return run;
                 }
                 Err(error) => error,

@@ -47,6 +47,8 @@ pub struct PlaceCall {
     pub relation_id: Option<String>,
     /// Whether its packets are captured, whatever its number says.
     pub capture: bool,
+    /// What whoever places it says of their own trace: a `traceparent`.
+    pub traceparent: Option<String>,
 }
 
 /// What talks in a call that is placed, and from which number.
@@ -207,13 +209,14 @@ impl Platform {
             recording: self.recording(&id, &route, &quotas).await,
             capture: route.capture || request.capture,
         });
-        let fetcher = ContextFetcher::new(inner.rooms.clone(), &route, &start, &setup);
+        let fetcher = ContextFetcher::new(inner.rooms.clone(), inner.models.clone(), &route, &start, &setup);
+        let observer = self.observer(&id.0, request.traceparent.as_deref());
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script));
         let leg = Leg::Sip(Box::new(leg));
         let mut begun = ledger.begun();
-        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: None };
+        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, observer, commands, began, begins: None };
         let call = actor::start(parts, &inner.recordings);
         tokio::spawn(async move {
             call.over().await;

@@ -1,6 +1,8 @@
 //! Everything a call needs, in one place: the rooms, the calls that run, and the
 //! ways in – from the SIP stack and from the API.
 
+use crate::breakers::Breakers;
+use crate::figures::{CallCounts, Figures};
 use crate::ledger::StoreHealth;
 use crate::live::{CallCommand, LiveCalls, LiveError, Snapshot};
 use crate::outbound::OutboundPolicy;
@@ -24,6 +26,7 @@ use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::{Ears, Speech};
 use callbox_store::quotas::Quotas;
 use callbox_store::{Store, TenantId};
+use callbox_traces::Traces;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +58,8 @@ pub struct Rooms {
     pub store: Store,
     /// Requests to customers' systems.
     pub egress: Egress,
+    /// Where calls are told of, for the operator.
+    pub traces: Traces,
 }
 
 /// What the operator settles for all calls.
@@ -106,6 +111,10 @@ pub(crate) struct Inner {
     pub(crate) beginning: Arc<Semaphore>,
     /// What is counted of them.
     pub(crate) visits: Arc<Tally>,
+    /// Keep away from language models that fail.
+    pub(crate) models: Breakers,
+    /// What is counted of calls that are over.
+    pub(crate) figures: Arc<Figures>,
 }
 
 impl std::fmt::Debug for Platform {
@@ -139,6 +148,8 @@ impl Platform {
             draining: AtomicBool::new(false),
             beginning: Arc::new(Semaphore::new(BEGINNING)),
             visits: Arc::default(),
+            models: Breakers::new(),
+            figures: Arc::default(),
             rooms,
             policy,
         };
@@ -193,6 +204,18 @@ impl Platform {
         } else {
             None
         }
+    }
+
+    /// What was counted of calls that are over.
+    #[must_use]
+    pub fn call_counts(&self) -> CallCounts {
+        self.inner.figures.read()
+    }
+
+    /// Records of calls that are over and could not be stored yet.
+    #[must_use]
+    pub fn unstored(&self) -> usize {
+        self.inner.health.waiting()
     }
 
     /// The trunks in service.

@@ -12,10 +12,12 @@ use crate::rooms;
 use crate::speech::Speech;
 use crate::webrtc::WebRtc;
 use callbox_call::{InboundPolicy, TrunkPolicy};
+use callbox_delivery::WorkerConfig;
 use callbox_media::MediaConfig;
 use callbox_sip::SipLimits;
 use callbox_store::quotas::Quotas;
 use callbox_store::{KeySource, SealingKey, StoreOptions};
+use callbox_traces::TraceConfig;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Source};
 use miette::{Context, Diagnostic, IntoDiagnostic, miette};
@@ -38,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) speech: Speech,
     pub(crate) script: Script,
     pub(crate) egress: Egress,
+    pub(crate) delivery: Delivery,
     pub(crate) outbound: Outbound,
     pub(crate) sources: Sources,
     pub(crate) trunks: Trunks,
@@ -45,6 +48,7 @@ pub(crate) struct Config {
     /// What a tenant may use, unless it has its own limits.
     pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
+    pub(crate) telemetry: Telemetry,
     pub(crate) log: Log,
 }
 
@@ -54,6 +58,31 @@ pub(crate) struct Config {
 pub(crate) struct Metrics {
     /// Where `GET /metrics` is served, for example `127.0.0.1:9464`; nowhere unless given. Not for strangers.
     pub(crate) bind: Option<SocketAddr>,
+}
+
+/// Traces for an OpenTelemetry collector.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telemetry {
+    /// Where traces are sent, by OTLP over HTTP, for example `http://127.0.0.1:4318/v1/traces`; nowhere unless given. Headers
+    /// come from `OTEL_EXPORTER_OTLP_HEADERS`.
+    pub(crate) otlp: Option<String>,
+    /// `service.name` of what is sent.
+    pub(crate) service: String,
+    /// The share of calls that are traced, 0 to 1.
+    pub(crate) share: f64,
+    /// Spans that wait for the collector at most; what is more is dropped and counted.
+    pub(crate) queue: usize,
+    /// How long spans wait for others to go with them.
+    pub(crate) delay_ms: u32,
+}
+
+/// Bringing results to customers' systems.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Delivery {
+    /// Requests that begin in a second for one endpoint, from this host; 0 for no limit. What is more waits in the outbox.
+    pub(crate) requests_per_second: u32,
 }
 
 /// The REST API.
@@ -379,14 +408,30 @@ impl Default for Config {
             speech: Speech::default(),
             script: Script::default(),
             egress: Egress::default(),
+            delivery: Delivery::default(),
             outbound: Outbound::default(),
             sources: Sources::default(),
             trunks: Trunks::default(),
             calls: Calls::default(),
             quotas: Quotas::default(),
             metrics: Metrics::default(),
+            telemetry: Telemetry::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let usual = TraceConfig::new("", "");
+        let delay_ms = u32::try_from(usual.delay.as_millis()).unwrap_or(u32::MAX);
+        Self { otlp: None, service: usual.service, share: usual.share, queue: usual.queue, delay_ms }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { requests_per_second: WorkerConfig::new("").per_second }
     }
 }
 
@@ -554,6 +599,13 @@ impl Config {
         if self.store.connections < 2 {
             return Err(miette!(help = "one to read and one to write", "store.connections is less than 2"));
         }
+        if !(0.0..=1.0).contains(&self.telemetry.share) {
+            return Err(miette!(
+                help = "1 for all calls",
+                "telemetry.share ({}) is not from 0 to 1",
+                self.telemetry.share
+            ));
+        }
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
         }
@@ -631,7 +683,7 @@ impl Tls {
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir", "speechd_key"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 18] = [
+const TEXTS: [&str; 20] = [
     "data_dir",
     "sip.advertise",
     "tls.certificate",
@@ -649,6 +701,8 @@ const TEXTS: [&str; 18] = [
     "outbound.password",
     "trunks.realm",
     "webrtc.turn.secret",
+    "telemetry.otlp",
+    "telemetry.service",
     "log.filter",
 ];
 

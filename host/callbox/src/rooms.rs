@@ -12,6 +12,7 @@ use callbox_sip::{
 };
 use callbox_store::Store;
 use callbox_store::objects::Objects;
+use callbox_traces::{TraceConfig, Traces};
 use ipnet::IpNet;
 use miette::{Context, IntoDiagnostic, miette};
 use std::io::Write;
@@ -34,6 +35,22 @@ pub(crate) fn scripts(config: &Config) -> miette::Result<ScriptConfig> {
     scripts.shape.size = upload(config);
     scripts.playable = playable;
     Ok(scripts)
+}
+
+/// Where calls are told of.
+pub(crate) fn traces(config: &Config, host: &str) -> miette::Result<Traces> {
+    let telemetry = &config.telemetry;
+    let Some(endpoint) = &telemetry.otlp else { return Ok(Traces::off()) };
+    let traces = TraceConfig {
+        service: telemetry.service.clone(),
+        share: telemetry.share,
+        queue: telemetry.queue,
+        delay: Duration::from_millis(telemetry.delay_ms.into()),
+        ..TraceConfig::new(endpoint, host)
+    };
+    Traces::start(&traces)
+        .into_diagnostic()
+        .wrap_err("telemetry.otlp is the URL of a collector, for example http://127.0.0.1:4318/v1/traces")
 }
 
 /// Whether an asset can be played.

@@ -5,13 +5,14 @@ use crate::config::Config;
 use crate::{rooms, speech, webrtc};
 use callbox_api::ApiConfig;
 use callbox_call::{Platform, Rooms};
-use callbox_delivery::{Egress, EgressPolicy, OutboxWorker};
+use callbox_delivery::{Egress, EgressPolicy, OutboxWorker, WorkerConfig, WorkerGauge};
 use callbox_media::MediaPlane;
 use callbox_script::ScriptHost;
 use callbox_sip::{SipStack, SipStats, TlsConfig};
 use callbox_speech::{Ears, Speech};
 use callbox_store::Store;
 use callbox_store::hosts::HostKeeper;
+use callbox_traces::Traces;
 use clap::Args;
 use miette::{Context, IntoDiagnostic, miette};
 use serde::Serialize;
@@ -167,6 +168,7 @@ pub(crate) struct Host {
     pub(crate) sip: SipStack,
     media: MediaPlane,
     outbox: OutboxWorker,
+    traces: Traces,
     http: tokio::task::JoinHandle<()>,
     stop_http: CancellationToken,
     drain: Duration,
@@ -215,6 +217,7 @@ impl Host {
             )
         })?;
         let address = listener.local_addr().into_diagnostic()?;
+        let traces = rooms::traces(config, &name)?;
         let rooms = Rooms {
             sip: sip.clone(),
             media: media.clone(),
@@ -223,6 +226,7 @@ impl Host {
             ears,
             store: store.clone(),
             egress: egress.clone(),
+            traces: traces.clone(),
         };
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let platform = Platform::new(rooms, rooms::policy(config, recordings, captures, public_url, &name).await?);
@@ -230,7 +234,12 @@ impl Host {
             AbortOnDrop(tokio::spawn(platform.keep_recordings())),
             AbortOnDrop(tokio::spawn(crate::sweep::run(store.clone(), platform.recordings().clone()))),
         ];
-        let outbox = OutboxWorker::start(store.clone(), egress, &name);
+        let worker = WorkerConfig {
+            per_second: config.delivery.requests_per_second,
+            traces: traces.clone(),
+            ..WorkerConfig::new(&name)
+        };
+        let outbox = OutboxWorker::start_with(store.clone(), egress, worker);
         let stop_http = CancellationToken::new();
         let api = callbox_api::router(
             platform.clone(),
@@ -244,7 +253,7 @@ impl Host {
         );
         let http = tokio::spawn(callbox_api::serve(listener, api, stop_http.clone()));
         let metrics = match config.metrics.bind {
-            Some(bind) => Some(serve_metrics(bind, &platform, &stop_http).await?),
+            Some(bind) => Some(serve_metrics(bind, &platform, outbox.gauge(), &stop_http).await?),
             None => None,
         };
         let answering = platform.clone();
@@ -268,7 +277,20 @@ impl Host {
             ),
         );
         let drain = Duration::from_millis(config.calls.drain_ms.into());
-        Ok(Self { platform, store, sip, media, outbox, http, stop_http, drain, ready, keeper, _background: background })
+        Ok(Self {
+            platform,
+            store,
+            sip,
+            media,
+            outbox,
+            traces,
+            http,
+            stop_http,
+            drain,
+            ready,
+            keeper,
+            _background: background,
+        })
     }
 
     /// Runs until it is told to stop, and takes everything down in order. What it counted, as JSON.
@@ -285,7 +307,8 @@ impl Host {
     /// Takes everything down in order: calls first, which have their time unless `stops` say otherwise. What was counted,
     /// as JSON.
     pub(crate) async fn stop(self, mut stops: Stops, without_http: bool) -> Value {
-        let Self { platform, store, sip, media, outbox, http, stop_http, drain, keeper, ready: _, _background } = self;
+        let Self { platform, store, sip, media, outbox, traces, http, stop_http, drain, keeper, ready: _, _background } =
+            self;
         keeper.draining();
         tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
         let drained = platform.drain(drain);
@@ -306,6 +329,11 @@ impl Host {
             tracing::warn!("requests were still being answered");
         }
         outbox.stop().await;
+        // After the last call and the last delivery. A thread waits for the collector, no task.
+        let sent = tokio::task::spawn_blocking(move || traces.stop(TRACES_SENT)).await;
+        if let Err(error) = sent {
+            tracing::error!(%error, "the last traces were not sent");
+        }
         let (signalling, audio) = (sip.stats(), media.stats());
         sip.shutdown().await;
         media.shutdown();
@@ -353,12 +381,17 @@ async fn renew_certificates(sip: SipStack, tls: TlsConfig) {
 }
 
 /// Serves the figures beside the API; says where.
-async fn serve_metrics(bind: SocketAddr, platform: &Platform, stop: &CancellationToken) -> miette::Result<SocketAddr> {
+async fn serve_metrics(
+    bind: SocketAddr,
+    platform: &Platform,
+    deliveries: WorkerGauge,
+    stop: &CancellationToken,
+) -> miette::Result<SocketAddr> {
     let listener = TcpListener::bind(bind).await.into_diagnostic().wrap_err_with(|| {
         format!("metrics cannot be served on {bind}: another program may use the port; metrics.bind says which")
     })?;
     let address = listener.local_addr().into_diagnostic()?;
-    tokio::spawn(callbox_api::serve(listener, callbox_api::metrics(platform.clone()), stop.clone()));
+    tokio::spawn(callbox_api::serve(listener, callbox_api::metrics(platform.clone(), deliveries), stop.clone()));
     tracing::info!(%address, "figures for Prometheus at /metrics");
     Ok(address)
 }
@@ -366,6 +399,9 @@ async fn serve_metrics(bind: SocketAddr, platform: &Platform, stop: &Cancellatio
 /// How long calls that were ended at once may take: their scripts' grace time, a far end that does not answer, a
 /// database that does not answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the collector may take for the last traces.
+const TRACES_SENT: Duration = Duration::from_secs(3);
 
 fn left(platform: &Platform) {
     tracing::error!(calls = platform.calls(), "not waiting any longer; the next start closes the books of these calls");

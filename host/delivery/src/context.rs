@@ -28,6 +28,8 @@ pub struct ContextRequest<'a> {
     pub call_id: &'a str,
     /// Now: it is signed.
     pub created_at: UnixMs,
+    /// The header of its trace, where the call is traced.
+    pub traceparent: Option<String>,
     /// `{source, parameters, call: {direction, from, to, caller, callee, headers, relation_id …}}`
     pub data: Value,
 }
@@ -97,6 +99,7 @@ pub async fn fetch_context(
     let mut headers: Vec<_> =
         credentials.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     headers.extend(sign(&credentials.signing, &event_id, request.created_at, &body)?);
+    headers.extend(request.traceparent.map(|trace| ("traceparent".to_owned(), trace)));
     let post = Post { url: request.url, headers, body: Bytes::from(body), timeout };
     let (status, body) = egress
         .exchange(post, async |answer| {

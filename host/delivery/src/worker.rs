@@ -2,19 +2,21 @@
 //!
 //! Every endpoint has its own share of the requests under way, so that a receiver
 //! that is slow or dead delays nobody else's; one that failed last time gets one
-//! request at a time until it answers again. The body and the id of a delivery are
+//! request at a time until it answers again, and none gets more in a second than
+//! the operator allows (`loads`). The body and the id of a delivery are
 //! the same on every attempt, the timestamp and with it the signature are new.
 
 use crate::egress::{Egress, Post};
 use crate::ladder::{next_attempt, retry_after};
+use crate::loads::{Loads, Share};
 use crate::signing::sign;
 use bytes::Bytes;
 use callbox_store::deliveries::{AttemptReport, LeaseRequest, Leased, Target, Verdict};
 use callbox_store::{Store, StoreError, UnixMs};
-use std::collections::{BTreeMap, HashMap};
+use callbox_traces::{Delivery, Traces};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -28,6 +30,8 @@ pub struct WorkerConfig {
     pub in_flight: usize,
     /// Of which for one endpoint.
     pub per_endpoint: usize,
+    /// Requests that begin in a second for one endpoint, by this host; 0 for as many as there are.
+    pub per_second: u32,
     /// A receiver answers within this time, or the attempt failed.
     pub timeout: Duration,
     /// How long a lease holds; longer than a request and its report can take.
@@ -36,6 +40,8 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// Random numbers from 0 to 1 that spread the pauses.
     pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// Where attempts are told of, in the traces of their calls.
+    pub traces: Traces,
 }
 
 impl WorkerConfig {
@@ -46,10 +52,12 @@ impl WorkerConfig {
             host: host.to_owned(),
             in_flight: 1_024,
             per_endpoint: 8,
+            per_second: 500,
             timeout: Duration::from_secs(10),
             lease: Duration::from_secs(60),
             poll: Duration::from_secs(1),
             jitter: Arc::new(random),
+            traces: Traces::off(),
         }
     }
 }
@@ -79,6 +87,20 @@ pub struct WorkerStats {
     pub failed: u64,
     /// Requests under way.
     pub in_flight: u64,
+}
+
+/// Reads [`WorkerStats`] wherever the worker is.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerGauge(Arc<Counters>);
+
+impl WorkerGauge {
+    /// What was done so far.
+    #[must_use]
+    pub fn read(&self) -> WorkerStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { delivered, failed, in_flight } = self.0.as_ref();
+        WorkerStats { delivered: read(delivered), failed: read(failed), in_flight: read(in_flight) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -123,9 +145,13 @@ impl OutboxWorker {
     /// What was done.
     #[must_use]
     pub fn stats(&self) -> WorkerStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Counters { delivered, failed, in_flight } = self.counters.as_ref();
-        WorkerStats { delivered: read(delivered), failed: read(failed), in_flight: read(in_flight) }
+        self.gauge().read()
+    }
+
+    /// The same, for whoever shows figures.
+    #[must_use]
+    pub fn gauge(&self) -> WorkerGauge {
+        WorkerGauge(self.counters.clone())
     }
 
     /// Takes nothing new, finishes what is under way (each request has its time
@@ -146,18 +172,9 @@ struct Worker {
     counters: Arc<Counters>,
 }
 
-/// The requests of one endpoint.
-#[derive(Debug, Default)]
-struct Load {
-    running: usize,
-    failing: bool,
-}
-
-/// Failing endpoints that are remembered while nothing runs.
-const MAX_REMEMBERED: usize = 10_000;
-
 async fn run(worker: Arc<Worker>, wake: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
-    let mut loads: HashMap<String, Load> = HashMap::new();
+    let share = Share { at_once: worker.config.per_endpoint, per_second: worker.config.per_second };
+    let mut loads = Loads::new(share);
     let mut requests: JoinSet<(String, bool)> = JoinSet::new();
     while !*stopping.borrow() {
         let pause = worker.lease_and_send(&mut loads, &mut requests).await;
@@ -177,47 +194,34 @@ async fn run(worker: Arc<Worker>, wake: Arc<Notify>, mut stopping: watch::Receiv
     while requests.join_next().await.is_some() {}
 }
 
-fn settle(loads: &mut HashMap<String, Load>, done: Result<(String, bool), tokio::task::JoinError>) {
-    let (endpoint, good) = match done {
-        Ok(done) => done,
+fn settle(loads: &mut Loads, done: Result<(String, bool), tokio::task::JoinError>) {
+    match done {
+        Ok((endpoint, good)) => loads.ends(&endpoint, good),
         Err(error) => {
             // Its endpoint is not known any more; the lease ends by itself.
             tracing::error!(%error, "a delivery task failed");
-            loads.clear();
-            return;
+            loads.forget();
         }
-    };
-    let remembered = loads.len() <= MAX_REMEMBERED;
-    let Some(load) = loads.get_mut(&endpoint) else { return };
-    load.running = load.running.saturating_sub(1);
-    load.failing = !good && remembered;
-    if load.running == 0 && !load.failing {
-        loads.remove(&endpoint);
     }
 }
 
 impl Worker {
     /// Takes what is due as far as there is room; how long there is nothing to do.
-    async fn lease_and_send(
-        self: &Arc<Self>,
-        loads: &mut HashMap<String, Load>,
-        requests: &mut JoinSet<(String, bool)>,
-    ) -> Duration {
+    async fn lease_and_send(self: &Arc<Self>, loads: &mut Loads, requests: &mut JoinSet<(String, bool)>) -> Duration {
         let config = &self.config;
         let limit = config.in_flight.saturating_sub(requests.len());
         if limit == 0 {
             return config.poll;
         }
-        let room = |load: &Load| if load.failing { 1 } else { config.per_endpoint }.saturating_sub(load.running);
-        let busy: BTreeMap<String, usize> =
-            loads.iter().map(|(endpoint, load)| (endpoint.clone(), room(load))).collect();
+        let began = Instant::now();
+        let busy = loads.room(began);
         let now = self.store.now();
         let request = LeaseRequest {
             host: config.host.clone(),
             now,
             lease_for_ms: i64::try_from(config.lease.as_millis()).unwrap_or(i64::MAX),
             limit,
-            per_endpoint: config.per_endpoint,
+            per_endpoint: loads.fresh(),
             busy,
         };
         let leases = match self.store.lease(request).await {
@@ -229,7 +233,7 @@ impl Worker {
             }
         };
         for leased in leases.items {
-            loads.entry(leased.endpoint.clone()).or_default().running += 1;
+            loads.begins(&leased.endpoint, began);
             let worker = self.clone();
             requests.spawn(async move {
                 let endpoint = leased.endpoint.clone();
@@ -238,7 +242,8 @@ impl Worker {
             });
         }
         let until = leases.next_due.map_or(i64::MAX, |due| due.since(now));
-        Duration::from_millis(u64::try_from(until).unwrap_or(0)).min(config.poll)
+        let due = Duration::from_millis(u64::try_from(until).unwrap_or(0)).min(config.poll);
+        loads.next(Instant::now()).map_or(due, |free| free.min(due))
     }
 
     /// One attempt, written down. Whether the receiver took it.
@@ -261,6 +266,8 @@ impl Worker {
                 Ok(signed) => {
                     let mut all: Vec<_> = headers.into_iter().map(|(n, v)| (n, v.expose().to_owned())).collect();
                     all.extend(signed);
+                    let trace = leased.call_id.as_deref().and_then(|call| self.config.traces.of(call));
+                    all.extend(trace.map(|trace| ("traceparent".to_owned(), trace.traceparent())));
                     self.attempt(Post { url: &url, headers: all, body, timeout: self.config.timeout }).await
                 }
             },
@@ -287,6 +294,21 @@ impl Worker {
                 ?verdict,
                 "not delivered"
             );
+        }
+        if let Some(call) = call {
+            self.config.traces.delivery(&Delivery {
+                call,
+                tenant: leased.tenant_id.as_str(),
+                delivery,
+                event,
+                kind: &leased.event_type,
+                endpoint,
+                tries: leased.tries,
+                began: SystemTime::UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs()),
+                took: Duration::from_millis(latency_ms.into()),
+                status,
+                delivered: good,
+            });
         }
         let report =
             AttemptReport { at, status, latency_ms, error: outcome.error, response: outcome.response, verdict };

@@ -34,7 +34,15 @@ async fn ask_with(
     let tenant_id = TenantId("ten_1".to_owned());
     let data = json!({"source": "appointment", "parameters": {"n": "1"}, "call": {"from": "+491701", "headers": {}}});
     let created_at = SystemClock.now();
-    let request = ContextRequest { url, credentials, tenant_id: &tenant_id, call_id: "call_1", created_at, data };
+    let request = ContextRequest {
+        url,
+        credentials,
+        tenant_id: &tenant_id,
+        call_id: "call_1",
+        created_at,
+        traceparent: None,
+        data,
+    };
     fetch_context(egress, request, limit).await
 }
 

@@ -436,3 +436,23 @@ async fn a_stop_waits_for_what_is_under_way_and_leaves_the_rest() {
     assert_eq!(states, [DeliveryState::Pending, DeliveryState::Delivered]);
     assert_eq!(house.store.complete_call(end(&call(&house.store))).await.map(|c| c.first), Ok(true));
 }
+
+#[tokio::test]
+async fn a_flood_comes_at_its_pace_in_order_and_whole() {
+    let house = House::new().await;
+    let mut receiver = Receiver::start(|_| answer(204)).await;
+    house.webhook(&receiver.url()).await;
+    let mut calls = Vec::new();
+    for _ in 0..40 {
+        calls.push(house.finish_call().await);
+        house.clock.advance(1);
+    }
+    // Far fewer than the receiver could take.
+    let worker = house.worker_with(|config| (config.per_endpoint, config.per_second) = (1, 100));
+    for call in calls {
+        let got: serde_json::Value = serde_json::from_slice(&receiver.next().await.body).unwrap();
+        assert_eq!(got["call_id"], call.as_str());
+    }
+    worker.stop().await;
+    assert!(receiver.requests.try_recv().is_err());
+}

@@ -47,6 +47,33 @@ pub struct CallRecord {
     /// Entries that did not fit into the timeline, and turns that did not fit
     /// into the transcript.
     pub timeline_dropped: u32,
+    /// What was asked of systems outside, in order: for figures and traces, not for documents. Bounded.
+    #[serde(skip)]
+    pub exchanges: Vec<Exchange>,
+}
+
+/// Something that was asked of a system outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Of what kind of system.
+    pub with: With,
+    /// Its name in the manifest.
+    pub name: String,
+    /// When it was asked.
+    pub asked: Time,
+    /// When it had answered, or was waited for no longer; none while it runs.
+    pub over: Option<Time>,
+    /// It gave no answer, or none that could be used.
+    pub failed: bool,
+}
+
+/// A kind of system outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// A context source.
+    Source,
+    /// A language model.
+    Model,
 }
 
 /// What came of a call or an attempt (`outcome` in `API.md`), as far as the

@@ -150,6 +150,15 @@ pub struct Leases {
     pub next_due: Option<UnixMs>,
 }
 
+/// What is open in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxState {
+    /// Endpoints that something is for.
+    pub endpoints: usize,
+    /// How long that which waits longest has been due; 0 where nothing is.
+    pub overdue_ms: u64,
+}
+
 /// Where a delivery goes, looked up for each attempt. Not to be kept.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -468,6 +477,14 @@ pub(crate) fn search(tenant: &TenantId, filter: &DeliveryFilter, page: &PageRequ
 }
 
 impl Store {
+    /// What is open in the outbox of the deployment.
+    pub async fn outbox_state(&self) -> Result<OutboxState, StoreError> {
+        let open: Vec<(String, UnixMs)> = sqlx::query_as(OPEN).fetch_all(self.readers()).await?;
+        let first = open.iter().map(|(_, due)| *due).min();
+        let overdue_ms = first.map_or(0, |due| u64::try_from(self.now().since(due)).unwrap_or(0));
+        Ok(OutboxState { endpoints: open.len(), overdue_ms })
+    }
+
     /// Takes what is due into the worker's hands. Writes nothing when nothing is.
     pub async fn lease(&self, request: LeaseRequest) -> Result<Leases, StoreError> {
         let mut open: Vec<(String, UnixMs)> = sqlx::query_as(OPEN).fetch_all(self.readers()).await?;

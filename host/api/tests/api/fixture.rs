@@ -119,6 +119,7 @@ impl House {
             ears: Ears::new([]),
             store: store.clone(),
             egress: Egress::new(EgressPolicy::new::<&str>(true, &[]).unwrap()).unwrap(),
+            traces: callbox_traces::Traces::off(),
         };
         let policy = CallPolicy {
             host: "test".into(),

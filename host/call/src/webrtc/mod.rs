@@ -343,13 +343,15 @@ impl Platform {
             began,
             tally: inner.visits.clone(),
         });
-        let fetcher = ContextFetcher::new(inner.rooms.clone(), route, &start, &setup);
+        let fetcher = ContextFetcher::new(inner.rooms.clone(), inner.models.clone(), route, &start, &setup);
+        let observer = self.observer(&id.0, None);
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
         let (begins, begun) = oneshot::channel();
         let leg = Leg::Web(Box::new(leg));
-        let parts = CallParts { setup, leg, script, scripts, fetcher, ledger, commands, began, begins: Some(begins) };
+        let parts =
+            CallParts { setup, leg, script, scripts, fetcher, ledger, observer, commands, began, begins: Some(begins) };
         let call = actor::start(parts, &inner.recordings);
         tokio::spawn(async move {
             call.over().await;

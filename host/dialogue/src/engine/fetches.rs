@@ -4,7 +4,7 @@ use super::ending::Course;
 use super::handles::Item;
 use super::{Engine, Output, Timer, arguments};
 use crate::call::{EndCause, EndReason};
-use crate::record::EndedBy;
+use crate::record::{EndedBy, With};
 use crate::script::{Handle, HostError};
 use crate::setup::SourcePolicy;
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub(super) struct Fetches {
 struct Request {
     source: String,
     prefetch: bool,
+    /// Where it is noted.
+    exchange: Option<usize>,
 }
 
 /// What became of a prefetch.
@@ -52,7 +54,8 @@ impl Engine {
         let limit = self.setup.sources.get(&source).map_or(0, |source| source.timeout);
         self.timers.set(Timer::Fetch(request), self.now + u64::from(limit));
         self.journal.note(self.now, "fetch", source.clone());
-        self.fetches.running.insert(request, Request { source: source.clone(), prefetch });
+        let exchange = self.journal.asks(self.now, With::Source, &source);
+        self.fetches.running.insert(request, Request { source: source.clone(), prefetch, exchange });
         self.outputs.push_back(Output::Fetch { fetch: request, source, parameters });
         request
     }
@@ -98,7 +101,7 @@ impl Engine {
 
     /// A source answered, or is late.
     pub(super) fn on_fetched(&mut self, request: Handle, result: Result<String, HostError>) {
-        let Some(Request { source, prefetch }) = self.fetches.running.remove(&request) else { return };
+        let Some(Request { source, prefetch, exchange }) = self.fetches.running.remove(&request) else { return };
         self.timers.clear(Timer::Fetch(request));
         let result = result.and_then(|json| match arguments::json("answer", &json) {
             Ok(_) => Ok(json),
@@ -109,6 +112,7 @@ impl Engine {
             Err(error) => format!("{source}: {error}"),
         };
         self.journal.note(self.now, "fetched", how);
+        self.journal.answered(self.now, exchange, result.is_err());
         self.handles.fetched(request, &result);
         if prefetch {
             let failed = result.is_err();

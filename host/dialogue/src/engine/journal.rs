@@ -2,7 +2,7 @@
 
 use super::wording::floor;
 use crate::call::EndReason;
-use crate::record::{CallRecord, EndedBy, Role, TimelineEntry, Turn};
+use crate::record::{CallRecord, EndedBy, Exchange, Role, TimelineEntry, Turn, With};
 use crate::secrets::Secrets;
 use crate::time::Time;
 
@@ -16,6 +16,8 @@ const DETAIL: usize = 1_024;
 const TRANSCRIPT: usize = 1 << 20;
 /// Turns of a transcript.
 const TURNS: usize = 4_000;
+/// Exchanges with systems outside.
+const EXCHANGES: usize = 500;
 /// Stands for what is secret, whatever its length.
 pub(super) const MASK: &str = "***";
 
@@ -42,6 +44,25 @@ impl Journal {
         let mut detail = self.secrets.out_of(&detail.into()).into_owned();
         detail.truncate(floor(&detail, DETAIL));
         self.record.timeline.push(TimelineEntry { at, kind: kind.to_owned(), detail });
+    }
+
+    /// Something outside is asked. Returns where that is noted, so that its end can be filled in; none where no more is.
+    pub(super) fn asks(&mut self, at: Time, with: With, name: &str) -> Option<usize> {
+        let exchanges = &mut self.record.exchanges;
+        let index = exchanges.len();
+        if index >= EXCHANGES {
+            return None;
+        }
+        exchanges.push(Exchange { with, name: name.to_owned(), asked: at, over: None, failed: false });
+        Some(index)
+    }
+
+    /// It has answered, or failed.
+    pub(super) fn answered(&mut self, at: Time, index: Option<usize>, failed: bool) {
+        let exchange = index.and_then(|index| self.record.exchanges.get_mut(index));
+        if let Some(exchange) = exchange.filter(|exchange| exchange.over.is_none()) {
+            (exchange.over, exchange.failed) = (Some(at), failed);
+        }
     }
 
     /// Adds a turn and returns where it is, so that its end can be filled in.

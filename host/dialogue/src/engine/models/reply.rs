@@ -11,6 +11,7 @@ use super::super::prompts::Kind;
 use super::super::{Engine, Output, Timer};
 use crate::leg::PromptId;
 use crate::llm::{Event, Finish, Message, Model, ModelReply, Role, ToolCall, Usage, estimate};
+use crate::record::With;
 use crate::script::{BargeIn, Handle, HostError, Playout, PlayoutEnd, Queueing};
 use crate::time::{Millis, Time};
 
@@ -39,6 +40,8 @@ pub(super) struct Run {
     reads: u64,
     /// Pieces of text: about as many tokens.
     pieces: u64,
+    /// Where it is noted.
+    exchange: Option<usize>,
     /// Why the model writes no more; none while it does.
     finish: Option<Result<Finish, HostError>>,
 }
@@ -93,6 +96,7 @@ impl Engine {
         let reads = self.conversation(conversation)?.tokens();
         self.conversation(conversation)?.run = Some(run);
         self.journal.note(self.now, "model", request.model.clone());
+        let exchange = self.journal.asks(self.now, With::Model, &request.model);
         let under_way = Run {
             conversation,
             model: request.model.clone(),
@@ -105,6 +109,7 @@ impl Engine {
             max_tokens: request.max_tokens,
             reads,
             pieces: 0,
+            exchange,
             finish: None,
         };
         self.models.runs.insert(run, under_way);
@@ -220,9 +225,11 @@ impl Engine {
         };
         let first = first.map_or_else(|| "no token".to_owned(), |first| format!("first token after {first} ms"));
         let detail = format!("{}: {what}; {first}, {tokens} tokens", under_way.model);
+        let (exchange, failed) = (under_way.exchange, matches!(finish, Ok(Finish::Broken(_)) | Err(_)));
         under_way.finish = Some(finish);
         let (voice, blank) = (under_way.voice, under_way.is_blank());
         self.journal.note(self.now, "model_replied", detail);
+        self.journal.answered(self.now, exchange, failed);
         if let Some(voice) = voice {
             if blank {
                 // Nothing to say: what is queued behind it need not wait, and nobody for what is before it.
