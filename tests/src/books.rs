@@ -251,7 +251,7 @@ mod tests {
 
     fn arrived(id: &str, sequence: i64) -> Arrived {
         let body = json!({ "call_id": "call_1", "sequence": sequence });
-        Received { path: "/".into(), id: id.into(), raw: id.into(), body }.into()
+        Received { path: "/".into(), id: id.into(), traceparent: None, raw: id.into(), body }.into()
     }
 
     fn event(id: &str, kind: &str, sequence: i64) -> Event {
