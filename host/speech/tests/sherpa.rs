@@ -196,7 +196,7 @@ async fn what_is_wrong_with_a_model_is_said() {
         (
             SherpaEarConfig { library: Some("/nowhere/lib.so".into()), ..ear("sense-voice") },
             "recogniser_missing",
-            "pip",
+            "cannot open shared object file",
         ),
         (SherpaEarConfig { library: Some(old), ..ear("sense-voice") }, "recogniser_broken", "1.12.9"),
         (SherpaEarConfig { library: Some("libc.so.6".into()), ..ear("sense-voice") }, "recogniser_broken", "no sherpa"),

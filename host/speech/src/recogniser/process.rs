@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a process says as it ends has come within this.
-const SAYS_WITHIN: Duration = Duration::from_secs(1);
+const SAYS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How the process is started.
 #[derive(Clone, Debug)]

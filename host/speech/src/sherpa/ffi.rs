@@ -260,13 +260,13 @@ macro_rules! functions {
             /// What the system's loader says, which version it is that we do not speak, which function is missing.
             pub(super) fn load(path: &OsStr) -> Result<Self, LoadError> {
                 // SAFETY: the operator's own library; its initialisers, and those of onnxruntime, set up tables.
-                let library = unsafe { Library::new(path) }.map_err(|error| LoadError::Missing(error.to_string()))?;
+                let library = unsafe { Library::new(path) }.map_err(|error| LoadError::Missing(whole(&error)))?;
                 let version = version(&library)?;
                 $(
                     // SAFETY: the type is that of the header of this version, and the pointer is kept with its library.
                     let $name = unsafe { library.get(concat!($symbol, "\0").as_bytes()) }
                         .map(|symbol| *symbol)
-                        .map_err(|error| LoadError::Other(error.to_string()))?;
+                        .map_err(|error| LoadError::Other(whole(&error)))?;
                 )*
                 Ok(Self { $($name,)* version, _library: library })
             }
@@ -281,6 +281,12 @@ pub(super) enum LoadError {
     Missing(String),
     /// It is not what it should be.
     Other(String),
+}
+
+/// What the system's loader says.
+fn whole(error: &libloading::Error) -> String {
+    let why = std::error::Error::source(error).map_or_else(String::new, |why| format!(": {why}"));
+    format!("{error}{why}")
 }
 
 /// Which version it is; an error where it is not one that we speak.

@@ -410,7 +410,10 @@ pub(crate) fn voice(path: &Path, named: Option<VoiceKind>) -> Result<VoiceModel,
         VoiceKind::Matcha => Some(vocoder.ok_or_else(|| folder.without("vocoder: `vocos*.onnx` or `hifigan*.onnx`"))?),
         VoiceKind::Kokoro => Some(folder.file("voices.bin").ok_or_else(|| folder.without("`voices.bin`"))?),
     };
+    // Kokoro has its English twice, and the first that has a word is believed.
+    let twice = |name: &str| name == "lexicon-gb-en.txt" && folder.files.contains("lexicon-us-en.txt");
     let lexicons = folder.files.iter().filter(|name| name.starts_with("lexicon") && name.ends_with(".txt"));
+    let lexicons = lexicons.filter(|name| !twice(name));
     let lexicons: Vec<PathBuf> = lexicons.map(|name| folder.path.join(name)).collect();
     // Figures, then words that are read in more than one way.
     let rules = ["phone.fst", "date.fst", "number.fst", "new_heteronym.fst"];
@@ -591,6 +594,7 @@ mod tests {
             &[
                 ("model.onnx", model(&[("model_type", "kokoro")])),
                 ("voices.bin", vec![]),
+                ("lexicon-gb-en.txt", vec![]),
                 ("lexicon-us-en.txt", vec![]),
                 ("lexicon-zh.txt", vec![]),
                 tokens(),

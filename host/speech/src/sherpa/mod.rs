@@ -49,7 +49,9 @@ fn library(configured: Option<&Path>, folder: &Path) -> PathBuf {
 /// Loads the library; within the worker.
 fn load(path: &Path) -> Result<Functions, Fault> {
     Functions::load(path.as_os_str()).map_err(|error| match error {
-        LoadError::Missing(what) => Fault::Missing { what, remedy: remedy() },
+        LoadError::Missing(what) => {
+            Fault::Missing { what: format!("the library `{}`: {what}", path.display()), remedy: remedy() }
+        }
         LoadError::Other(what) => Fault::Broken { what: format!("`{}`: {what}", path.display()) },
     })
 }
