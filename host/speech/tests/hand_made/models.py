@@ -5,6 +5,7 @@ Voices make a tone as long as there are tokens. Usage: models.py FOLDER
 """
 
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -25,13 +26,20 @@ def node(kind, inputs, outputs, **attributes):
     return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
 
+def put(path, content):
+    """Whole or not at all: another run of the tests may be reading."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
 def save(path, nodes, inputs, outputs, constants, metadata):
     graph = helper.make_graph(nodes, "hand-made", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
     onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    put(path, model.SerializeToString())
 
 
 def tensor(name, kind, *shape):
@@ -79,8 +87,7 @@ def kept():
 
 
 def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    put(path, text.encode())
 
 
 def streaming_ctc(folder):
