@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [wire] [latency] [rate] [registrations] [media] [codecs] [listening] [results] [books] [reads] [keys] [model] [scripts] [replay] [scenarios]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [webrtc] [codecs] [listening] [results] [books] [reads] [keys] [model] [scripts] [replay] [scenarios]
                    [--free] [--calls 500,1500,2000] [--phones 10000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host

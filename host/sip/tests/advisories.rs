@@ -1,5 +1,5 @@
-//! What has broken other SIP stacks, one test each: published advisories and the outages of others
-//! (`research/trust.md` B1 and B2 item 5), fed to the parsers that strangers reach.
+//! What has broken other SIP stacks, one test each: published advisories and the outages of others,
+//! fed to the parsers that strangers reach.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 

@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     /// The voice that is chosen for Mandarin reads hanzi, and not pinyin in
-    /// English letters (`research/speech.md` §1.1).
+    /// English letters.
     #[tokio::test]
     async fn reads_mandarin_in_mandarin() {
         let espeak = Espeak::new(EspeakConfig::default());

@@ -2,7 +2,7 @@
 //! English and Mandarin, before any engine sees them.
 //!
 //! Engines differ in what they make of `$1,234.56` or `400-800-1234`, and are
-//! mostly wrong (`research/speech.md` §1.1); here it is done once, by rules
+//! mostly wrong; here it is done once, by rules
 //! that can be tested. The rules are sparing: prose without figures comes out
 //! as it went in, and what no rule knows is passed on. Other languages pass
 //! untouched.
