@@ -81,20 +81,23 @@ impl Secrets {
         text
     }
 
-    /// The call with [`MASK`] in place of every secret; none where it holds none. Names of the manifest – sources,
-    /// settings, fields – are no place for one.
-    #[must_use]
-    pub fn out_of_call(&self, call: &HostCall) -> Option<HostCall> {
-        if self.0.is_empty() {
-            return None;
+    /// Puts [`MASK`] in place of every secret.
+    pub fn clean(&self, text: &mut String) {
+        let without = self.out_of(text);
+        if without != text.as_str() {
+            *text = without.into_owned();
         }
+    }
+
+    /// The call with [`MASK`] in place of every secret. Names of the manifest – sources, settings, fields – are no
+    /// place for one.
+    #[must_use]
+    pub fn out_of_call(&self, call: &HostCall) -> HostCall {
         let mut masked = call.clone();
-        let clean = |text: &mut String| {
-            let without = self.out_of(text);
-            if without != text.as_str() {
-                *text = without.into_owned();
-            }
-        };
+        if self.0.is_empty() {
+            return masked;
+        }
+        let clean = |text: &mut String| self.clean(text);
         let clean_prompt = |prompt: &mut Prompt| {
             for segment in &mut prompt.segments {
                 if let Segment::Text(text) | Segment::Ssml(text) = segment {
@@ -124,7 +127,7 @@ impl Secrets {
             | HostCall::Log { message: text, .. } => clean(text),
             _ => {}
         }
-        (masked != *call).then_some(masked)
+        masked
     }
 
     /// The answer with [`MASK`] in place of every secret that a model was told and says again; none where it holds
@@ -134,7 +137,7 @@ impl Secrets {
         if self.0.is_empty() {
             return None;
         }
-        let clean = |text: &mut String| *text = self.out_of(text).into_owned();
+        let clean = |text: &mut String| self.clean(text);
         let clean_calls = |calls: &mut Vec<ToolCall>| calls.iter_mut().for_each(|call| clean(&mut call.arguments));
         let clean_reply = |reply: &mut ModelReply| {
             clean(&mut reply.text);
@@ -171,13 +174,13 @@ mod tests {
     fn a_secret_is_taken_out_wherever_it_is_passed_on() {
         let secrets = secrets(&["4711", "47110815"]);
         let fetch = |pin: &str| HostCall::Fetch { source: "crm".into(), parameters: vec![("pin".into(), pin.into())] };
-        assert_eq!(secrets.out_of_call(&fetch("4711")), Some(fetch(MASK)));
-        assert_eq!(secrets.out_of_call(&fetch("12")), None);
+        assert_eq!(secrets.out_of_call(&fetch("4711")), fetch(MASK));
+        assert_eq!(secrets.out_of_call(&fetch("12")), fetch("12"));
         assert_eq!(secrets.out_of("4711 or 47110815"), format!("{MASK} or {MASK}"));
         assert_eq!(secrets.out_of("\"4711\""), format!("\"{MASK}\""));
         let log = |words: &str| HostCall::Log { level: LogLevel::Info, message: words.into() };
-        assert_eq!(secrets.out_of_call(&log("pin 4711")), Some(log(&format!("pin {MASK}"))));
-        assert_eq!(Secrets::default().out_of_call(&log("pin 4711")), None);
+        assert_eq!(secrets.out_of_call(&log("pin 4711")), log(&format!("pin {MASK}")));
+        assert_eq!(Secrets::default().out_of_call(&log("pin 4711")), log("pin 4711"));
     }
 
     #[test]
@@ -199,7 +202,7 @@ mod tests {
             role: crate::llm::Role::User,
             text: text.into(),
         };
-        assert_eq!(secrets(&["4711"]).out_of_call(&add("it is 4711")), Some(add("it is [masked]")));
+        assert_eq!(secrets(&["4711"]).out_of_call(&add("it is 4711")), add("it is [masked]"));
     }
 
     #[test]

@@ -198,15 +198,16 @@ impl Recorder {
     /// ended.
     pub(crate) fn asks(&mut self, call: &HostCall) {
         let wanted = self.on && !self.full;
-        self.asked = wanted.then(|| self.secrets.out_of_call(call).unwrap_or_else(|| call.clone()));
+        self.asked = wanted.then(|| self.secrets.out_of_call(call));
     }
 
     /// Adds the answer. One that does not fit any more ends the tape.
     pub(crate) fn answered(&mut self, reply: &Reply, sensitive: bool, at: Time) {
-        let Some(call) = self.asked.take() else { return };
+        // Also where there is no more room: how the script ends is written all the same.
         if sensitive {
             self.secrets.remember(reply);
         }
+        let Some(call) = self.asked.take() else { return };
         // A model may say again what it was told.
         let said = self.secrets.out_of_reply(reply);
         let masked = if sensitive { mask(said.as_ref().unwrap_or(reply)) } else { None }.or(said);
@@ -230,7 +231,15 @@ impl Recorder {
 
     /// The end: what is on the tape of a script that came to it in this way.
     pub(crate) fn finish(mut self, script: &str, end: &ScriptEnd, reason: RunReason) -> Tape {
-        let ending = Ending { end: end.clone(), reason, pending: self.asked.take() };
+        let mut end = end.clone();
+        if let ScriptEnd::Failed { message }
+        | ScriptEnd::Trapped { message }
+        | ScriptEnd::Budget { message }
+        | ScriptEnd::NotStarted { message } = &mut end
+        {
+            self.secrets.clean(message);
+        }
+        let ending = Ending { end, reason, pending: self.asked.take() };
         if let Some(line) = self.on.then(|| serde_json::to_string(&ending).ok()).flatten() {
             self.lines.push_str(&line);
             self.lines.push('\n');

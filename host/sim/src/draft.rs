@@ -1,35 +1,27 @@
 //! A scenario drafted from a simulated call: what was said, what the caller did and when, what came of it.
 //!
-//! For whoever has seen a call and wants to keep it: the chat, the explorer. What is drafted here has been played, so it
-//! is exact; a scenario out of the tape of a live call is [`crate::replay`]'s.
+//! For whoever has seen a call and wants to keep it: the chat. What is drafted here has been played, so it is exact; a scenario out of the tape of a live call is [`crate::replay`]'s.
 
-use crate::far_end::{Act, Hearing, Saying, Sight};
+use crate::far_end::{Act, Hearing, KEY_PACE, REACTION, Saying, Sight};
 use crate::scenario::{
     Drain, Ended, Expect, HangUp, Interrupt, Message, ModelAnswer, ModelChange, Moves, Press, Pushed, Refuse,
-    ResultExpected, Say, Scenario, Silence, SourceChange, SourceFailure, Span, Step, TransferAnswer, TransferExpected,
+    ResultExpected, Say, Scenario, Silence, SourceAnswer, SourceChange, Span, Step, TransferAnswer, TransferExpected,
 };
 use crate::scenario::{Given, IntentExpected};
-use crate::situation::{SourceAnswer, SourcePlan};
-use crate::words::{Pace, words};
+use crate::situation::WORDS_A_MINUTE;
+use crate::words::spoken;
 use callbox_dialogue::leg::{TransferId, TransferResult};
 use callbox_dialogue::script::{Heard, TransferMode};
 use callbox_dialogue::time::Millis;
-use callbox_dialogue::{HostCall, HostError, HostReply, Time};
+use callbox_dialogue::{HostCall, HostReply, Time};
 use serde_json::Value;
-
-/// How long a caller thinks where nothing else is given.
-const REACTION: u64 = 300;
-/// From one key to the next where nothing else is said.
-const BETWEEN_KEYS: u64 = 200;
-/// Words a minute where nothing else is given.
-const RATE: u16 = 160;
 
 /// Drafts a scenario of what was seen: of a whole call, or of its beginning.
 #[must_use]
 pub fn draft(name: &str, given: &Given, sights: &[(Time, Sight)]) -> Scenario {
     let mut writer = Writer {
-        reaction: given.reaction.map_or(REACTION, Span::millis),
-        rate: given.words_a_minute.unwrap_or(RATE),
+        reaction: given.reaction.unwrap_or(Span(REACTION)).millis(),
+        rate: given.words_a_minute.unwrap_or(WORDS_A_MINUTE),
         ..Writer::default()
     };
     for (at, sight) in sights {
@@ -141,7 +133,7 @@ impl Writer {
             return;
         }
         if let Act::Press { digit } = act {
-            let follows = self.keys.last().is_none_or(|(last, _)| at.since(*last) == BETWEEN_KEYS);
+            let follows = self.keys.last().is_none_or(|(last, _)| at.since(*last) == u64::from(KEY_PACE));
             if !follows {
                 self.pressed();
             }
@@ -171,7 +163,7 @@ impl Writer {
             })),
             Act::Source { name, plan } => {
                 self.pause(at);
-                self.steps.push(Step::Source(source_change(name, plan)));
+                self.steps.push(Step::Source(SourceChange::new(name, SourceAnswer::of(plan))));
             }
             Act::Model { name, plans } => {
                 let answers = plans.iter().map(ModelAnswer::of).collect();
@@ -197,8 +189,7 @@ impl Writer {
 
     fn said(&mut self, at: Time, saying: &Saying) {
         let text = saying.text.clone();
-        let mut pace = Pace::new(saying.rate.unwrap_or(self.rate));
-        let length = words(&saying.text).into_iter().fold(0, |_, word| pace.say(word));
+        let length = spoken(&saying.text, saying.rate.unwrap_or(self.rate));
         if let Some(began) = self.speaks_since {
             let after = between(began, at);
             self.steps.push(Step::Interrupt(Interrupt { after, say: Some(text), press: None }));
@@ -327,23 +318,4 @@ impl Writer {
 
 fn between(from: Time, to: Time) -> Span {
     Span(Millis::try_from(to.since(from)).unwrap_or(Millis::MAX))
-}
-
-/// What a source does from here on, as a step has it.
-#[must_use]
-pub fn source_change(name: &str, plan: &SourcePlan) -> SourceChange {
-    let mut change = SourceChange { name: name.to_owned(), ..SourceChange::default() };
-    match &plan.answer {
-        SourceAnswer::Value(value) => change.answers = Some(value.clone()),
-        SourceAnswer::Never => change.never = true,
-        SourceAnswer::Failure(error) => {
-            change.fails = Some(match error {
-                HostError::TimedOut => SourceFailure::TimedOut,
-                HostError::NotFound(_) => SourceFailure::NotFound,
-                _ => SourceFailure::Unavailable,
-            });
-        }
-    }
-    change.after = (plan.after > 0).then_some(Span(plan.after));
-    change
 }

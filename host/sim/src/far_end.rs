@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::future::{Future, ready};
 
+/// How long a caller thinks where nothing else is given, in milliseconds.
+pub const REACTION: Millis = 300;
+/// From one key to the next where nothing else is given, in milliseconds.
+pub const KEY_PACE: Millis = 200;
+
 /// Whoever plays the world around a script: the caller, the customer's systems, the operator.
 pub trait FarEnd: Send {
     /// Something happened at `at`. Told in order; what is told was so when it was told.
@@ -309,6 +314,20 @@ pub struct LogLine {
     pub level: LogLevel,
     /// What.
     pub message: String,
+}
+
+/// Whether nothing happens in this call unless the caller does something, or its time is over.
+#[must_use]
+pub const fn awaits_the_caller(call: &HostCall) -> bool {
+    matches!(
+        call,
+        HostCall::Ask { .. }
+            | HostCall::AskModel { .. }
+            | HostCall::Listen { .. }
+            | HostCall::AwaitListening { .. }
+            | HostCall::NextPartial { .. }
+            | HostCall::NextEvent { .. }
+    )
 }
 
 /// A far end that does what is written down for it and never looks: acts and their times, ascending. Empty, it is a

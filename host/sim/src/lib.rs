@@ -40,7 +40,8 @@ pub mod told;
 pub mod trace;
 mod words;
 
-pub use far_end::{Act, FarEnd, Hearing, Move, Saying, Sight, Timetable};
-pub use situation::{Situation, SourceAnswer, SourcePlan, TransferGoes, TransferPlan};
+pub use far_end::{Act, FarEnd, Hearing, KEY_PACE, Move, REACTION, Saying, Sight, Timetable, awaits_the_caller};
+pub use situation::{SOURCE_TIMEOUT, Situation, SourceAnswer, SourcePlan, TransferGoes, TransferPlan, WORDS_A_MINUTE};
 pub use stage::{SimError, Stage, StageOptions, Theatre, cache_home};
-pub use told::{Exchange, Told};
+pub use told::{Exchange, KEPT, Told};
+pub use words::spoken;

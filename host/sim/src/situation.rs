@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// How fast everybody speaks where nothing else is said, in words a minute.
+pub const WORDS_A_MINUTE: u16 = 160;
 /// How long a source has where nothing else is said: as in a deployment.
-const SOURCE_TIMEOUT: Millis = 2_000;
+pub const SOURCE_TIMEOUT: Millis = 2_000;
 
 /// What is settled before a call begins: what the caller brings, what the deployment has set, what the world around
 /// will answer. The same situation and the same acts give the same call.
@@ -93,7 +95,7 @@ impl Default for Situation {
             limits: Limits::default(),
             fallback: Fallback::default(),
             speech_recognition: true,
-            words_a_minute: 160,
+            words_a_minute: WORDS_A_MINUTE,
             tape: true,
         }
     }

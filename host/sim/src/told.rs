@@ -5,7 +5,7 @@ use callbox_dialogue::{CallRecord, HostCall, Reply, Time};
 use callbox_script::ScriptRun;
 
 /// Sights and exchanges kept of one call. A script that asks as fast as it may reaches them in a few minutes.
-pub(crate) const KEPT: usize = 100_000;
+pub const KEPT: usize = 100_000;
 
 /// What is left of a simulated call. But for the CPU time in `run.usage` the same component, situation and acts leave
 /// the same.

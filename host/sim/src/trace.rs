@@ -19,8 +19,8 @@
 use crate::told::Exchange;
 use callbox_dialogue::llm::{Finish, ModelReply, Setting};
 use callbox_dialogue::script::{
-    BargeIn, DigitOptions, Event, Handle, Heard, ListenOptions, LogLevel, Playout, PlayoutEnd, Prompt, Queueing,
-    Segment, TransferMode, TransferOptions, TransferOutcome, Utterance,
+    BargeIn, DigitOptions, Event, Handle, Heard, ListenOptions, Playout, PlayoutEnd, Prompt, Queueing, Segment,
+    TransferMode, TransferOptions, TransferOutcome, Utterance,
 };
 use callbox_dialogue::{
     CallInfo, Direction, EndCause, HostCall, HostError, HostReply, Reply, Secrets, Time, Transport,
@@ -72,7 +72,7 @@ impl Renderer {
     pub fn asked(&self, call: &HostCall) -> String {
         let arguments = self.arguments(call);
         match call {
-            HostCall::Log { level, message } => format!("log {}: {}", level_name(*level), self.plain(message, LOG)),
+            HostCall::Log { level, message } => format!("log {}: {}", level.as_str(), self.plain(message, LOG)),
             _ if arguments.is_empty() => import_name(call).to_owned(),
             _ => format!("{} {arguments}", import_name(call)),
         }
@@ -496,15 +496,6 @@ const fn is_plain(call: &HostCall, reply: &Reply) -> bool {
     )
 }
 
-const fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    }
-}
-
 fn number(handle: Handle) -> String {
     if handle == Handle::EVENTS { "#events".into() } else { format!("#{}", handle.0) }
 }
@@ -551,6 +542,7 @@ fn listening(options: &ListenOptions) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use callbox_dialogue::script::LogLevel;
 
     fn say(text: &str) -> HostCall {
         HostCall::Say {

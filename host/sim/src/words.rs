@@ -39,6 +39,13 @@ pub(crate) fn words(text: &str) -> Vec<Word> {
     words
 }
 
+/// How long a text takes to say, at so many words a minute.
+#[must_use]
+pub fn spoken(text: &str, rate: u16) -> Millis {
+    let mut pace = Pace::new(rate);
+    words(text).into_iter().map(|word| pace.say(word)).last().unwrap_or(0)
+}
+
 /// A length that is counted in words first, so that nothing is lost by rounding.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -79,15 +86,11 @@ mod tests {
 
     #[test]
     fn a_word_takes_what_the_rate_says() {
-        let length = |text: &str, rate| {
-            let mut pace = Pace::new(rate);
-            words(text).into_iter().map(|word| pace.say(word)).last().unwrap_or(0)
-        };
-        assert_eq!(length("one two three four", 160), 1_500);
-        assert_eq!(length("one two three", 180), 1_000);
-        assert_eq!(length("早上好", 160), 667);
-        assert_eq!(length("", 160), 0);
-        assert_eq!(length("one", 0), 60_000, "a rate of nothing is a word a minute");
+        assert_eq!(spoken("one two three four", 160), 1_500);
+        assert_eq!(spoken("one two three", 180), 1_000);
+        assert_eq!(spoken("早上好", 160), 667);
+        assert_eq!(spoken("", 160), 0);
+        assert_eq!(spoken("one", 0), 60_000, "a rate of nothing is a word a minute");
     }
 
     proptest! {

@@ -422,16 +422,10 @@ impl Engine {
         Ok(Done(HostReply::Text(self.setup.info.id.push_id(seq))))
     }
 
-    fn log(&mut self, level: LogLevel, message: String) {
-        let mut message = self.journal.secrets.out_of(&message).into_owned();
+    fn log(&mut self, level: LogLevel, mut message: String) {
+        self.journal.secrets.clean(&mut message);
         message.truncate(floor(&message, 8 * 1_024));
-        let word = match level {
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warn => "warn",
-            LogLevel::Error => "error",
-        };
-        self.journal.note(self.now, "log", format!("{word}: {message}"));
+        self.journal.note(self.now, "log", format!("{}: {message}", level.as_str()));
         self.outputs.push_back(Output::Log { level, message });
     }
 }

@@ -41,7 +41,8 @@ impl Journal {
             self.record.timeline_dropped = self.record.timeline_dropped.saturating_add(1);
             return;
         }
-        let mut detail = self.secrets.out_of(&detail.into()).into_owned();
+        let mut detail = detail.into();
+        self.secrets.clean(&mut detail);
         detail.truncate(floor(&detail, DETAIL));
         self.record.timeline.push(TimelineEntry { at, kind: kind.to_owned(), detail });
     }
@@ -117,10 +118,10 @@ impl Journal {
     }
 
     /// Why the script failed; the first stays.
-    pub(super) fn script_error(&mut self, at: Time, message: String) {
+    pub(super) fn script_error(&mut self, at: Time, mut message: String) {
         self.note(at, "script_error", message.clone());
         if self.record.script_error.is_none() {
-            let mut message = self.secrets.out_of(&message).into_owned();
+            self.secrets.clean(&mut message);
             message.truncate(floor(&message, 8 * 1_024));
             self.record.script_error = Some(message);
         }

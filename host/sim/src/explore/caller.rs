@@ -1,8 +1,8 @@
 //! A caller who can be asked afterwards what it did: watches the call, and asks somebody what to do at each turn.
 
-use super::turn::{Deed, Does, REACTION, Turn};
+use super::turn::{Deed, Does, Turn};
 use super::watch::Watch;
-use crate::far_end::{Act, FarEnd, Move, Sight};
+use crate::far_end::{Act, FarEnd, Move, REACTION, Sight};
 use crate::situation::TransferPlan;
 use callbox_dialogue::Time;
 use callbox_dialogue::script::{HostReply, ListenOptions};

@@ -3,10 +3,10 @@
 use super::choice::Dice;
 use super::knowledge::Knowledge;
 use crate::model::{ModelDoes, ModelEnd, ModelPlan};
-use crate::scenario::{Given, ModelAnswer, Moment, Run, SourceAnswer as SourceGiven, SourceFailure, Span, Step};
+use crate::scenario::{Given, ModelAnswer, Moment, Run, SourceAnswer as SourceGiven, Step, is_failure};
 use crate::situation::{CalleePlan, CalleeThen, Situation, SourceAnswer, SourcePlan};
 use callbox_dialogue::time::Millis;
-use callbox_dialogue::{Direction, EndReason, HostError};
+use callbox_dialogue::{Direction, HostError};
 use callbox_script::Manifest;
 use rand_chacha::rand_core::Rng;
 use serde_json::Value;
@@ -26,9 +26,7 @@ impl Base {
     #[must_use]
     pub fn of(run: &Run) -> Option<Self> {
         let fails = run.steps.iter().any(|placed| match &placed.step {
-            Step::Ended(ended) => {
-                matches!(ended.reason, Some(EndReason::ScriptTrap | EndReason::ScriptBudget | EndReason::PlatformError))
-            }
+            Step::Ended(ended) => ended.reason.is_some_and(is_failure),
             _ => false,
         });
         (!fails).then(|| Self { given: run.given.clone(), situation: run.situation() })
@@ -113,16 +111,8 @@ impl Circumstances {
         }
         for (name, plan) in &self.sources {
             let bound = given.sources.remove(name).unwrap_or_default();
-            let answer = match &plan.answer {
-                SourceAnswer::Value(value) => SourceGiven::value(value.clone()),
-                SourceAnswer::Failure(HostError::NotFound(_)) => SourceGiven::failure(SourceFailure::NotFound),
-                SourceAnswer::Failure(HostError::TimedOut) => SourceGiven::failure(SourceFailure::TimedOut),
-                SourceAnswer::Failure(_) => SourceGiven::failure(SourceFailure::Unavailable),
-                SourceAnswer::Never => SourceGiven::silent(),
-            };
-            let after = (plan.after > 0).then_some(Span(plan.after));
-            let answer = SourceGiven { after, timeout: bound.timeout, on_failure: bound.on_failure, ..answer };
-            given.sources.insert(name.clone(), answer);
+            let (timeout, on_failure) = (bound.timeout, bound.on_failure);
+            given.sources.insert(name.clone(), SourceGiven { timeout, on_failure, ..SourceGiven::of(plan) });
         }
         for (name, plans) in &self.models {
             given.models.insert(name.clone(), plans.iter().map(ModelAnswer::of).collect());

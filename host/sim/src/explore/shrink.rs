@@ -1,8 +1,9 @@
 //! Making the call that shows something as short and as plain as it still shows it.
 
 use super::finding::Finding;
-use super::turn::{Deed, Does, REACTION, Turn};
+use super::turn::{Deed, Does, Turn};
 use super::{Call, Ground};
+use crate::far_end::REACTION;
 
 /// Calls that shrinking may take.
 const TRIES: usize = 400;

@@ -1,6 +1,6 @@
 //! What a caller did in one call, turn by turn: enough to do it again, and to write it down as a scenario.
 
-use crate::far_end::{Act, Saying};
+use crate::far_end::{Act, KEY_PACE, REACTION, Saying};
 use crate::scenario::{
     Expect, HangUp, Interrupt, Message, Press, Say, Silence, Span, Step, TransferAnswer, TransferExpected,
 };
@@ -9,10 +9,6 @@ use callbox_dialogue::Time;
 use callbox_dialogue::time::Millis;
 use serde_json::Value;
 
-/// How long a caller thinks who is in no hurry: as in scenarios.
-pub(super) const REACTION: Millis = 300;
-/// From one key to the next: as in scenarios.
-pub(super) const PACE: u64 = 200;
 /// Characters of a prompt that a scenario expects; enough to know it by.
 const SHOWN: usize = 60;
 
@@ -52,7 +48,7 @@ impl Deed {
     pub(super) fn acts(&self, at: Time) -> Vec<(Time, Act)> {
         match self {
             Self::Press(keys) => {
-                let times = (0..).map(|n| at + n * PACE);
+                let times = (0..).map(|n| at + n * u64::from(KEY_PACE));
                 times.zip(keys.chars()).map(|(at, digit)| (at, Act::Press { digit })).collect()
             }
             Self::Say(text) => vec![(at, Act::Say(Saying::words(text.clone())))],

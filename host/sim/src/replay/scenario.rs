@@ -13,6 +13,8 @@ use crate::scenario::{
     Drain, Ended, Expect, Given, HangUp, Heard as HeardStep, Message, Moves, ResultExpected, Scenario, ScenarioFile,
     Span, Step,
 };
+use crate::situation::WORDS_A_MINUTE;
+use crate::words::spoken;
 use callbox_dialogue::call::EndReason;
 use callbox_dialogue::engine::without_tags;
 use callbox_dialogue::record::EndedBy;
@@ -242,10 +244,8 @@ impl<'a> Maker<'a> {
         self.sound = Some(Sound { played: playout.played, cut });
         let only_text = segments.iter().all(|segment| matches!(segment, Segment::Text(_)));
         if playout.end == PlayoutEnd::Finished && only_text && !segments.is_empty() {
-            let mut pace = crate::words::Pace::new(STANDARD);
-            let here = crate::words::words(&prompt_text(segments)).into_iter().map(|word| pace.say(word)).last();
             self.spoken.0 += u64::from(playout.played);
-            self.spoken.1 += u64::from(here.unwrap_or(0));
+            self.spoken.1 += u64::from(spoken(&prompt_text(segments), WORDS_A_MINUTE));
         }
     }
 
@@ -383,9 +383,9 @@ impl<'a> Maker<'a> {
             self.step(Step::Result(result));
         }
         if self.spoken.0 > 0 && self.spoken.1 > 0 {
-            let rate = u64::from(STANDARD) * self.spoken.1 / self.spoken.0;
-            let rate = u16::try_from(rate.clamp(80, 400)).unwrap_or(STANDARD);
-            self.given.words_a_minute = (rate != STANDARD).then_some(rate);
+            let rate = u64::from(WORDS_A_MINUTE) * self.spoken.1 / self.spoken.0;
+            let rate = u16::try_from(rate.clamp(80, 400)).unwrap_or(WORDS_A_MINUTE);
+            self.given.words_a_minute = (rate != WORDS_A_MINUTE).then_some(rate);
         }
         self.world.close(&mut self.given);
         if !recording.header.complete {
@@ -421,8 +421,6 @@ impl<'a> Maker<'a> {
 
 /// A prompt that fails sooner than this was not heard at all.
 const SOUNDS: u64 = 50;
-/// Words a minute of the simulator.
-const STANDARD: u16 = 160;
 
 const fn ended(by: EndedBy, reason: EndReason) -> Ended {
     Ended { by: Some(by), reason: Some(reason), outcome: None, status: None, within: None }

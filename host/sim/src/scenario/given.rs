@@ -2,7 +2,8 @@
 
 use super::model::ModelAnswer;
 use super::span::{Moment, Span};
-use callbox_dialogue::{Direction, Transport};
+use crate::situation::{self, SourcePlan};
+use callbox_dialogue::{Direction, HostError, Transport};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
@@ -171,6 +172,17 @@ impl SourceAnswer {
     pub fn silent() -> Self {
         Self { never: true, ..Self::default() }
     }
+
+    /// What a source does in this plan. How long the deployment waits for it, and what it does then, are not the source's.
+    #[must_use]
+    pub fn of(plan: &SourcePlan) -> Self {
+        let answer = match &plan.answer {
+            situation::SourceAnswer::Value(value) => Self::value(value.clone()),
+            situation::SourceAnswer::Failure(error) => Self::failure(SourceFailure::of(error)),
+            situation::SourceAnswer::Never => Self::silent(),
+        };
+        Self { after: (plan.after > 0).then_some(Span(plan.after)), ..answer }
+    }
 }
 
 /// `null` is a value too.
@@ -188,6 +200,18 @@ pub enum SourceFailure {
     TimedOut,
     /// It does not know what was asked for (`not-found`).
     NotFound,
+}
+
+impl SourceFailure {
+    /// How the script is told of it.
+    #[must_use]
+    pub const fn of(error: &HostError) -> Self {
+        match error {
+            HostError::TimedOut => Self::TimedOut,
+            HostError::NotFound(_) => Self::NotFound,
+            _ => Self::Unavailable,
+        }
+    }
 }
 
 /// What happens when a prefetched source is late or broken.

@@ -31,6 +31,7 @@ pub use given::{
 };
 pub use matching::{DiffLine, Side};
 pub use model::{Asked, ModelAnswer, ModelCall, ModelChange, ModelFailure};
+pub(crate) use player::is_failure;
 pub use problem::{Place, Problem, tell};
 pub use span::{Moment, Span, SpanError};
 pub use step::{

@@ -238,7 +238,7 @@ pub(super) fn steps(given: &Given, steps: &[PlacedStep], whole: Place) -> Vec<Fa
 }
 
 /// Whether a step needs a caller on the line: afterwards the script may still write down what it learnt.
-const fn needs_the_caller(step: &Step) -> bool {
+pub(super) const fn needs_the_caller(step: &Step) -> bool {
     !matches!(
         step,
         Step::Wait(_)

@@ -4,24 +4,23 @@
 
 mod ending;
 
+pub(crate) use ending::is_failure;
+
 use super::matching::{Wanted, contains, text_diff};
+use super::order::needs_the_caller;
 use super::problem::Place;
-use super::seen::{Fetch, Seen};
+use super::seen::{Fetch, Seen, take_once};
 use super::setting::{hearing, model_plans, source_plan, transfer_plan};
 use super::span::Span;
 use super::step::{Expect, Heard, Interrupt, Say, Silence, Step, TransferExpected};
 use super::suite::{PlacedStep, Run};
 use super::verdict::Failure;
-use crate::far_end::{Act, FarEnd, Hearing, Move, Saying, Sight};
-use crate::words::{Pace, words};
+use crate::far_end::{Act, FarEnd, Hearing, KEY_PACE, Move, REACTION, Saying, Sight};
+use crate::situation::WORDS_A_MINUTE;
+use crate::words::spoken;
 use callbox_dialogue::Time;
-use serde_json::Value;
 use std::future::{Future, ready};
 
-/// The caller's reaction time where nothing else is given.
-const REACTION: u64 = 300;
-/// From one key to the next.
-const KEY_PACE: u64 = 200;
 /// How long a caller waits for somebody to say something before it acts all the same.
 const PATIENCE: u64 = 10_000;
 /// How long it waits for a sign that its words were understood.
@@ -131,9 +130,9 @@ impl<'a> Player<'a> {
     fn acts(&mut self, at: Time, step: &Step, act: &Act) {
         let over = match act {
             Act::Say(saying) => {
-                let rate = saying.rate.or(self.run.given.words_a_minute).unwrap_or(160);
+                let rate = saying.rate.or(self.run.given.words_a_minute).unwrap_or(WORDS_A_MINUTE);
                 self.seen.unheard = true;
-                at.max(self.speaks_until) + spoken(&saying.text, rate)
+                at.max(self.speaks_until) + u64::from(spoken(&saying.text, rate))
             }
             Act::Noise { length } => at.max(self.speaks_until) + u64::from(*length),
             _ => at,
@@ -147,7 +146,7 @@ impl<'a> Player<'a> {
         self.doing = match (keys, self.doing) {
             (Some((count, pace)), doing) => {
                 let pressed = 1 + if let Doing::Keys(pressed, _) = doing { pressed } else { 0 };
-                let next = at + pace.map_or(KEY_PACE, Span::millis);
+                let next = at + pace.unwrap_or(Span(KEY_PACE)).millis();
                 if pressed < count { Doing::Keys(pressed, next) } else { Doing::Acted(at) }
             }
             (None, _) => Doing::Acted(over),
@@ -180,7 +179,7 @@ impl<'a> Player<'a> {
 
     /// When a polite caller acts, so long after the robot has finished; none while that cannot be told.
     fn politely(&self, after: Option<Span>, now: Time, next: Option<Time>) -> Option<Time> {
-        let reaction = self.run.given.reaction.map_or(REACTION, Span::millis);
+        let reaction = self.run.given.reaction.unwrap_or(Span(REACTION)).millis();
         let after = after.map(Span::millis);
         if next.is_none() {
             // Nothing happens unless the caller makes it happen.
@@ -327,8 +326,12 @@ impl<'a> Player<'a> {
     // ---- what is expected
 
     fn expect(&mut self, expect: &Expect, place: Place) -> Played {
-        let wanted = Wanted::prompt(expect);
+        // Asked again whenever anything happens: mostly it is no prompt.
         let from = self.seen.prompts_taken;
+        if from >= self.seen.prompts.len() {
+            return Played::Wait;
+        }
+        let wanted = Wanted::prompt(expect);
         let found = (self.seen.prompts.iter().enumerate().skip(from)).find(|(_, prompt)| wanted.is(&prompt.text));
         let Some((index, prompt)) = found else { return Played::Wait };
         let started = prompt.started;
@@ -371,11 +374,11 @@ impl<'a> Player<'a> {
     fn transfer(&mut self, wanted: &TransferExpected, place: Place, now: Time) -> Played {
         let Some((at, (target, mode))) = self.seen.transfers.rest().first() else { return Played::Wait };
         let (at, mode) = (*at, *mode);
-        let by = wanted.mode.map(|mode| format!(" by {}", mode_name(mode))).unwrap_or_default();
+        let by = wanted.mode.map(|mode| format!(" by {}", mode.as_str())).unwrap_or_default();
         if *target != wanted.to || wanted.mode.is_some_and(|wanted| wanted != mode) {
             let message = format!("expected a transfer to {}{by}", wanted.to);
             let failure = Failure::new(place, at, message)
-                .came(format!("the script transferred to {target} by {}", mode_name(mode)))
+                .came(format!("the script transferred to {target} by {}", mode.as_str()))
                 .diff(text_diff(&Wanted::Exact(wanted.to.clone()), std::iter::once(target.as_str())));
             return Played::Failed(Box::new(failure));
         }
@@ -395,54 +398,26 @@ impl<'a> Player<'a> {
     fn look(&mut self, step: &Step, place: Place) -> Option<Played> {
         let seen = &mut self.seen;
         let at = match step {
-            Step::Node(name) => {
-                let index = seen.nodes.rest().iter().position(|(_, node)| node == name)?;
-                let at = seen.nodes.rest().get(index)?.0;
-                seen.nodes.taken += index + 1;
-                at
-            }
-            Step::DigitsSent(digits) => {
-                let index = seen.digits.rest().iter().position(|(_, sent)| sent == digits)?;
-                let at = seen.digits.rest().get(index)?.0;
-                seen.digits.taken += index + 1;
-                at
-            }
-            Step::Fetched(fetched) => {
-                let is = |(source, parameters): &Fetch| {
-                    let has =
-                        |(name, value): (&String, &String)| parameters.iter().any(|(n, v)| n == name && v == value);
-                    *source == fetched.source && fetched.parameters.iter().all(has)
-                };
-                let found = seen.fetches.iter_mut().find(|fetch| !fetch.taken && is(&fetch.what))?;
-                found.taken = true;
-                found.at
-            }
-            Step::Asked(asked) => {
-                let found = seen.asks.iter_mut().find(|ask| !ask.taken && asked.is(&ask.what.0, &ask.what.1))?;
-                found.taken = true;
-                found.at
-            }
-            Step::Pushed(pushed) => {
-                let is = |(to, body): &(String, Value)| {
-                    *to == pushed.to && pushed.body.as_ref().is_none_or(|wanted| contains(wanted, body))
-                };
-                let found = seen.pushes.iter_mut().find(|push| !push.taken && is(&push.what))?;
-                found.taken = true;
-                found.at
-            }
+            Step::Node(name) => seen.nodes.take(|node| node == name),
+            Step::DigitsSent(digits) => seen.digits.take(|sent| sent == digits),
+            Step::Fetched(fetched) => take_once(&mut seen.fetches, |(source, parameters): &Fetch| {
+                let has = |(name, value): (&String, &String)| parameters.iter().any(|(n, v)| n == name && v == value);
+                *source == fetched.source && fetched.parameters.iter().all(has)
+            }),
+            Step::Asked(asked) => take_once(&mut seen.asks, |(model, said)| asked.is(model, said)),
+            Step::Pushed(pushed) => take_once(&mut seen.pushes, |(to, body)| {
+                *to == pushed.to && pushed.body.as_ref().is_none_or(|wanted| contains(wanted, body))
+            }),
             Step::Logged(logged) => {
                 let wanted = Wanted::logged(logged);
-                let found = seen.logs.iter_mut().find(|line| {
-                    let (level, message) = &line.what;
-                    !line.taken && logged.level.is_none_or(|wanted| wanted == *level) && wanted.is(message)
-                })?;
-                found.taken = true;
-                found.at
+                take_once(&mut seen.logs, |(level, message)| {
+                    logged.level.is_none_or(|wanted| wanted == *level) && wanted.is(message)
+                })
             }
             // Looked at when the call is over.
             Step::Result(_) => return Some(Played::Done(self.since)),
             _ => return None,
-        };
+        }?;
         let within = if let Step::Pushed(pushed) = step { pushed.within } else { None };
         if let Some(late) = self.late(within, at, place, "a message") {
             return Some(late);
@@ -452,25 +427,9 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Whether a step can still be done once the call is over.
+/// Whether a step can still be done once the call is over: also one that needs a caller and looks at what was before.
 const fn outlives_the_call(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Wait(_)
-            | Step::Silence(_)
-            | Step::Source(_)
-            | Step::Model(_)
-            | Step::Asked(_)
-            | Step::Heard(_)
-            | Step::Node(_)
-            | Step::Fetched(_)
-            | Step::Pushed(_)
-            | Step::Logged(_)
-            | Step::DigitsSent(_)
-            | Step::Transfer(_)
-            | Step::Result(_)
-            | Step::Ended(_)
-    )
+    !needs_the_caller(step) || matches!(step, Step::Silence(_) | Step::DigitsSent(_) | Step::Transfer(_))
 }
 
 fn saying(say: &Say) -> Saying {
@@ -482,21 +441,8 @@ fn saying(say: &Say) -> Saying {
     Saying { text: say.text.clone(), rate: say.words_a_minute, heard }
 }
 
-/// How long words take.
-fn spoken(text: &str, rate: u16) -> u64 {
-    let mut pace = Pace::new(rate);
-    words(text).into_iter().map(|word| pace.say(word)).last().unwrap_or(0).into()
-}
-
 fn duration(ms: u64) -> String {
     Span(u32::try_from(ms).unwrap_or(u32::MAX)).to_string()
-}
-
-const fn mode_name(mode: callbox_dialogue::script::TransferMode) -> &'static str {
-    match mode {
-        callbox_dialogue::script::TransferMode::Refer => "refer",
-        callbox_dialogue::script::TransferMode::Bridge => "bridge",
-    }
 }
 
 /// The usual reason phrase of a SIP status (RFC 3261 section 21).

@@ -1,6 +1,6 @@
 //! What a scenario's caller has seen of its call so far, sorted by kind, and what of it has been expected already.
 
-use crate::far_end::Sight;
+use crate::far_end::{Sight, awaits_the_caller};
 use crate::model::conversation;
 use callbox_dialogue::leg::PromptId;
 use callbox_dialogue::script::{HostCall, LogLevel, TransferMode};
@@ -71,6 +71,14 @@ impl<T> Queue<T> {
     pub(super) fn rest(&self) -> &[(Time, T)] {
         self.all.get(self.taken..).unwrap_or_default()
     }
+
+    /// Takes the next that is so, and passes over those before it. When it came; none where there is none.
+    pub(super) fn take(&mut self, is: impl Fn(&T) -> bool) -> Option<Time> {
+        let (index, at) =
+            self.rest().iter().enumerate().find_map(|(index, (at, what))| is(what).then_some((index, *at)))?;
+        self.taken += index + 1;
+        Some(at)
+    }
 }
 
 /// Things that are expected in any order, each once.
@@ -85,6 +93,13 @@ impl<T> Once<T> {
     const fn new(at: Time, what: T) -> Self {
         Self { at, what, taken: false }
     }
+}
+
+/// Takes the first that is so and was not taken yet. When it came; none where there is none.
+pub(super) fn take_once<T>(all: &mut [Once<T>], is: impl Fn(&T) -> bool) -> Option<Time> {
+    let found = all.iter_mut().find(|one| !one.taken && is(&one.what))?;
+    found.taken = true;
+    Some(found.at)
 }
 
 impl Seen {
@@ -141,17 +156,4 @@ impl Seen {
             _ => {}
         }
     }
-}
-
-/// Whether nothing happens in this call unless the caller does something, or its time is over.
-const fn awaits_the_caller(call: &HostCall) -> bool {
-    matches!(
-        call,
-        HostCall::Ask { .. }
-            | HostCall::AskModel { .. }
-            | HostCall::Listen { .. }
-            | HostCall::AwaitListening { .. }
-            | HostCall::NextPartial { .. }
-            | HostCall::NextEvent { .. }
-    )
 }

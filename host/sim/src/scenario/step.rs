@@ -334,6 +334,13 @@ pub struct SourceChange {
 }
 
 impl SourceChange {
+    /// The source does this from here on.
+    #[must_use]
+    pub fn new(name: impl Into<String>, answer: SourceAnswer) -> Self {
+        let SourceAnswer { answers, fails, never, after, timeout: _, on_failure: _ } = answer;
+        Self { name: name.into(), answers, fails, never, after }
+    }
+
     /// What the source does.
     #[must_use]
     pub fn answer(&self) -> SourceAnswer {

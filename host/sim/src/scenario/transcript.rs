@@ -4,7 +4,6 @@ use super::span::Span;
 use crate::far_end::{Act, Sight};
 use crate::trace::printable;
 use callbox_dialogue::leg::TransferResult;
-use callbox_dialogue::script::{LogLevel, TransferMode};
 use callbox_dialogue::{EndReason, ScriptEnd, Secrets, Time};
 use callbox_script::tape::MASK;
 use std::borrow::Cow;
@@ -102,8 +101,7 @@ fn line(sight: &Sight, masked: bool) -> Option<(Speaker, String)> {
         }
         Sight::Digits { digits } => (Speaker::Script, format!("sends the keys {digits}")),
         Sight::Transfer { target, mode, .. } => {
-            let by = if *mode == TransferMode::Refer { "refer" } else { "bridge" };
-            (Speaker::Script, format!("transfers to {target} by {by}"))
+            (Speaker::Script, format!("transfers to {target} by {}", mode.as_str()))
         }
         Sight::Joined { .. } => (Speaker::Call, "the target is there".into()),
         Sight::TransferEnded { result, .. } => (Speaker::Call, transfer_ended(result)),
@@ -120,7 +118,7 @@ fn line(sight: &Sight, masked: bool) -> Option<(Speaker, String)> {
             (Speaker::Script, format!("asks the model {}{}", request.model, last.unwrap_or_default()))
         }
         Sight::Pushed(push) => (Speaker::Script, format!("pushes to {}: {}", push.destination, push.body)),
-        Sight::Logged(line) => (Speaker::Log, format!("{}: {}", level(line.level), line.message)),
+        Sight::Logged(line) => (Speaker::Log, format!("{}: {}", line.level.as_str(), line.message)),
         Sight::Node { name } => (Speaker::Script, format!("node {name}")),
         Sight::Did { act } => (Speaker::Caller, did(act, masked)?),
         Sight::Hint { text } => (Speaker::Call, format!("note: {text}")),
@@ -169,21 +167,12 @@ fn script_ended(end: &ScriptEnd) -> Option<String> {
     })
 }
 
-const fn level(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::far_end::LogLine;
     use callbox_dialogue::HostReply;
-    use callbox_dialogue::script::Heard;
+    use callbox_dialogue::script::{Heard, LogLevel};
 
     #[test]
     fn a_secret_is_told_neither_when_it_is_given_nor_when_it_is_passed_on() {

@@ -12,15 +12,10 @@ use callbox_dialogue::script::Handle;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{HostCall, HostReply, Time};
 use callbox_sim::trace::{Renderer, clock, span};
-use callbox_sim::{Act, Exchange, FarEnd, Move, Saying, Sight, SourcePlan};
+use callbox_sim::{Act, Exchange, FarEnd, KEPT, KEY_PACE, Move, Saying, Sight, SourcePlan, awaits_the_caller, spoken};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-
-/// From one key to the next.
-const BETWEEN_KEYS: u64 = 200;
-/// Sights kept for the trace and for saving.
-const KEPT: usize = 100_000;
 
 /// Something the person did.
 #[derive(Clone, Debug)]
@@ -130,16 +125,12 @@ impl Robot {
 
     /// Whether the script waits for what the caller does.
     fn listens(&self) -> bool {
-        match self.waits.as_ref().map(|(_, call)| call) {
-            Some(
-                HostCall::Ask { .. }
-                | HostCall::Listen { .. }
-                | HostCall::AwaitListening { .. }
-                | HostCall::NextPartial { .. }
-                | HostCall::NextEvent { .. },
-            ) => true,
-            Some(HostCall::Select { handles, .. }) => handles.iter().any(|handle| !self.deaf.contains(handle)),
-            _ => false,
+        match &self.waits {
+            // The model thinks first; then it has its say.
+            Some((since, HostCall::AskModel { .. })) => self.spoke_at.is_some_and(|spoke| spoke >= *since),
+            Some((_, HostCall::Select { handles, .. })) => handles.iter().any(|handle| !self.deaf.contains(handle)),
+            Some((_, call)) => awaits_the_caller(call),
+            None => false,
         }
     }
 }
@@ -319,8 +310,7 @@ impl<'a> Person<'a> {
     async fn does(&mut self, entry: Entry, line: &str, at: Time) {
         match entry {
             Entry::Say(text) => {
-                let words = text.split_whitespace().count() as u64;
-                self.speaks_until = at + self.reaction() + words * 60_000 / u64::from(self.words_a_minute.max(1));
+                self.speaks_until = at + self.reaction() + u64::from(spoken(&text, self.words_a_minute));
                 self.silent = self.pace != Pace::Real;
                 self.turn(at, line, |person, at| vec![(at + person.reaction(), Act::Say(Saying::words(text)))]);
             }
@@ -452,7 +442,7 @@ impl FarEnd for Person<'_> {
 }
 
 fn pressed(keys: &str, from: Time) -> Vec<(Time, Act)> {
-    keys.chars().zip(0u64..).map(|(digit, n)| (from + n * BETWEEN_KEYS, Act::Press { digit })).collect()
+    keys.chars().zip(0u64..).map(|(digit, n)| (from + n * u64::from(KEY_PACE), Act::Press { digit })).collect()
 }
 
 /// The host calls among what was seen.

@@ -2,13 +2,10 @@
 
 use crate::beside::beside;
 use callbox_dialogue::Time;
-use callbox_sim::draft::{draft, source_change};
-use callbox_sim::scenario::{Given, ScenarioFile, Span, Suite, tell};
-use callbox_sim::{Sight, Situation, SourcePlan, Stage};
+use callbox_sim::draft::draft;
+use callbox_sim::scenario::{Given, ScenarioFile, SourceAnswer, Span, Suite, tell};
+use callbox_sim::{REACTION, Sight, Situation, SourcePlan, Stage};
 use std::path::{Path, PathBuf};
-
-/// How long a caller thinks where nothing else is given, in ms: as in a scenario.
-const REACTION: u64 = 300;
 
 /// Knows what a chat was about.
 pub(super) struct Saver {
@@ -22,7 +19,7 @@ pub(super) struct Saver {
 impl Saver {
     /// How long the caller thinks, in ms.
     pub(super) fn reaction(&self) -> u64 {
-        self.given.reaction.map_or(REACTION, Span::millis)
+        self.given.reaction.unwrap_or(Span(REACTION)).millis()
     }
 
     /// How fast everybody speaks.
@@ -33,7 +30,7 @@ impl Saver {
     /// What sources were told to do holds for the calls that follow.
     pub(super) fn keep(&mut self, sources: Vec<(String, SourcePlan)>) {
         for (name, plan) in sources {
-            self.given.sources.insert(name.clone(), source_change(&name, &plan).answer());
+            self.given.sources.insert(name.clone(), SourceAnswer::of(&plan));
             self.situation.sources.insert(name, plan);
         }
     }

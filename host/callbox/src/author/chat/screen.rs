@@ -4,9 +4,9 @@ use super::super::transcript::{Label, Paper};
 use super::input::Above;
 use callbox_dialogue::script::LogLevel;
 use callbox_dialogue::{HostCall, Time};
-use callbox_sim::Sight;
 use callbox_sim::scenario::{Speaker, Teller};
 use callbox_sim::trace::{Renderer, span};
+use callbox_sim::{Sight, spoken};
 use std::collections::VecDeque;
 use std::io::Write;
 
@@ -138,12 +138,11 @@ impl Screen {
         if !self.spoken {
             return self.show(at, Label::Robot, "robot", text);
         }
-        let word = 60_000 / u64::from(words_a_minute.max(1));
         let mut begins = at;
         let mut pieces = VecDeque::new();
         for piece in text.split_inclusive(['.', '!', '?', '。', '！', '？']) {
             pieces.push_back((begins, piece.trim().to_owned()));
-            begins = begins + word * piece.split_whitespace().count() as u64;
+            begins = begins + u64::from(spoken(piece, words_a_minute));
         }
         self.speaking = Some(Speaking { pieces });
         self.spoken_until(at);

@@ -15,6 +15,7 @@ use crate::serve::{Host, Stops};
 use callbox_dialogue::script::Segment;
 use callbox_dialogue::setup::Fallback;
 use callbox_script::Manifest;
+use callbox_sim::SOURCE_TIMEOUT;
 use callbox_sim::scenario::{Given, OnFailure};
 use callbox_store::numbers::NewNumber;
 use callbox_store::scripts::{NewScript, NewVersion};
@@ -189,7 +190,8 @@ impl<'a> Desk<'a> {
     fn bindings(&self, manifest: &Manifest) -> Value {
         let sources = manifest.sources.keys().map(|name| {
             let answer = self.given.sources.get(name);
-            let timeout = answer.and_then(|answer| answer.timeout).map_or(2_000, |span| span.0.clamp(100, 30_000));
+            let timeout =
+                answer.and_then(|answer| answer.timeout).map_or(SOURCE_TIMEOUT, |span| span.0.clamp(100, 30_000));
             let on_failure = match answer.and_then(|answer| answer.on_failure).unwrap_or_default() {
                 OnFailure::Continue => "continue",
                 OnFailure::Fallback => "fallback",

@@ -1,15 +1,14 @@
 //! What the caller did: pressed, said, or did not.
 
 use super::{Maker, round};
+use crate::far_end::{KEY_PACE, REACTION};
 use crate::scenario::{Interrupt, Press, Say, Silence, Span, Step};
 use callbox_dialogue::script::{Event, Heard, ListenOptions, PlayoutEnd};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{HostCall, HostReply, Time};
 
-/// From one key to the next, as a scenario's caller presses them.
-const PACE: u64 = 200;
-/// How long a scenario's caller thinks: what is near to it need not be written down.
-const REACTION: std::ops::RangeInclusive<Millis> = 200..=400;
+/// So near to how long a scenario's caller thinks, in milliseconds, it need not be written down.
+const NEAR: Millis = 100;
 /// Keys remembered until the script asks for them; it hears of no more at once.
 const KEYS: usize = 256;
 /// The voice has to sound as long before it cuts a prompt, where nobody says else.
@@ -92,12 +91,12 @@ impl Maker<'_> {
         let full = digits.is_some_and(|digits| keys.chars().count() >= usize::from(digits.max));
         let pause = digits.map_or(0, |digits| u64::from(digits.digit_timeout));
         let waited = now.since(self.calm());
-        let mut spent = PACE * (fresh.chars().count() as u64 - 1);
+        let mut spent = u64::from(KEY_PACE) * (fresh.chars().count() as u64 - 1);
         match digits.and_then(|digits| digits.terminator) {
             _ if full => {}
             Some(terminator) if matched && waited < pause => {
                 fresh.push(terminator);
-                spent += PACE;
+                spent += u64::from(KEY_PACE);
             }
             _ => spent += pause,
         }
@@ -202,5 +201,5 @@ const fn is_key(c: char) -> bool {
 
 /// What need be written down.
 fn unusual(after: Span) -> Option<Span> {
-    (!REACTION.contains(&after.0)).then_some(after)
+    (after.0.abs_diff(REACTION) > NEAR).then_some(after)
 }

@@ -5,6 +5,7 @@ use crate::scenario::{
     Given, IntentExpected, Moment, Pushed, SourceAnswer, SourceChange, SourceFailure, Span, Step, TransferAnswer,
     TransferExpected,
 };
+use crate::situation::SOURCE_TIMEOUT;
 use callbox_dialogue::call::{CallInfo, Party};
 use callbox_dialogue::script::{Handle, LocalTime, TransferMode, TransferOptions, TransferOutcome};
 use callbox_dialogue::time::Millis;
@@ -13,8 +14,6 @@ use callbox_script::tape::MASK;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// How long a source has in the simulator, where nothing is said.
-const SOURCE_TIMEOUT: Millis = 2_000;
 /// How long a target rings before it takes a call that is given back later.
 const RINGS: u64 = 2_000;
 
@@ -173,9 +172,9 @@ impl Maker<'_> {
                 Ok(value) => SourceAnswer::value(value),
                 Err(_) => return,
             },
-            Err(HostError::TimedOut) => SourceAnswer::failure(SourceFailure::TimedOut),
-            Err(HostError::Unavailable(_)) => SourceAnswer::failure(SourceFailure::Unavailable),
-            Err(HostError::NotFound(_)) => SourceAnswer::failure(SourceFailure::NotFound),
+            Err(error @ (HostError::TimedOut | HostError::Unavailable(_) | HostError::NotFound(_))) => {
+                SourceAnswer::failure(SourceFailure::of(error))
+            }
             _ => return,
         };
         // One that was asked before the call has been under way since then.
@@ -202,8 +201,7 @@ impl Maker<'_> {
         let acts = |step: &Step| matches!(step, Step::Press(_) | Step::Say(_) | Step::Interrupt(_) | Step::Silence(_));
         let last_act = self.steps.iter().rposition(acts).filter(|index| *index >= since);
         let at = last_act.unwrap_or(self.steps.len());
-        let SourceAnswer { answers, fails, never, after, .. } = answer.clone();
-        self.steps.insert(at, Step::Source(SourceChange { name: source.to_owned(), answers, fails, never, after }));
+        self.steps.insert(at, Step::Source(SourceChange::new(source, answer.clone())));
         self.origins.insert(at, u32::try_from(self.index + 1).unwrap_or(u32::MAX));
         for (step, ..) in self.world.transfers.values_mut() {
             *step += usize::from(*step >= at);

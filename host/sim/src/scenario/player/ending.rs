@@ -153,7 +153,7 @@ impl Player<'_> {
 
 /// Whether this is how a call ends whose script failed. Another reason is no excuse: a script that traps after the caller
 /// has hung up fails, too.
-const fn is_failure(reason: EndReason) -> bool {
+pub(crate) const fn is_failure(reason: EndReason) -> bool {
     matches!(reason, EndReason::ScriptTrap | EndReason::ScriptBudget | EndReason::PlatformError)
 }
 
