@@ -126,6 +126,11 @@ impl Api {
         &self.inner.platform.rooms().store
     }
 
+    /// The STUN and TURN servers for the holder of a token, with credentials that begin now.
+    pub(crate) fn ice_servers(&self, token: &str) -> Vec<webrtc_ice::IceServer> {
+        self.inner.config.webrtc.ice.servers(token, self.store().now().0 / 1_000)
+    }
+
     pub(crate) fn upload_bytes(&self) -> usize {
         usize::try_from(self.inner.config.upload_bytes).unwrap_or(usize::MAX)
     }

@@ -100,13 +100,18 @@ fn typed(status: StatusCode, kind: &'static str, text: String, ice_session: &str
         (status = 400, description = "`sdp_invalid`: the body is no session description"),
         (status = 409, description = "`number_not_ready`, `webrtc_off`"),
         (status = 410, description = "`number_gone`: the number of the token was taken away"),
+        (status = 413, description = "`body_too_large`, `sdp_too_large`: more than 32 media sections"),
         (status = 422, description = "`offer_not_acceptable`: no audio, no codec in common, no ICE, no DTLS fingerprint"),
         (status = 503, description = "`number_busy`, `unavailable`: try again after `Retry-After` seconds")))]
-pub(crate) async fn create(State(api): State<Api>, visitor: Visitor, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(api): State<Api>,
+    mut visitor: Visitor,
+    request: Request,
+) -> Result<Response, Problem> {
     let (_, offer) = description(request, &[SDP]).await?;
-    let Visitor { token, holder, from, client } = visitor;
-    let token = token.ok_or_else(|| Problem::internal("a token that was not looked at"))?;
-    let servers = api.inner.config.webrtc.ice.servers(&token.id, api.store().now().0 / 1_000);
+    let token = visitor.take_token()?;
+    let Visitor { holder, from, client, .. } = visitor;
+    let servers = api.ice_servers(&token.id);
     let welcome = api.platform().answer_webrtc(Visit { token, holder, offer, from, client }).await?;
     let mut response = typed(StatusCode::CREATED, SDP, welcome.answer.sdp, &welcome.answer.ice_session)?;
     let headers = response.headers_mut();
@@ -145,8 +150,10 @@ fn if_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
         (status = 400, description = "`sdp_invalid`"),
         (status = 404, description = "There is no such call of this token, or it is over"),
         (status = 412, description = "`ice_session_changed`: the session of ICE is another by now"),
+        (status = 413, description = "`body_too_large`, `sdp_too_large`: more than 32 media sections"),
         (status = 422, description = "`offer_not_acceptable`: it would be another call"),
-        (status = 428, description = "`if_match_required`")))]
+        (status = 428, description = "`if_match_required`"),
+        (status = 503, description = "`call_busy`, `media_unavailable`: try again after `Retry-After` seconds")))]
 pub(crate) async fn renew(
     State(api): State<Api>,
     visitor: Visitor,
@@ -172,17 +179,15 @@ pub(crate) async fn renew(
     params(("call" = String, Path, description = "`call_…`")),
     responses(
         (status = 200, description = "It ends"),
-        (status = 404, description = "There is no such call of this token, or it is over")))]
+        (status = 404, description = "There is no such call of this token, or it is over"),
+        (status = 503, description = "`call_busy`: try again after `Retry-After` seconds")))]
 pub(crate) async fn hang_up(
     State(api): State<Api>,
     visitor: Visitor,
     Path(call): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    match api.platform().hang_up_webrtc(&CallId(call), &visitor.holder) {
-        Ok(()) => Ok(StatusCode::OK),
-        Err(callbox_call::LiveError::NotRunning) => Err(RenewalError::Over.into()),
-        Err(error) => Err(error.into()),
-    }
+    api.platform().hang_up_webrtc(&CallId(call), &visitor.holder).map_err(RenewalError::from)?;
+    Ok(StatusCode::OK)
 }
 
 /// What a token is good for just now.
@@ -202,8 +207,8 @@ pub(crate) struct Standing {
 /// For the page that holds it: before it asks for the microphone, and for the STUN and TURN servers. Nothing is spent.
 #[utoipa::path(get, path = "/v1/webrtc/token", tag = "webrtc", security(("webrtc_token" = [])),
     responses((status = 200, description = "So", body = Standing)))]
-pub(crate) async fn standing(State(api): State<Api>, visitor: Visitor) -> Result<Json<Standing>, Problem> {
-    let token = visitor.token.ok_or_else(|| Problem::internal("a token that was not looked at"))?;
-    let ice_servers = api.inner.config.webrtc.ice.servers(&token.id, api.store().now().0 / 1_000);
+pub(crate) async fn standing(State(api): State<Api>, mut visitor: Visitor) -> Result<Json<Standing>, Problem> {
+    let token = visitor.take_token()?;
+    let ice_servers = api.ice_servers(&token.id);
     Ok(Json(Standing { expires_at: token.expires_at, uses_left: token.uses.saturating_sub(token.used), ice_servers }))
 }

@@ -18,13 +18,18 @@ pub(crate) const CALLS: &str = "/v1/webrtc/calls";
 /// Where a page learns what its token is good for.
 pub(crate) const TOKEN: &str = "/v1/webrtc/token";
 
+/// Whether this is the path of a call that has begun.
+pub(crate) fn is_call(path: &str) -> bool {
+    path.strip_prefix(CALLS).is_some_and(|rest| rest.starts_with('/'))
+}
+
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Around everything, the log line included, so that problems can be read by pages, too.
 pub(crate) async fn cors(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let resource = path.strip_prefix(CALLS).and_then(|rest| rest.strip_prefix('/')).is_some();
+    let resource = is_call(path);
     if !resource && path != CALLS && path != TOKEN {
         return next.run(request).await;
     }

@@ -4,15 +4,17 @@
 use crate::Api;
 use crate::guard::{KeyId, Pace, bearer};
 use crate::problem::Problem;
+use crate::webrtc_cors::is_call;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{ORIGIN, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use callbox_media::webrtc::network_of;
 use callbox_store::webrtc_tokens::{self, TokenError, WebToken};
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Bytes of what a client says of itself that are kept.
@@ -70,6 +72,13 @@ pub(crate) struct Visitor {
     pub(crate) client: Option<String>,
 }
 
+impl Visitor {
+    /// The token, where a call is to begin with it.
+    pub(crate) fn take_token(&mut self) -> Result<WebToken, Problem> {
+        self.token.take().ok_or_else(|| Problem::internal("a token that was not looked at"))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = Problem;
 
@@ -99,7 +108,7 @@ impl From<TokenError> for Problem {
 /// Lets through who holds a token. A call of its own, which may have outlived the token, is the handler's affair.
 pub(crate) async fn guard(api: Api, mut request: Request, next: Next) -> Response {
     // A call that has begun is reached by its own path.
-    let begins = !request.uri().path().starts_with("/v1/webrtc/calls/");
+    let begins = !is_call(request.uri().path());
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     match admit(&api, request.headers(), peer, begins).await {
         Ok(visitor) => {
@@ -123,7 +132,7 @@ pub(crate) async fn guard(api: Api, mut request: Request, next: Next) -> Respons
 async fn admit(api: &Api, headers: &HeaderMap, peer: IpAddr, begins: bool) -> Result<Visitor, Problem> {
     let from = address(peer, headers, &api.inner.config.trusted_proxies);
     let paces = &api.inner.paces;
-    paces.address.check(&neighbourhood(from).to_string())?;
+    paces.address.check(&network_of(from).to_string())?;
     let text = bearer(headers).ok_or_else(missing)?;
     webrtc_tokens::parse(text).ok_or(TokenError::Unknown)?;
     let holder = webrtc_tokens::hash(text);
@@ -172,17 +181,6 @@ pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     at
 }
 
-/// Whoever has one address of an IPv6 network has them all (RFC 6177).
-fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => {
-            let [a, b, c, d, ..] = six.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_neighbour() {
-        let near = |text: &str| neighbourhood(text.parse().unwrap()).to_string();
+        let near = |text: &str| network_of(text.parse().unwrap()).to_string();
         assert_eq!(near("2001:db8:1:2:3:4:5:6"), near("2001:db8:1:2::9"));
         assert_ne!(near("2001:db8:1:2::1"), near("2001:db8:1:3::1"));
         assert_eq!(near("192.0.2.7"), "192.0.2.7");

@@ -162,11 +162,10 @@ pub(crate) async fn create(
     if !api.platform().takes_webrtc() {
         return Err(VisitError::Off.into());
     }
-    let config = &api.inner.config.webrtc;
-    let new = new.checked(config.longest_token_s)?;
+    let new = new.checked(api.inner.config.webrtc.longest_token_s)?;
     let issued = api.store().create_webrtc_token(&caller.tenant, new, &caller.actor).await?;
     let location = [(LOCATION, format!("/v1/webrtc/tokens/{}", issued.token.id))];
-    let ice_servers = config.ice.servers(&issued.token.id, api.store().now().0 / 1_000);
+    let ice_servers = api.ice_servers(&issued.token.id);
     let mut made = TokenMade { token_view: issued.token.into(), token: None, ice_servers: Vec::new() };
     let remembered = serde_json::to_vec(&made).map_err(Problem::internal)?;
     (made.token, made.ice_servers) = (Some(issued.secret.expose().to_owned()), ice_servers);

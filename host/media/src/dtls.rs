@@ -262,21 +262,8 @@ fn split(material: &[u8], profile: SrtpProfile, active: bool) -> Option<Establis
         SrtpProfile::AEAD_AES_256_GCM => SrtpSuite::AeadAes256Gcm,
         _ => return None,
     };
-    Established::split(suite, material, active)
-}
-
-impl Established {
-    /// The keys of both sides (RFC 5764 §4.2): the client's, the server's, then their salts. None where there are not as
-    /// many bytes as the suite has. `active` is that we are the client.
-    pub(crate) fn split(suite: SrtpSuite, material: &[u8], active: bool) -> Option<Self> {
-        let (keys, salts) = material.split_at_checked(suite.key_length() * 2)?;
-        let (client_key, server_key) = keys.split_at(suite.key_length());
-        let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
-        let client = SrtpKeys::new(suite, &[client_key, client_salt].concat()).ok()?;
-        let server = SrtpKeys::new(suite, &[server_key, server_salt].concat()).ok()?;
-        let (send, receive) = if active { (client, server) } else { (server, client) };
-        Some(Self { send, receive })
-    }
+    let (send, receive) = SrtpKeys::of_handshake(suite, material, active)?;
+    Some(Established { send, receive })
 }
 
 #[cfg(test)]

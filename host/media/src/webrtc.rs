@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+pub use self::reach::network_of;
 pub use callbox_webrtc::{IceFragment, LONGEST_OFFER, Offer, OfferError};
 
 /// How browsers reach a plane.
@@ -85,7 +86,7 @@ impl WebRtcPolicy {
             Codec::Pcma => Some(rtc::Codec::Pcma),
             Codec::G729 => None,
         });
-        rtc::Policy { codecs: codecs.collect(), follow_offer: self.follow_offer, dtx: self.dtx, send: true }
+        rtc::Policy { codecs: codecs.collect(), follow_offer: self.follow_offer, dtx: self.dtx }
     }
 }
 

@@ -472,11 +472,8 @@ impl Worker {
                     let common = &self.common;
                     let way = Way::Sockets(sockets);
                     let (stream, mut wire) = call.wired(way, &self.gauges, &mut self.scratch[..], now, common);
-                    let rejected = stream.rejected() + wire.shield.refused().sum();
                     let datagram = &mut self.buffer[..length];
                     hear(stream, &mut wire, &common.credentials, which % 2, source, datagram);
-                    let rejected = stream.rejected() + wire.shield.refused().sum() - rejected;
-                    self.gauges.rejected.fetch_add(rejected, Ordering::Relaxed);
                 }
             }
         }
@@ -547,12 +544,9 @@ impl Worker {
         };
         self.wheel.leave(key);
         self.keys.remove(&call.number);
+        let way = call.way(&place.sockets, &mut self.gate);
         let Call { name, stream, mut shield, browser, mut capture, mut events, last, .. } = *call;
         events.flush();
-        let way = match (&browser, &mut self.gate) {
-            (Some(browser), Some(gate)) => Way::Gate(gate, browser.peer.selected()),
-            _ => Way::Sockets(&place.sockets),
-        };
         let line = Line {
             way,
             events: &mut events,
@@ -633,7 +627,7 @@ impl Worker {
     }
 }
 
-/// Hands a datagram to the stream, if the shield lets it through.
+/// Hands a datagram to the stream, if the shield lets it through, and counts what is refused.
 fn hear(
     stream: &mut Stream,
     wire: &mut Wire<'_>,
@@ -643,6 +637,7 @@ fn hear(
     datagram: &mut [u8],
 ) {
     let now = wire.line.now;
+    let refused = stream.rejected() + wire.shield.refused().sum();
     let decrypted = wire.line.captures_decrypted();
     if decrypted == Some(false) {
         wire.line.received(which, source, datagram);
@@ -663,6 +658,8 @@ fn hear(
         // It may have been what was missing.
         Inbound::Nothing => stream.withhold(!wire.shield.is_ready()),
     }
+    let refused = stream.rejected() + wire.shield.refused().sum() - refused;
+    wire.line.gauges.rejected.fetch_add(refused, Ordering::Relaxed);
 }
 
 impl Call {

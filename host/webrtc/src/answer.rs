@@ -15,13 +15,11 @@ pub struct Policy {
     /// Opus may pause while nobody speaks, on both sides: it saves the line nearly everything, but its listeners hear
     /// that somebody has stopped.
     pub dtx: bool,
-    /// We send: false holds the far end.
-    pub send: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { codecs: vec![Codec::Opus, Codec::Pcmu, Codec::Pcma], follow_offer: false, dtx: false, send: true }
+        Self { codecs: vec![Codec::Opus, Codec::Pcmu, Codec::Pcma], follow_offer: false, dtx: false }
     }
 }
 
@@ -44,7 +42,7 @@ pub struct Agreement {
     pub fec: bool,
     /// Milliseconds of audio in a packet that the far end wants.
     pub ptime_ms: u8,
-    /// We send audio, as far as offer and policy have it.
+    /// We send audio: the far end wants it.
     pub send: bool,
     /// We expect audio.
     pub receive: bool,
@@ -130,7 +128,7 @@ pub(crate) fn agree(offer: &Offer, policy: &Policy) -> Result<Agreement, OfferEr
         dtx: policy.dtx && if opus { wishes.dtx } else { comfort_noise.is_some() },
         fec: opus && wishes.fec,
         ptime_ms: ptime.clamp(10, 60),
-        send: policy.send && audio.direction.receives,
+        send: audio.direction.receives,
         receive: audio.direction.sends,
         data: offer.data.is_some(),
     })

@@ -1,7 +1,6 @@
 //! What passes over the data channel: short messages of text, and not too many of them.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// The name of the channel. Others are closed.
 pub const LABEL: &str = "callbox";
@@ -9,32 +8,6 @@ pub const LABEL: &str = "callbox";
 const WAITING: usize = 64;
 /// Bytes of these.
 const WAITING_BYTES: usize = 64 * 1_024;
-
-/// How often something may happen: so many a second, and as many more at once.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    per_second: u32,
-    /// How many may happen now, in thousandths.
-    credit: u64,
-    at: Duration,
-}
-
-impl Rate {
-    pub(crate) fn new(per_second: u32, now: Duration) -> Self {
-        Self { per_second, credit: u64::from(per_second) * 2_000, at: now }
-    }
-
-    /// Counts one; false where it is one too many.
-    pub(crate) fn allows(&mut self, now: Duration) -> bool {
-        let passed = u64::try_from(now.saturating_sub(self.at).as_millis()).unwrap_or(u64::MAX);
-        self.at = self.at.max(now);
-        let most = u64::from(self.per_second) * 2_000;
-        self.credit = self.credit.saturating_add(passed.saturating_mul(u64::from(self.per_second))).min(most);
-        let allowed = self.credit >= 1_000;
-        self.credit -= if allowed { 1_000 } else { 0 };
-        allowed
-    }
-}
 
 /// Messages that wait.
 #[derive(Debug, Default)]
@@ -70,18 +43,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_kept_over_time_and_a_burst_is_forgiven() {
-        let mut rate = Rate::new(10, Duration::ZERO);
-        let allowed = |rate: &mut Rate, ms| (0..100).filter(|_| rate.allows(Duration::from_millis(ms))).count();
-        assert_eq!(allowed(&mut rate, 0), 20);
-        assert_eq!(allowed(&mut rate, 50), 0);
-        assert_eq!(allowed(&mut rate, 100), 1);
-        assert_eq!(allowed(&mut rate, 1_100), 10);
-        assert_eq!(allowed(&mut rate, 100_000), 20);
-        assert_eq!(allowed(&mut rate, 0), 0, "time does not go back");
-    }
 
     #[test]
     fn what_waits_is_bounded_in_number_and_in_bytes() {

@@ -2,6 +2,7 @@
 //! chooses. A check that does not prove that it knows our password is a stranger's.
 
 use crate::offer::IceCredentials;
+use crate::rate::PerSecond;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -62,8 +63,7 @@ pub(crate) struct Ice {
     selected: Option<Path>,
     /// The far end has chosen, since the last restart.
     nominated: bool,
-    /// The second that is counted, and the checks in it.
-    second: (u64, u32),
+    checks: PerSecond,
     heard: Duration,
     hmac: &'static dyn Sha1HmacProvider,
 }
@@ -81,7 +81,7 @@ impl Ice {
             paths: Vec::with_capacity(MOST_PATHS),
             selected: None,
             nominated: false,
-            second: (0, 0),
+            checks: PerSecond::default(),
             heard: now,
             hmac,
         }
@@ -144,11 +144,7 @@ impl Ice {
 
     /// Answers a check into the buffer. None where there is nothing to answer.
     pub(crate) fn check(&mut self, now: Duration, path: Path, datagram: &[u8], reply: &mut [u8]) -> Option<Checked> {
-        if self.second.0 != now.as_secs() {
-            self.second = (now.as_secs(), 0);
-        }
-        self.second.1 += 1;
-        if self.second.1 > CHECKS {
+        if !self.checks.allows(now, CHECKS) {
             return None;
         }
         let message = StunMessage::parse(datagram).ok().filter(StunMessage::is_binding_request)?;

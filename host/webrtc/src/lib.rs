@@ -14,7 +14,8 @@
 //! * [`frame`] – datagrams in a TCP stream (RFC 4571)
 //! * [`caller`] – the other side, as a browser is one: for tests and for load
 //!
-//! What this room never does: open a socket, read a clock, draw a random number, remember anything of a stranger.
+//! What this room never does: open a socket, read a clock, draw a random number but for DTLS and its certificate,
+//! remember anything of a stranger.
 
 mod answer;
 pub mod caller;
@@ -27,6 +28,7 @@ mod ice;
 mod keys;
 mod offer;
 mod peer;
+mod rate;
 pub mod stun;
 
 pub use channel::LABEL;

@@ -218,12 +218,6 @@ impl Offer {
         reader.offer()
     }
 
-    /// Whether the far end asked for a data channel that goes the way of the audio.
-    #[must_use]
-    pub const fn has_data(&self) -> bool {
-        self.data.is_some()
-    }
-
     /// Whether this looks like an offer of WebRTC: a section that is protected by DTLS and finds its way by ICE. What
     /// says only one of them is for a telephone.
     #[must_use]

@@ -1,10 +1,11 @@
 //! One caller: its checks, its handshake, its channel. Told what came and what time it is, it says what to send.
 
 use crate::answer::{self, Agreement, Candidate, Local, Policy};
-use crate::channel::{LABEL, Outbox, Rate};
+use crate::channel::{LABEL, Outbox};
 use crate::ice::{Ice, Path, REPLY};
 use crate::keys::{self, Keys, Tap};
 use crate::offer::{IceCredentials, IceFragment, Offer, OfferError, Setup};
+use crate::rate::{PerSecond, Rate};
 use crate::stun;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -99,7 +100,9 @@ pub struct Peer {
     /// When str0m wants to know the time.
     next: Duration,
     ice: Ice,
-    identity: Identity,
+    session: u64,
+    ssrc: u32,
+    cname: String,
     offer: Offer,
     /// How often we have described the session.
     version: u64,
@@ -107,8 +110,8 @@ pub struct Peer {
     deadline: Duration,
     /// The handshake has somewhere to go.
     has_way: bool,
-    /// The second that is counted, and the datagrams of DTLS in it.
-    second: (u64, u32),
+    /// Datagrams of DTLS.
+    dtls: PerSecond,
     has_data: bool,
     channel: Option<ChannelId>,
     outbox: Outbox,
@@ -160,20 +163,23 @@ impl Peer {
         direct.set_ice_controlling(false);
         direct.set_remote_ice_credentials(inner_credentials());
         direct.set_remote_fingerprint(Fingerprint { hash_func: "sha-256".into(), bytes: offer.fingerprint.to_vec() });
-        let ice = Ice::new(identity.ice.clone(), offer.ice.clone(), provider.sha1_hmac_provider, now);
+        let Identity { ice, session, ssrc, cname } = identity;
+        let ice = Ice::new(ice, offer.ice.clone(), provider.sha1_hmac_provider, now);
         let mut peer = Self {
             rtc,
             tap,
             start: config.start,
             next: now,
             ice,
-            identity,
+            session,
+            ssrc,
+            cname,
             offer,
             version: 1,
             state: State::Connecting,
             deadline: now + config.connect_timeout,
             has_way: false,
-            second: (0, 0),
+            dtls: PerSecond::default(),
             has_data: false,
             channel: None,
             outbox: Outbox::default(),
@@ -210,7 +216,6 @@ impl Peer {
         }
         let agreed = answer::agree(&offer, policy)?;
         if !self.ice.is_with(&offer.ice) {
-            self.identity.ice = credentials.clone();
             self.ice.restart(credentials, offer.ice.clone(), now);
         }
         // The roles in the handshake are those of the first offer, whatever a later one proposes (RFC 8842 §5.5).
@@ -230,8 +235,6 @@ impl Peer {
         now: Duration,
     ) -> Option<String> {
         let theirs = fragment.ice.filter(|theirs| !self.ice.is_with(theirs))?;
-        self.identity.ice = credentials.clone();
-        self.offer.ice = theirs.clone();
         self.ice.restart(credentials, theirs, now);
         Some(answer::write_fragment(&self.offer, &self.local(config)))
     }
@@ -250,11 +253,11 @@ impl Peer {
     fn local<'a>(&'a self, config: &'a PeerConfig) -> Local<'a> {
         Local {
             candidates: &config.candidates,
-            ice: &self.identity.ice,
+            ice: self.ice.ours(),
             fingerprint: &config.fingerprint,
-            ssrc: self.identity.ssrc,
-            cname: &self.identity.cname,
-            session: self.identity.session,
+            ssrc: self.ssrc,
+            cname: &self.cname,
+            session: self.session,
             version: self.version,
             max_message: self.max_message,
         }
@@ -315,11 +318,7 @@ impl Peer {
             self.check(now, from, datagram, out);
         } else if stun::is_dtls(datagram) && self.ice.knows(from) {
             let most = if self.state == State::Connected { CHANNEL_RATE } else { HANDSHAKE_RATE };
-            if self.second.0 != now.as_secs() {
-                self.second = (now.as_secs(), 0);
-            }
-            self.second.1 += 1;
-            if self.second.1 > most {
+            if !self.dtls.allows(now, most) {
                 return;
             }
             if self.ice.prefer(from) {

@@ -7,7 +7,7 @@ use crate::times::Times;
 use callbox_media::srtp::{OVERHEAD, Protector, Unprotector};
 use callbox_media::{SrtpKeys, SrtpSuite};
 use callbox_webrtc::caller::{Caller, Heard, Wishes};
-use callbox_webrtc::{Codec, Keys, Profile, stun};
+use callbox_webrtc::{Codec, Keys, stun};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -361,17 +361,7 @@ impl Call {
 
 /// What a client protects with and what it opens with.
 fn protection(keys: &Keys) -> Option<(Protector, Unprotector)> {
-    let suite = match keys.profile {
-        Profile::AesCm128HmacSha1_80 => SrtpSuite::AesCm128HmacSha1_80,
-        Profile::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
-        Profile::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
-    };
-    let (client_key, rest) = keys.material.split_at_checked(suite.key_length())?;
-    let (server_key, rest) = rest.split_at_checked(suite.key_length())?;
-    let (client_salt, server_salt) = rest.split_at_checked(suite.salt_length())?;
-    let client = SrtpKeys::new(suite, &[client_key, client_salt].concat()).ok()?;
-    let server = SrtpKeys::new(suite, &[server_key, server_salt].concat()).ok()?;
-    let (ours, theirs) = if keys.client { (client, server) } else { (server, client) };
+    let (ours, theirs) = SrtpKeys::of_handshake(SrtpSuite::from(keys.profile), &keys.material, keys.client)?;
     Some((Protector::new(&ours), Unprotector::new(&theirs)))
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use callbox_webrtc::Profile;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 use zeroize::Zeroize as _;
@@ -67,6 +68,16 @@ impl SrtpSuite {
         match self {
             Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 14,
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
+        }
+    }
+}
+
+impl From<Profile> for SrtpSuite {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::AesCm128HmacSha1_80 => Self::AesCm128HmacSha1_80,
+            Profile::AeadAes128Gcm => Self::AeadAes128Gcm,
+            Profile::AeadAes256Gcm => Self::AeadAes256Gcm,
         }
     }
 }
@@ -161,6 +172,18 @@ impl SrtpKeys {
         let length = suite.key_length() + suite.salt_length();
         keys.secret.material[..length].copy_from_slice(&random[..length]);
         keys
+    }
+
+    /// What a handshake of DTLS gave, for what we send and for what we receive (RFC 5764 §4.2): the client's key, the
+    /// server's, then their salts. None where there are not as many bytes as the suite has. `client` is that we are it.
+    #[must_use]
+    pub fn of_handshake(suite: SrtpSuite, material: &[u8], client: bool) -> Option<(Self, Self)> {
+        let (keys, salts) = material.split_at_checked(suite.key_length() * 2)?;
+        let (client_key, server_key) = keys.split_at(suite.key_length());
+        let (client_salt, server_salt) = salts.split_at_checked(suite.salt_length())?;
+        let clients = Self::new(suite, &[client_key, client_salt].concat()).ok()?;
+        let servers = Self::new(suite, &[server_key, server_salt].concat()).ok()?;
+        Some(if client { (clients, servers) } else { (servers, clients) })
     }
 
     fn empty(suite: SrtpSuite) -> Self {

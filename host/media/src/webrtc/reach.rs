@@ -160,8 +160,9 @@ impl Drop for Ticket {
     }
 }
 
-/// Who counts as one: an address, of IPv6 a network of 64 bits, which is what one customer has.
-fn network_of(address: IpAddr) -> IpAddr {
+/// Who counts as one: an address, of IPv6 a network of 64 bits, which is what one customer has (RFC 6177).
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -8,13 +8,13 @@ use crate::capture::Capture;
 use crate::command::{MediaCommand, MediaEvent, MediaPlan};
 use crate::dtls::Established;
 use crate::shield::{self, Shield};
-use crate::srtp::SrtpSuite;
+use crate::srtp::{SrtpKeys, SrtpSuite};
 use crate::stream::Stream;
 use crate::webrtc::connection::{Come, Connection};
 use crate::webrtc::gate::{Door, Gate, Owner};
 use crate::webrtc::names::Name;
 use crate::webrtc::{Answer, Browser, IceAnswer, Question, Reply, plan};
-use callbox_webrtc::{Keys, Output, Path, Profile, stun};
+use callbox_webrtc::{Keys, Output, Path, stun};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -246,11 +246,8 @@ impl Worker {
                 return;
             };
             let (stream, mut wire) = call.wired(Way::Gate(gate, Some(selected)), gauges, &mut scratch[..], now, common);
-            let rejected = stream.rejected() + wire.shield.refused().sum();
             // Whichever of its ways it takes, it is the far end: the keys say so.
             hear(stream, &mut wire, &common.credentials, shield::RTP, selected.far, datagram);
-            let rejected = stream.rejected() + wire.shield.refused().sum() - rejected;
-            gauges.rejected.fetch_add(rejected, Ordering::Relaxed);
             return;
         }
         let (browser, mut host) = call.hosted(key, via, gate, now, common);
@@ -419,14 +416,10 @@ impl Host<'_> {
     }
 
     fn established(&mut self, keys: &Keys) {
-        let suite = match keys.profile {
-            Profile::AesCm128HmacSha1_80 => SrtpSuite::AesCm128HmacSha1_80,
-            Profile::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
-            Profile::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
-        };
-        match Established::split(suite, &keys.material, keys.client) {
-            Some(established) => {
-                self.shield.establish(self.now, &established);
+        let suite = SrtpSuite::from(keys.profile);
+        match SrtpKeys::of_handshake(suite, &keys.material, keys.client) {
+            Some((send, receive)) => {
+                self.shield.establish(self.now, &Established { send, receive });
                 self.stream.withhold(false);
                 self.events.push(MediaEvent::SecurityEstablished { suite });
             }
