@@ -33,6 +33,7 @@ use callbox_store::document::ScriptUsed;
 use callbox_store::numbers::Recording;
 use callbox_store::quotas::Quotas;
 use callbox_store::routing::Route;
+use callbox_trunk::numbers::is_e164;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,10 +44,10 @@ use tokio::time::Instant;
 const RETRY_AFTER: &str = "5";
 /// The header that names the caller's own trace (W3C Trace Context).
 const TRACE: &str = "traceparent";
-/// The header that carries the caller's own correlation id.
-const RELATION: &str = "x-call-relation-id";
+/// The header that carries the caller's own correlation id; of a page, the variable of this name does.
+pub(crate) const RELATION: &str = "x-call-relation-id";
 /// The longest that is kept, as through the API.
-const RELATION_BYTES: usize = 255;
+pub(crate) const RELATION_BYTES: usize = 255;
 
 /// A refusal: SIP status, reason, headers, and why, for the log.
 pub(crate) struct Refusal {
@@ -139,14 +140,8 @@ impl Platform {
         let began = Instant::now();
         let IncomingCall { dialog, events, invite } = incoming;
         let inner = &self.inner;
-        if inner.draining.load(Ordering::Relaxed) {
-            return Err(Refusal::later("the host is going down"));
-        }
-        if inner.health.is_failing() {
-            return Err(Refusal::later("results cannot be stored"));
-        }
-        if inner.live.len() >= inner.policy.max_calls {
-            return Err(Refusal::later("the host has as many calls as it may"));
+        if let Some(why) = self.no_room() {
+            return Err(Refusal::later(why));
         }
         let admitted = self.admit(&invite).await?;
         let route = &admitted.route;
@@ -411,9 +406,14 @@ pub(crate) fn script_used(route: &Route) -> ScriptUsed {
 
 /// The headers that the manifest lists, in the order of the message.
 fn headers(invite: &InviteInfo, route: &Route) -> Vec<(String, String)> {
-    let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     // A script is told what a token says, and never the token.
-    invite.headers.iter().filter(|(name, _)| name != TOKEN_HEADER && listed(name)).cloned().collect()
+    let may = |name: &str| name != TOKEN_HEADER && lists(route, name);
+    invite.headers.iter().filter(|(name, _)| may(name)).cloned().collect()
+}
+
+/// Whether the manifest lists a header.
+pub(crate) fn lists(route: &Route, name: &str) -> bool {
+    route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
 }
 
 /// What the far end says of its own trace.
@@ -444,8 +444,7 @@ fn party(identity: &Identity) -> Party {
 /// An E.164 number, where the user part is one: with `+`, or with the `00` of most countries.
 fn e164(user: &str) -> Option<String> {
     let digits = user.strip_prefix('+').or_else(|| user.strip_prefix("00"))?;
-    let fits = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-    fits.then(|| format!("+{digits}"))
+    is_e164(digits).then(|| format!("+{digits}"))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Reports of the tasks of one leg on their way.
-const SIGNALS: usize = 64;
+pub(crate) const SIGNALS: usize = 64;
 /// What a comma among digits means.
 const COMMA: Duration = Duration::from_millis(500);
 /// From one key that is sent as a message to the next.
@@ -156,9 +156,8 @@ impl SipLeg {
         let (signal_sender, signals) = mpsc::channel(SIGNALS);
         parts.dial.signalling.add(&parts.dialog);
         if parts.capture {
-            parts.dial.packets.begin();
+            parts.dial.packets.begin_with(&parts.media);
         }
-        parts.dial.packets.of(&parts.media);
         let place = parts.dial.places.of(&parts.dialog, &parts.dial.tenant);
         let media = (parts.media, parts.media_events);
         Self {
@@ -188,9 +187,7 @@ impl SipLeg {
 
     /// Captures the packets of the call from now on; those of a transfer that is under way already are not among them.
     pub(crate) fn capture(&self) {
-        if self.dial.packets.begin() {
-            self.dial.packets.of(&self.audio.media);
-        }
+        self.dial.packets.begin_with(&self.audio.media);
     }
 
     /// The SIP messages of the call.
@@ -205,7 +202,7 @@ impl SipLeg {
 
     /// What the page at the far end says to the script, where there is one: JSON.
     pub(crate) fn message(&mut self) -> Option<String> {
-        self.page.messages.pop_front()
+        self.audio.messages.pop_front()
     }
 
     /// Tells the page at the far end what it does not know yet, where there is one.
@@ -233,14 +230,11 @@ impl SipLeg {
             Happening::Media(MediaEvent::SecurityFailed { why }) => self.incompatible(why).await,
             Happening::Media(event) => self.media_event(event).await,
             Happening::Dialog(event) => self.dialog_event(event).await,
-            Happening::Signal(LegSignal::Prompt(event)) => self.audio.reports.push_back(event),
-            Happening::Signal(LegSignal::Words(words)) => self.audio.heard(*words),
-            Happening::Signal(LegSignal::DigitsSent) => self.audio.reports.push_back(LegEvent::DigitsSent),
-            Happening::Signal(LegSignal::Bridge(id, end)) => {
-                let over = self.giving.bridge_over(id, end);
-                self.audio.reports.extend(over);
+            Happening::Signal(signal) => {
+                if let Some(redialled) = self.audio.signal(signal, &mut self.giving) {
+                    self.redialled(*redialled);
+                }
             }
-            Happening::Signal(LegSignal::Redialled(redialled)) => self.redialled(*redialled),
             Happening::Replaced(incoming) => self.replaced(*incoming).await,
             Happening::Referred(outcome) => self.referred(outcome.map(|moved| *moved)).await,
             Happening::Late => self.incompatible("the browser did not get through to its media".into()).await,

@@ -28,8 +28,14 @@ impl Packets {
         Self(Arc::new(State { folder, call, on: AtomicBool::new(false), files: AtomicUsize::new(0) }))
     }
 
-    /// From now on. False where they are already.
-    pub(crate) fn begin(&self) -> bool {
+    /// From now on, those of this session among them; nothing where they are captured already.
+    pub(crate) fn begin_with(&self, session: &Session) {
+        if self.begin() {
+            self.of(session);
+        }
+    }
+
+    fn begin(&self) -> bool {
         !self.0.on.swap(true, Ordering::Relaxed)
     }
 

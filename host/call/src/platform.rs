@@ -218,6 +218,16 @@ impl Platform {
         self.inner.health.waiting()
     }
 
+    /// Why no call can be taken now, where none can.
+    pub(crate) fn no_room(&self) -> Option<&'static str> {
+        match self.unready() {
+            Some("draining") => Some("the host is going down"),
+            Some(_) => Some("results cannot be stored"),
+            None if self.calls() >= self.inner.policy.max_calls => Some("the host has as many calls as it may"),
+            None => None,
+        }
+    }
+
     /// The trunks in service.
     #[must_use]
     pub fn trunks(&self) -> &TrunkBook {

@@ -10,6 +10,7 @@ use crate::writer::Db;
 use crate::{
     Actor, FieldError, Page, PageRequest, Store, StoreError, TenantId, UnixMs, audit, bindings, columns, id, numbers,
 };
+use callbox_trunk::numbers::is_e164;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
@@ -231,12 +232,7 @@ fn check(new: &NewWebToken) -> Result<TokenSettings, StoreError> {
     if caller.id.as_ref().is_some_and(|id| id.contains(char::is_whitespace)) {
         wrong.push(FieldError::new("caller.id", "invalid", "must not hold spaces"));
     }
-    let e164 = |number: &String| {
-        number
-            .strip_prefix('+')
-            .is_some_and(|digits| (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()))
-    };
-    if caller.number.as_ref().is_some_and(|number| !e164(number)) {
+    if caller.number.as_ref().is_some_and(|number| !number.strip_prefix('+').is_some_and(is_e164)) {
         wrong.push(FieldError::new("caller.number", "invalid", "expected an E.164 number: +4930123456"));
     }
     if wrong.is_empty() { Ok(settings) } else { Err(StoreError::Invalid(wrong)) }
@@ -411,8 +407,8 @@ impl Store {
     }
 
     /// Gives a use back: no call came of it. Lost when the database has too much to do.
-    pub fn give_back_webrtc_token(&self, token: &WebToken) {
-        let id = token.id.clone();
+    pub fn give_back_webrtc_token(&self, id: &str) {
+        let id = id.to_owned();
         self.write_some_time(move |db| {
             Box::pin(async move {
                 sqlx::query("UPDATE webrtc_tokens SET used = used - 1 WHERE id = $1 AND used > 0")

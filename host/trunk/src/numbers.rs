@@ -234,7 +234,7 @@ impl National {
         if !is_digits(number) {
             return None;
         }
-        let e164 = |digits: &str| ((7..=15).contains(&digits.len())).then(|| format!("+{digits}"));
+        let e164 = |digits: &str| is_e164(digits).then(|| format!("+{digits}"));
         if let Some(rest) = number.strip_prefix(&self.international_prefix) {
             return e164(rest);
         }
@@ -251,6 +251,13 @@ impl National {
             None => format!("{}{digits}", self.international_prefix),
         }
     }
+}
+
+/// Whether these digits, without the `+`, may be a number of E.164: at most 15 (ITU-T E.164 §6), and not fewer than any
+/// country has.
+#[must_use]
+pub fn is_e164(digits: &str) -> bool {
+    (7..=15).contains(&digits.len()) && is_digits(digits)
 }
 
 fn is_digits(text: &str) -> bool {

@@ -1,10 +1,10 @@
 //! What every leg does with its audio, however its signalling goes: prompts, words, recording, and the last words of its
 //! media session.
 
-use super::{Closing, LegSignal};
-use crate::hearing::{Hearing, Words};
+use super::{Closing, Giving, LegSignal, Redialled};
+use crate::hearing::Hearing;
 use crate::prompts::Prompts;
-use crate::webrtc::Channel;
+use crate::webrtc::{self, Channel, Wish};
 use callbox_dialogue::CallRecord;
 use callbox_dialogue::leg::{LegCommand, LegEvent, PromptId};
 use callbox_dialogue::script::HostError;
@@ -20,6 +20,9 @@ use tokio::time::timeout;
 
 /// How long the media plane may take to finish a recording and its statistics.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Messages of a page that wait for the script's engine, which takes them at once.
+const MESSAGES: usize = 32;
 
 /// What a leg speaks and hears with.
 pub(crate) struct Senses {
@@ -46,6 +49,8 @@ pub(crate) struct Audio {
     pub(crate) closing: Closing,
     /// The data channel, which telephones have none of.
     pub(crate) channel: Channel,
+    /// What the page says to the script: JSON.
+    pub(crate) messages: VecDeque<String>,
     /// What the engine has not been told yet.
     pub(crate) reports: VecDeque<LegEvent>,
 }
@@ -69,6 +74,7 @@ impl Audio {
             fault: None,
             closing: Closing::default(),
             channel: Channel::default(),
+            messages: VecDeque::new(),
             reports: VecDeque::new(),
         }
     }
@@ -163,10 +169,32 @@ impl Audio {
         }
     }
 
-    /// Takes what a recogniser made of the caller's words.
-    pub(crate) fn heard(&mut self, words: Words) {
-        let event = self.hearing.heard(words);
-        self.reports.extend(event);
+    /// Takes what a task of the leg has to tell; gives back what is about another way to the callee.
+    pub(crate) fn signal(&mut self, signal: LegSignal, giving: &mut Giving) -> Option<Box<Redialled>> {
+        match signal {
+            LegSignal::Prompt(event) => self.reports.push_back(event),
+            LegSignal::Words(words) => self.reports.extend(self.hearing.heard(*words)),
+            LegSignal::DigitsSent => self.reports.push_back(LegEvent::DigitsSent),
+            LegSignal::Bridge(id, end) => self.reports.extend(giving.bridge_over(id, end)),
+            LegSignal::Redialled(redialled) => return Some(redialled),
+        }
+        None
+    }
+
+    /// Takes what the page at the far end says on its data channel; true where it hangs up.
+    pub(crate) fn page_says(&mut self, text: &str, giving: &Giving) -> bool {
+        match webrtc::read(text) {
+            // They are in no audio that a bridge could carry.
+            Some(Wish::Digits(digits)) => digits.chars().for_each(|digit| {
+                giving.key(digit);
+                self.reports.push_back(LegEvent::Digit { digit });
+            }),
+            Some(Wish::Message(json)) if self.messages.len() < MESSAGES => self.messages.push_back(json),
+            Some(Wish::Hangup) => return true,
+            // Not for the log, which strangers must not fill.
+            Some(Wish::Message(_)) | None => {}
+        }
+        false
     }
 
     /// Takes what is about audio alone; gives back anything else.

@@ -2,15 +2,11 @@
 //! before its packets are protected, it says things on a data channel, and it may be gone without a BYE.
 
 use super::SipLeg;
-use crate::webrtc::{self, CONNECT, Wish};
+use crate::webrtc::CONNECT;
 use callbox_dialogue::call::{EndCause, Evidence};
 use callbox_dialogue::leg::LegEvent;
 use callbox_media::MediaEvent;
-use std::collections::VecDeque;
 use tokio::time::{Instant, sleep_until};
-
-/// Messages of a page that wait for the script's engine, which takes them at once.
-const MESSAGES: usize = 32;
 
 /// What is special about a page; nothing of a telephone.
 #[derive(Default)]
@@ -21,8 +17,6 @@ pub(super) struct Page {
     early: bool,
     /// Until then its media has to come.
     due: Option<Instant>,
-    /// For the script.
-    pub(super) messages: VecDeque<String>,
 }
 
 impl Page {
@@ -67,23 +61,14 @@ impl SipLeg {
         match event {
             MediaEvent::SecurityEstablished { .. } if self.negotiation.is_browser() => self.page_connected(),
             MediaEvent::Channel { open } => self.audio.channel.opened(open),
-            MediaEvent::Message(text) => self.page_says(&text).await,
+            MediaEvent::Message(text) => {
+                let hangs_up = self.audio.page_says(&text, &self.giving);
+                if hangs_up {
+                    self.page_left("it hung up on its data channel").await;
+                }
+            }
             MediaEvent::Left => self.page_left("it ended its media").await,
             _ => {}
-        }
-    }
-
-    async fn page_says(&mut self, text: &str) {
-        match webrtc::read(text) {
-            // They are in no audio that a bridge could carry.
-            Some(Wish::Digits(digits)) => digits.chars().for_each(|digit| {
-                self.giving.key(digit);
-                self.audio.reports.push_back(LegEvent::Digit { digit });
-            }),
-            Some(Wish::Message(json)) if self.page.messages.len() < MESSAGES => self.page.messages.push_back(json),
-            Some(Wish::Hangup) => self.page_left("it hung up on its data channel").await,
-            // Not for the log, which strangers must not fill.
-            Some(Wish::Message(_)) | None => {}
         }
     }
 

@@ -5,10 +5,9 @@
 //! media is the audio itself. Nothing is said before the browser can hear it: the call is up when it was answered and its
 //! packets are protected, whichever comes last.
 
-use super::channel::{self, Wish};
 use super::{CONNECT, IfMatch, Renewal, RenewalError, Renewed, Tally, What};
 use crate::bridge::BridgeRequest;
-use crate::leg::{Audio, Closing, Giving, LegSignal, Senses};
+use crate::leg::{Audio, Closing, Giving, LegSignal, SIGNALS, Senses};
 use crate::outbound::Dial;
 use crate::signalling::Signalling;
 use callbox_dialogue::CallRecord;
@@ -18,19 +17,14 @@ use callbox_dialogue::script::TransferMode;
 use callbox_media::webrtc::IceAnswer;
 use callbox_media::{MediaCommand, MediaEvent, Session};
 use callbox_script::Script;
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Reports of the tasks of one leg on their way.
-const SIGNALS: usize = 64;
 /// How long a page that is told of the end may take to go.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Messages of the page that wait for the script's engine, which takes them at once.
-const MESSAGES: usize = 32;
 
 /// What others tell a leg by HTTP.
 #[derive(Debug)]
@@ -79,7 +73,6 @@ pub(crate) struct WebLeg {
     ice_session: String,
     dial: Dial,
     giving: Giving,
-    messages: VecDeque<String>,
     /// Packets are protected: the browser hears us.
     connected: bool,
     /// The script wants to be heard before it answers.
@@ -98,9 +91,8 @@ impl WebLeg {
     pub(crate) fn new(parts: WebLegParts) -> Self {
         let (signal_sender, signals) = mpsc::channel(SIGNALS);
         if parts.capture {
-            parts.dial.packets.begin();
+            parts.dial.packets.begin_with(&parts.media);
         }
-        parts.dial.packets.of(&parts.media);
         let media = (parts.media, parts.media_events);
         Self {
             audio: Audio::new(media, parts.senses, parts.script, parts.recording, signal_sender.clone()),
@@ -109,7 +101,6 @@ impl WebLeg {
             ice_session: parts.ice_session,
             dial: parts.dial,
             giving: Giving::default(),
-            messages: VecDeque::new(),
             connected: false,
             early: false,
             taken: false,
@@ -123,9 +114,7 @@ impl WebLeg {
 
     /// Captures the packets of the call from now on; those of a transfer that is under way already are not among them.
     pub(crate) fn capture(&self) {
-        if self.dial.packets.begin() {
-            self.dial.packets.of(&self.audio.media);
-        }
+        self.dial.packets.begin_with(&self.audio.media);
     }
 
     /// What is kept of its signalling.
@@ -140,7 +129,7 @@ impl WebLeg {
 
     /// What the page says to the script: JSON.
     pub(crate) fn message(&mut self) -> Option<String> {
-        self.messages.pop_front()
+        self.audio.messages.pop_front()
     }
 
     /// Tells the page what it does not know yet.
@@ -165,15 +154,8 @@ impl WebLeg {
                     self.media_event(event);
                 }
             }
-            WebHappening::Signal(LegSignal::Prompt(event)) => self.audio.reports.push_back(event),
-            WebHappening::Signal(LegSignal::Words(words)) => self.audio.heard(*words),
-            WebHappening::Signal(LegSignal::DigitsSent) => self.audio.reports.push_back(LegEvent::DigitsSent),
-            WebHappening::Signal(LegSignal::Bridge(id, end)) => {
-                let over = self.giving.bridge_over(id, end);
-                self.audio.reports.extend(over);
-            }
-            // Of a call that we place.
-            WebHappening::Signal(LegSignal::Redialled(_)) => {}
+            // What is left of it is of a call that we place.
+            WebHappening::Signal(signal) => drop(self.audio.signal(signal, &mut self.giving)),
             WebHappening::MediaLost => self.audio.ended(),
             WebHappening::Late => self.never_came("the browser did not get through to its media in time".into()),
         }
@@ -265,7 +247,12 @@ impl WebLeg {
                 self.audio.channel.opened(open);
                 self.step(if open { What::ChannelOpen } else { What::ChannelClosed }, "");
             }
-            MediaEvent::Message(text) => self.page_says(&text),
+            MediaEvent::Message(text) => {
+                let hangs_up = self.audio.page_says(&text, &self.giving);
+                if hangs_up {
+                    self.caller_hangs_up("on the data channel");
+                }
+            }
             _ => {}
         }
     }
@@ -276,22 +263,6 @@ impl WebLeg {
         self.tally.failed();
         let evidence = Evidence { sip_reason: Some(why), ..Evidence::default() };
         self.over(EndCause::NetworkFailure, evidence, Some(EndReason::MediaTimeout));
-    }
-
-    fn page_says(&mut self, text: &str) {
-        match channel::read(text) {
-            Some(Wish::Digits(digits)) => {
-                for digit in digits.chars() {
-                    // They are in no audio that a bridge could carry.
-                    self.giving.key(digit);
-                    self.audio.reports.push_back(LegEvent::Digit { digit });
-                }
-            }
-            Some(Wish::Message(json)) if self.messages.len() < MESSAGES => self.messages.push_back(json),
-            Some(Wish::Hangup) => self.caller_hangs_up("on the data channel"),
-            // Not for the log, which strangers must not fill.
-            Some(Wish::Message(_)) | None => {}
-        }
     }
 
     fn caller_hangs_up(&mut self, how: &str) {
@@ -366,7 +337,7 @@ impl WebLeg {
         self.audio.reports.push_back(LegEvent::Ended { cause, evidence, reason });
     }
 
-    fn step(&self, what: What, text: &str) {
+    pub(super) fn step(&self, what: What, text: &str) {
         let since = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let at = self.dial.created.saturating_mul(1_000).saturating_add(since);
         self.dial.signalling.step(at, what, text, |_| {});

@@ -24,11 +24,10 @@ pub use self::tally::WebCounts;
 use self::leg::WebLegParts;
 use crate::actor::{self, CallParts};
 use crate::context::ContextFetcher;
-use crate::inbound::script_used;
+use crate::inbound::{RELATION, RELATION_BYTES, lists, script_used};
 use crate::ledger::Ledger;
 use crate::legs::Leg;
 use crate::live::{CallCommand, LiveError};
-use crate::outbound::Dial;
 use crate::platform::Platform;
 use callbox_dialogue::CallId;
 use callbox_dialogue::call::{Direction, Party, Transport};
@@ -45,10 +44,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// The variable that carries the caller's own correlation id, as the SIP header of this name does.
-const RELATION: &str = "x-call-relation-id";
-/// The longest that is kept, as through the API.
-const RELATION_BYTES: usize = 255;
 /// From our answer to protected packets: a browser on a bad network takes a few seconds.
 pub(crate) const CONNECT: Duration = Duration::from_secs(20);
 /// How long a call may take to answer a renewal.
@@ -250,7 +245,9 @@ impl Platform {
         if !self.takes_webrtc() {
             return Err(VisitError::Off);
         }
-        self.has_room()?;
+        if let Some(why) = self.no_room() {
+            return Err(VisitError::Unavailable(why.into()));
+        }
         // Before anything that costs: those who come all at once are told to come again.
         let place = inner.beginning.clone().try_acquire_owned();
         let place = place.map_err(|_| VisitError::Unavailable("too many calls begin at once".into()))?;
@@ -262,24 +259,12 @@ impl Platform {
             Ok(Routing::Unknown) | Err(StoreError::NotFound { .. }) => return Err(VisitError::NumberGone),
             Err(error) => return Err(error.into()),
         };
-        let spending = Spending::begin(&inner.rooms.store, &visit.token).await?;
         let (welcome, begun) = Box::pin(self.welcome(&visit, &offer, &route, began)).await?;
-        spending.done();
         tokio::spawn(async move {
             let _ = timeout(PATIENCE, begun).await;
             drop(place);
         });
         Ok(welcome)
-    }
-
-    fn has_room(&self) -> Result<(), VisitError> {
-        let unavailable = |why: &str| Err(VisitError::Unavailable(why.to_owned()));
-        match self.unready() {
-            Some("draining") => unavailable("the host is going down"),
-            Some(_) => unavailable("results cannot be stored"),
-            None if self.calls() >= self.inner.policy.max_calls => unavailable("the host has as many calls as it may"),
-            None => Ok(()),
-        }
     }
 
     /// Begins the call; the receiver ends when its script has begun.
@@ -306,6 +291,8 @@ impl Platform {
         }
         let room = self.script_room(&quotas);
         let room = room.ok_or_else(|| VisitError::Unavailable("no script instance is free".into()))?;
+        // It is written into the database: not for those who find no place. From here on dropping it gives it back.
+        let spending = Spending::begin(&inner.rooms.store, &visit.token).await?;
         let opened = inner.rooms.media.open_webrtc(&id, offer, &WebRtcPolicy::default())?;
         let created_at = inner.rooms.store.now();
         let start = start(&id, &inner.policy.host, &visit.token, route, created_at);
@@ -324,12 +311,9 @@ impl Platform {
         }
         let setup = self.setup(route, &start, headers(&visit.token, route), script.as_deref().ok());
         let dial = self.dial(&id, route, created_at);
-        let created_us = dial.created.saturating_mul(1_000);
-        dial.signalling.step(created_us, What::Offer, &visit.offer, |step| {
+        dial.signalling.step(dial.created.saturating_mul(1_000), What::Offer, &visit.offer, |step| {
             (step.from, step.client) = (Some(visit.from), visit.client.clone());
         });
-        let since = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        dial.signalling.step(created_us.saturating_add(since), What::Answer, &opened.answer.sdp, |_| {});
         let leg = WebLeg::new(WebLegParts {
             media: opened.session,
             media_events: opened.events,
@@ -337,12 +321,13 @@ impl Platform {
             senses: self.senses(route),
             script: script.as_ref().ok().cloned(),
             // Nothing is known of a visitor, to whom nobody calls back.
-            dial: Dial { peer: None, peer_name: None, known: false, ..dial },
+            dial,
             recording: self.recording(&id, route, &quotas).await,
             capture: route.capture,
             began,
             tally: inner.visits.clone(),
         });
+        leg.step(What::Answer, &opened.answer.sdp);
         let fetcher = ContextFetcher::new(inner.rooms.clone(), inner.models.clone(), route, &start, &setup);
         let observer = self.observer(&id.0, None);
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
@@ -352,6 +337,7 @@ impl Platform {
         let leg = Leg::Web(Box::new(leg));
         let parts =
             CallParts { setup, leg, script, scripts, fetcher, ledger, observer, commands, began, begins: Some(begins) };
+        spending.done();
         let call = actor::start(parts, &inner.recordings);
         tokio::spawn(async move {
             call.over().await;
@@ -432,7 +418,6 @@ fn relation_of(token: &WebToken) -> Option<String> {
 /// system which sends them finds them where a page calls, too.
 pub(crate) fn headers(token: &WebToken, route: &Route) -> Vec<(String, String)> {
     let variables = token.settings.variables.as_ref().and_then(Value::as_object);
-    let listed = |name: &str| route.names.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     let text = |(name, value): (&String, &Value)| Some((name.to_ascii_lowercase(), value.as_str()?.to_owned()));
-    variables.into_iter().flatten().filter(|(name, _)| listed(name)).filter_map(text).collect()
+    variables.into_iter().flatten().filter(|(name, _)| lists(route, name)).filter_map(text).collect()
 }

@@ -6,7 +6,8 @@ use callbox_store::webrtc_tokens::{TokenError, WebToken};
 /// One use. Dropping it gives it back.
 pub(crate) struct Spending {
     store: Store,
-    token: Option<WebToken>,
+    /// The token's id, until the use is spent.
+    token: Option<String>,
 }
 
 impl Spending {
@@ -16,7 +17,7 @@ impl Spending {
     /// There is none left, or the token is over.
     pub(crate) async fn begin(store: &Store, token: &WebToken) -> Result<Self, TokenError> {
         store.spend_webrtc_token(token).await?;
-        Ok(Self { store: store.clone(), token: Some(token.clone()) })
+        Ok(Self { store: store.clone(), token: Some(token.id.clone()) })
     }
 
     /// The call has begun: the use is spent.
