@@ -167,7 +167,7 @@ fn choice_rule(choices: &[Choice], tongue: Option<&dyn Tongue>) -> Rule {
             all.push(seq([spoken, place.clone()]));
         }
         let mut places = vec![];
-        places.extend(tongue.place(index + 1).map(words));
+        places.extend(tongue.places().get(index).copied().map(words));
         if index > 0 && index + 1 == choices.len() {
             places.push(words(tongue.last()));
         }

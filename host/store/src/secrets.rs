@@ -84,6 +84,7 @@ pub fn is_signing_secret(text: &str) -> bool {
     base64::engine::general_purpose::STANDARD.decode(encoded).is_ok_and(|bytes| (24..=64).contains(&bytes.len()))
 }
 
+/// Keeps a secret, over one that is there.
 pub(crate) async fn put(
     db: &mut Db,
     vault: &Vault,
@@ -93,20 +94,8 @@ pub(crate) async fn put(
     value: &Secret,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let sealed = vault.seal(db, Whose { tenant, owner, name }, value).await?;
-    sqlx::query(
-        "INSERT INTO secrets (tenant_id, owner, name, value, updated_at) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (owner, name) DO UPDATE
-         SET value = excluded.value, previous = NULL, previous_until = NULL, updated_at = excluded.updated_at",
-    )
-    .bind(tenant)
-    .bind(owner)
-    .bind(name)
-    .bind(sealed)
-    .bind(now)
-    .execute(db)
-    .await?;
-    Ok(())
+    let over = "DO UPDATE SET value = excluded.value, previous = NULL, previous_until = NULL, updated_at = excluded.updated_at";
+    insert(db, vault, Whose { tenant, owner, name }, value, now, over).await
 }
 
 /// The same, where there is none yet.
@@ -119,18 +108,31 @@ pub(crate) async fn put_new(
     value: &Secret,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let sealed = vault.seal(db, Whose { tenant, owner, name }, value).await?;
-    sqlx::query(
+    insert(db, vault, Whose { tenant, owner, name }, value, now, "DO NOTHING").await
+}
+
+/// Keeps a secret; `over` says what becomes of one that is there.
+async fn insert(
+    db: &mut Db,
+    vault: &Vault,
+    whose: Whose<'_>,
+    value: &Secret,
+    now: UnixMs,
+    over: &'static str,
+) -> Result<(), StoreError> {
+    let sealed = vault.seal(db, whose, value).await?;
+    let sql = format!(
         "INSERT INTO secrets (tenant_id, owner, name, value, updated_at) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (owner, name) DO NOTHING",
-    )
-    .bind(tenant)
-    .bind(owner)
-    .bind(name)
-    .bind(sealed)
-    .bind(now)
-    .execute(db)
-    .await?;
+         ON CONFLICT (owner, name) {over}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(whose.tenant)
+        .bind(whose.owner)
+        .bind(whose.name)
+        .bind(sealed)
+        .bind(now)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

@@ -211,8 +211,8 @@ impl Tongue for English {
         }
     }
 
-    fn place(&self, place: usize) -> Option<&'static str> {
-        const PLACES: [&str; 9] = [
+    fn places(&self) -> [&'static str; 9] {
+        [
             "the first [one|option]|first [one|option]",
             "the second [one|option]|second [one|option]",
             "the third [one|option]|third [one|option]",
@@ -222,8 +222,7 @@ impl Tongue for English {
             "the seventh [one|option]|seventh [one|option]",
             "the eighth [one|option]|eighth [one|option]",
             "the ninth [one|option]|ninth [one|option]",
-        ];
-        PLACES.get(place.wrapping_sub(1)).copied()
+        ]
     }
 
     fn last(&self) -> &'static str {

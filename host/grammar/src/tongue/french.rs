@@ -5,8 +5,8 @@ use super::{Frame, Tongue, digits};
 use crate::Universal;
 use crate::rule::{Rule, Written, any, aside, fold, means, opt, pattern, rare, seq, words};
 use crate::tag::{
-    Part, Tag, Which, as_cents, as_day, as_days, as_days_ago, as_hour, as_minute, as_minutes_before, as_month,
-    as_weeks, as_weeks_ago,
+    Part, Tag, Which, as_day, as_days, as_days_ago, as_hour, as_minute, as_minutes_before, as_month, as_weeks,
+    as_weeks_ago,
 };
 use std::sync::LazyLock;
 
@@ -138,8 +138,8 @@ impl Tongue for French {
         }
     }
 
-    fn place(&self, place: usize) -> Option<&'static str> {
-        const PLACES: [&str; 9] = [
+    fn places(&self) -> [&'static str; 9] {
+        [
             "[le|la] (premier|première)",
             "[le|la] (deuxième|second|seconde)",
             "[le|la] troisième",
@@ -149,8 +149,7 @@ impl Tongue for French {
             "[le|la] septième",
             "[le|la] huitième",
             "[le|la] neuvième",
-        ];
-        PLACES.get(place.wrapping_sub(1)).copied()
+        ]
     }
 
     fn last(&self) -> &'static str {
@@ -198,15 +197,7 @@ impl Tongue for French {
             means("yuan|yuans", Tag::Currency("CNY")),
             means("yen|yens", Tag::Currency("JPY")),
         ]);
-        let cents = |from: u32| fold(number::whole(&scales(), from, 99), as_cents);
-        let named = |name: &str| match name {
-            "units" => Some(units.clone()),
-            "currency" => Some(currency.clone()),
-            "cents" => Some(cents(1)),
-            "round" => Some(cents(10)),
-            "cent" => Some(words("centime|centimes|cent|cents")),
-            _ => None,
-        };
+        let named = super::named_in_amounts(&units, &currency, &scales(), "centime|centimes|cent|cents");
         any([
             super::written_money(&currency),
             pattern("<units> [d'] <currency> [[et] <cents> [<cent>]]", &named),

@@ -5,8 +5,7 @@ use super::{Frame, Tongue, digits};
 use crate::Universal;
 use crate::rule::{Rule, Written, any, aside, fold, means, opt, pattern, rare, seq, words};
 use crate::tag::{
-    Part, Tag, Which, as_cents, as_day, as_days, as_days_ago, as_hour, as_minute, as_minutes_before, as_weeks,
-    as_weeks_ago,
+    Part, Tag, Which, as_day, as_days, as_days_ago, as_hour, as_minute, as_minutes_before, as_weeks, as_weeks_ago,
 };
 use std::sync::LazyLock;
 
@@ -193,8 +192,8 @@ impl Tongue for German {
         }
     }
 
-    fn place(&self, place: usize) -> Option<&'static str> {
-        const PLACES: [&str; 9] = [
+    fn places(&self) -> [&'static str; 9] {
+        [
             "[das|die|der|den] (erste|ersten|erstes)",
             "[das|die|der|den] (zweite|zweiten|zweites)",
             "[das|die|der|den] (dritte|dritten|drittes)",
@@ -204,8 +203,7 @@ impl Tongue for German {
             "[das|die|der|den] (siebte|siebten|siebtes)",
             "[das|die|der|den] (achte|achten|achtes)",
             "[das|die|der|den] (neunte|neunten|neuntes)",
-        ];
-        PLACES.get(place.wrapping_sub(1)).copied()
+        ]
     }
 
     fn last(&self) -> &'static str {
@@ -253,15 +251,7 @@ impl Tongue for German {
             means("yuan", Tag::Currency("CNY")),
             means("yen", Tag::Currency("JPY")),
         ]);
-        let cents = |from: u32| fold(number::whole(&scales(), from, 99), as_cents);
-        let named = |name: &str| match name {
-            "units" => Some(units.clone()),
-            "currency" => Some(currency.clone()),
-            "cents" => Some(cents(1)),
-            "round" => Some(cents(10)),
-            "cent" => Some(words("cent|rappen|pence")),
-            _ => None,
-        };
+        let named = super::named_in_amounts(&units, &currency, &scales(), "cent|rappen|pence");
         any([
             super::written_money(&currency),
             pattern("<units> <currency> [[und] <cents> [<cent>]]", &named),

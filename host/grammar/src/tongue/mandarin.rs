@@ -129,8 +129,8 @@ impl Tongue for Mandarin {
         }
     }
 
-    fn place(&self, place: usize) -> Option<&'static str> {
-        const PLACES: [&str; 9] = [
+    fn places(&self) -> [&'static str; 9] {
+        [
             "第一[个|项|种]",
             "第二[个|项|种]",
             "第三[个|项|种]",
@@ -140,8 +140,7 @@ impl Tongue for Mandarin {
             "第七[个|项|种]",
             "第八[个|项|种]",
             "第九[个|项|种]",
-        ];
-        PLACES.get(place.wrapping_sub(1)).copied()
+        ]
     }
 
     fn last(&self) -> &'static str {

@@ -10,7 +10,7 @@ pub(crate) mod number;
 mod spanish;
 
 use crate::Universal;
-use crate::rule::{Rule, Written, any, aside, opt, rare, seq, words};
+use crate::rule::{Rule, Written, any, aside, fold, opt, rare, seq, words};
 use crate::tag::{Tag, as_cents};
 
 /// A language. Where a text is returned it is in the notation of [`words`](crate::rule::words).
@@ -39,8 +39,8 @@ pub(crate) trait Tongue: Sync {
     /// A word that says yes whatever follows, unless one of those is among it; and the same for no.
     fn firm(&self) -> [(&'static str, &'static [&'static str]); 2];
     fn universal(&self, which: Universal) -> &'static str;
-    /// The choice at a place of the list, from 1.
-    fn place(&self, place: usize) -> Option<&'static str>;
+    /// The choices at the first places of the list.
+    fn places(&self) -> [&'static str; 9];
     /// The last choice of the list.
     fn last(&self) -> &'static str;
     /// A choice by its number, `<n>`.
@@ -127,10 +127,28 @@ fn written_money(currency: &Rule) -> Rule {
     any([seq([side.clone(), money.clone()]), seq([money, opt(side)])])
 }
 
+/// What the patterns of amounts name: `<units>`, `<currency>`, `<cents>`, `<round>` for ten of them and more, `<cent>`.
+fn named_in_amounts(
+    units: &Rule,
+    currency: &Rule,
+    scales: &number::Scales,
+    cent: &str,
+) -> impl Fn(&str) -> Option<Rule> + use<> {
+    let cents = |from| fold(number::whole(scales, from, 99), as_cents);
+    let named = [
+        ("units", units.clone()),
+        ("currency", currency.clone()),
+        ("cents", cents(1)),
+        ("round", cents(10)),
+        ("cent", words(cent)),
+    ];
+    move |name| named.iter().find(|(known, _)| *known == name).map(|(_, rule)| rule.clone())
+}
+
 /// `<units> point five [<currency>]`.
 fn decimal(tongue: &dyn Tongue, point: &str, units: &Rule, currency: &Rule) -> Rule {
     let digit =
         |scale: u32| any((0..10).map(|n| seq([words(tongue.digit(n)), Rule::Means(Tag::Add(scale * n as u32))])));
-    let cents = crate::rule::fold(seq([digit(10), opt(digit(1))]), as_cents);
+    let cents = fold(seq([digit(10), opt(digit(1))]), as_cents);
     seq([units.clone(), words(point), cents, opt(currency.clone())])
 }

@@ -5,8 +5,8 @@ use super::{Frame, Tongue, digits};
 use crate::Universal;
 use crate::rule::{Rule, Written, any, aside, fold, means, opt, pattern, rare, seq, words};
 use crate::tag::{
-    Part, Tag, Which, as_cents, as_day, as_days, as_days_ago, as_hour, as_minute, as_minutes_before, as_month,
-    as_weeks, as_weeks_ago,
+    Part, Tag, Which, as_day, as_days, as_days_ago, as_hour, as_minute, as_minutes_before, as_month, as_weeks,
+    as_weeks_ago,
 };
 use std::sync::LazyLock;
 
@@ -164,8 +164,8 @@ impl Tongue for Spanish {
         }
     }
 
-    fn place(&self, place: usize) -> Option<&'static str> {
-        const PLACES: [&str; 9] = [
+    fn places(&self) -> [&'static str; 9] {
+        [
             "[el|la|lo] (primero|primera|primer)",
             "[el|la|lo] (segundo|segunda)",
             "[el|la|lo] (tercero|tercera|tercer)",
@@ -175,8 +175,7 @@ impl Tongue for Spanish {
             "[el|la|lo] (séptimo|séptima)",
             "[el|la|lo] (octavo|octava)",
             "[el|la|lo] (noveno|novena)",
-        ];
-        PLACES.get(place.wrapping_sub(1)).copied()
+        ]
     }
 
     fn last(&self) -> &'static str {
@@ -224,15 +223,7 @@ impl Tongue for Spanish {
             means("yuan|yuanes", Tag::Currency("CNY")),
             means("yen|yenes", Tag::Currency("JPY")),
         ]);
-        let cents = |from: u32| fold(number::whole(&scales(), from, 99), as_cents);
-        let named = |name: &str| match name {
-            "units" => Some(units.clone()),
-            "currency" => Some(currency.clone()),
-            "cents" => Some(cents(1)),
-            "round" => Some(cents(10)),
-            "cent" => Some(words("céntimo|céntimos|centavo|centavos|peniques")),
-            _ => None,
-        };
+        let named = super::named_in_amounts(&units, &currency, &scales(), "céntimo|céntimos|centavo|centavos|peniques");
         any([
             super::written_money(&currency),
             pattern("<units> [de] <currency> [[y|con] <cents> [<cent>]]", &named),
