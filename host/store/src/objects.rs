@@ -117,26 +117,26 @@ impl Objects {
     pub async fn put_file(&self, name: &str, file: &Path) -> Result<(), StoreError> {
         let unreadable = |error: std::io::Error| StoreError::io(&format!("reading {}", file.display()), &error);
         let mut file = tokio::fs::File::open(file).await.map_err(unreadable)?;
-        let mut piece = read_piece(&mut file).await.map_err(unreadable)?;
-        if piece.len() < PART {
-            return self.put(name, piece).await;
+        let first = read_piece(&mut file).await.map_err(unreadable)?;
+        if first.len() < PART {
+            return self.put(name, first).await;
         }
         let error = |error| failed(&self.place, &error);
-        let mut parts = WriteMultipart::new_with_chunk_size(
-            self.objects.put_multipart(&Key::from(name)).await.map_err(error)?,
-            PART,
-        );
-        while !piece.is_empty() {
-            parts.wait_for_capacity(PARTS).await.map_err(error)?;
-            parts.put(piece);
-            piece = match read_piece(&mut file).await {
-                Ok(piece) => piece,
-                Err(error) => {
-                    // What came of the parts is nobody's: the first error counts.
-                    let _ = parts.abort().await;
-                    return Err(unreadable(error));
-                }
-            };
+        let begun = self.objects.put_multipart(&Key::from(name)).await.map_err(error)?;
+        let mut parts = WriteMultipart::new_with_chunk_size(begun, PART);
+        let sent = async {
+            let mut piece = first;
+            while !piece.is_empty() {
+                parts.wait_for_capacity(PARTS).await.map_err(error)?;
+                parts.put(piece);
+                piece = read_piece(&mut file).await.map_err(unreadable)?;
+            }
+            parts.wait_for_capacity(0).await.map_err(error)
+        };
+        if let Err(error) = sent.await {
+            // Parts that nothing came of would be paid for until somebody looks: the first error counts.
+            let _ = parts.abort().await;
+            return Err(error);
         }
         parts.finish().await.map(drop).map_err(error)
     }
