@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use callbox_script::package;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -66,8 +68,25 @@ fn a_new_project_passes_its_own_scenarios() {
     assert_eq!(code, 0, "{out}{talk}");
     assert!(out.starts_with("scenarios/first.yaml\n  ok    a key says what the caller thinks [liked]"), "{out}");
     assert!(out.contains("6 scenarios: 6 passed;"), "{out}");
-    assert!(!out.contains('\u{1b}') && !out.contains("dispositions"), "{out}");
+    assert!(!out.contains('\u{1b}') && !out.contains("no scenario reached"), "{out}");
+    assert!(out.ends_with("how questions were answered\n  before the first node: keys 1 2, silence\n"), "{out}");
     assert!(talk.contains("building hello"), "{talk}");
+}
+
+#[test]
+fn what_no_scenario_reached_is_told() {
+    let wasm = fs::read(component()).unwrap();
+    let mut manifest = package::read(&wasm.clone().into(), 64).unwrap().manifest;
+    manifest.nodes.push("menu".into());
+    let folder =
+        file("  - {name: a key, steps: [{expect: press 1}, {press: \"1\"}, {result: {disposition: liked}}]}\n");
+    let changed = package::embed(&wasm, &manifest, &BTreeMap::new()).unwrap();
+    fs::write(folder.path().join("changed.wasm"), changed).unwrap();
+    let (code, out, talk) = callbox(folder.path(), &["script", "test", "a.yaml", "--component", "changed.wasm"]);
+    assert_eq!(code, 0, "{out}{talk}");
+    let missing = "no scenario reached\n  nodes: menu\n  dispositions: disliked\n  a caller who hangs up\n  \
+                   a caller who says nothing: before the first node\n";
+    assert!(out.contains(missing), "{out}");
 }
 
 #[test]

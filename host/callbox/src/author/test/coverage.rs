@@ -87,7 +87,14 @@ impl Coverage {
     }
 
     fn answered_at(&mut self, node: &str, reply: &Reply, sensitive: bool) {
-        let (Ok(HostReply::Heard(heard)) | Ok(HostReply::Answer { heard, .. })) = reply else { return };
+        let heard = match reply {
+            Ok(HostReply::Heard(heard) | HostReply::Answer { heard, .. }) => heard,
+            Ok(HostReply::ModelTurn(turn)) => match &turn.heard {
+                Some(heard) => heard,
+                None => return,
+            },
+            _ => return,
+        };
         let answers = self.menus.entry(node.to_owned()).or_default();
         match heard {
             Heard::Digits(digits) => {
