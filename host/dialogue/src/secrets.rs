@@ -130,8 +130,8 @@ impl Secrets {
         masked
     }
 
-    /// The answer with [`MASK`] in place of every secret that a model was told and says again; none where it holds
-    /// none.
+    /// The answer with [`MASK`] in place of every secret that the robot said again, or a model that was told; none where
+    /// it holds none.
     #[must_use]
     pub fn out_of_reply(&self, reply: &Reply) -> Option<Reply> {
         if self.0.is_empty() {
@@ -148,6 +148,9 @@ impl Secrets {
         match &mut masked {
             HostReply::ModelReply(reply) => clean_reply(reply),
             HostReply::ModelTurn(turn) => clean_reply(&mut turn.reply),
+            HostReply::Playout(playout)
+            | HostReply::MaybePlayout(Some(playout))
+            | HostReply::Answer { prompt: playout, .. } => clean(&mut playout.heard_text),
             HostReply::Messages(all) => all.iter_mut().for_each(|message| {
                 clean(&mut message.text);
                 clean_calls(&mut message.tool_calls);
@@ -162,7 +165,7 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::LogLevel;
+    use crate::script::{LogLevel, Playout, PlayoutEnd};
 
     fn secrets(all: &[&str]) -> Secrets {
         let mut secrets = Secrets::default();
@@ -181,6 +184,15 @@ mod tests {
         let log = |words: &str| HostCall::Log { level: LogLevel::Info, message: words.into() };
         assert_eq!(secrets.out_of_call(&log("pin 4711")), log(&format!("pin {MASK}")));
         assert_eq!(Secrets::default().out_of_call(&log("pin 4711")), log("pin 4711"));
+    }
+
+    #[test]
+    fn what_was_heard_of_a_prompt_with_a_secret_is_masked_like_the_prompt() {
+        let heard = |text: &str| {
+            Ok(HostReply::Playout(Playout { end: PlayoutEnd::Finished, played: 900, heard_text: text.into() }))
+        };
+        assert_eq!(secrets(&["4711"]).out_of_reply(&heard("It is 4711.")), Some(heard("It is [masked].")));
+        assert_eq!(secrets(&["4711"]).out_of_reply(&heard("Thank you.")), None);
     }
 
     #[test]

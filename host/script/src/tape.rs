@@ -358,6 +358,15 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_not_in_how_the_script_ended() {
+        let mut tape = recorder(10_000, 10);
+        add(&mut tape, &HostCall::AwaitQuiet, &answer("4711"), true, Time(7));
+        let end = ScriptEnd::Failed { message: "no account for 4711".into() };
+        let tape = tape.finish("sha256:0", &end, RunReason::Own);
+        assert!(tape.lines.contains("no account for [masked]") && !tape.lines.contains("4711"), "{}", tape.lines);
+    }
+
+    #[test]
     fn what_a_secret_means_is_masked_and_keeps_its_shape() {
         let mut tape = recorder(10_000, 10);
         let meaning = |digits: &str| Ok(HostReply::MaybeJson(Some(format!(r#"{{"digits":"{digits}"}}"#))));

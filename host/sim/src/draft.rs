@@ -293,11 +293,7 @@ impl Writer {
             HostCall::SetIntent { name, grade } => {
                 self.result.intent = Some(IntentExpected { name, grade });
             }
-            HostCall::AddTag { tag } => {
-                if !self.result.tags.contains(&tag) {
-                    self.result.tags.push(tag);
-                }
-            }
+            HostCall::AddTag { tag } if !self.result.tags.contains(&tag) => self.result.tags.push(tag),
             HostCall::SetOptOut => self.result.opt_out = Some(true),
             _ => {}
         }

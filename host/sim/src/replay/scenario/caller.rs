@@ -6,6 +6,7 @@ use crate::scenario::{Interrupt, Press, Say, Silence, Span, Step};
 use callbox_dialogue::script::{Event, Heard, ListenOptions, PlayoutEnd};
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{HostCall, HostReply, Time};
+use callbox_script::tape::MASK;
 
 /// So near to how long a scenario's caller thinks, in milliseconds, it need not be written down.
 const NEAR: Millis = 100;
@@ -19,6 +20,13 @@ const WORDS: &str = "excuse me";
 impl Maker<'_> {
     /// What the script was told of the caller, who was listened to `since`.
     pub(super) fn heard(&mut self, heard: &Heard, options: &ListenOptions, since: Time, now: Time, masked: bool) {
+        // It may be the robot's words that are masked, and not the caller's.
+        let masked = masked
+            && match heard {
+                Heard::Digits(text) | Heard::NoMatch(text) => text == MASK,
+                Heard::Speech(utterance) => utterance.text == MASK,
+                Heard::Nothing => false,
+            };
         match heard {
             Heard::Digits(_) | Heard::NoMatch(_) if masked && options.digits.is_some() => {
                 self.masked_keys(options, now)
