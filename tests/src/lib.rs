@@ -19,6 +19,7 @@
 //! * [`raw`] – SIP by hand
 //! * [`fidelity`] – whether what was heard is what was said
 //! * [`voices`] – people who speak, and noise
+//! * [`Watch`] – whether the machine keeps its time
 //! * [`web_caller`] – a browser without a window
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "this is test code: it panics to fail")]
 
@@ -30,6 +31,7 @@ mod bystander;
 mod carrier;
 mod clinic;
 pub mod fidelity;
+mod handset;
 mod host;
 pub mod kamailio;
 mod live;
@@ -41,6 +43,7 @@ pub mod raw;
 pub mod throng;
 pub mod visitor;
 pub mod voices;
+mod watch;
 pub mod web_caller;
 
 pub use bucket::Bucket;
@@ -53,6 +56,7 @@ pub use live::{Play, Played, why_not};
 pub use net::{Bad, BehindNat, Net};
 pub use otlp::{Collector, Span};
 pub use phone::{Line, Over, Phone, compress, expand};
+pub use watch::Watch;
 
 use std::path::PathBuf;
 use std::time::Duration;

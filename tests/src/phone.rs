@@ -2,7 +2,7 @@
 //! and tells what came packet by packet. Signalling is our own stack; the audio
 //! is written out here, byte by byte, so that nothing of the host judges itself.
 
-use crate::{Host, SOON, eventually};
+use crate::{Host, SOON, eventually, handset};
 use callbox_sip::{
     Credentials, Dialog, DialogEvent, IncomingCall, OutgoingCall, Registration, RegistrationConfig, SipConfig, SipStack,
 };
@@ -235,7 +235,8 @@ impl Line {
     fn new(dialog: Dialog, events: mpsc::Receiver<DialogEvent>, rtp: UdpSocket, description: &[u8]) -> Self {
         let host_rtp = media_address(description);
         let shared = Arc::new(Mutex::new(Audio::default()));
-        let pump = tokio::spawn(pump(rtp, host_rtp, shared.clone()));
+        let audio = shared.clone();
+        let pump = handset::live(rtp, move |rtp| pump(rtp, host_rtp, audio));
         Self { dialog, host_rtp, events, shared, pump }
     }
 
@@ -270,26 +271,15 @@ impl Line {
         (audio.lossy, audio.shaky) = (lossy, shaky);
     }
 
-    /// Waits until something has been heard for the last 200 ms without a pause in which it was silent for all of it.
-    pub async fn hears_somebody(&self) {
-        eventually("somebody who speaks", async || self.sounds_for(10).then_some(())).await;
+    /// Waits until somebody has begun to speak behind that place of all that came, be it long ago; the place.
+    pub async fn hears_somebody(&self, from: usize) -> usize {
+        eventually("somebody who speaks", async || find(&self.shared.lock().unwrap().heard, from, 10, speaks)).await
     }
 
-    /// Waits until nothing has been heard for the last 600 ms.
-    pub async fn hears_nobody(&self) {
-        eventually("silence", async || {
-            let audio = self.shared.lock().unwrap();
-            let start = audio.heard.len().checked_sub(FRAME * 30)?;
-            audio.heard[start..].iter().all(|&byte| expand(byte).unsigned_abs() < 100).then_some(())
-        })
-        .await;
-    }
-
-    fn sounds_for(&self, frames: usize) -> bool {
-        let audio = self.shared.lock().unwrap();
-        let Some(start) = audio.heard.len().checked_sub(FRAME * frames) else { return false };
-        let loud = |frame: &[u8]| frame.iter().any(|&byte| expand(byte).unsigned_abs() > 1_000);
-        audio.heard[start..].chunks(FRAME).filter(|frame| loud(frame)).count() * 2 > frames
+    /// Waits until somebody has spoken behind that place of all that came, and then not for 600 ms; the place.
+    pub async fn hears_out(&self, from: usize) -> usize {
+        let from = self.hears_somebody(from).await;
+        eventually("silence", async || find(&self.shared.lock().unwrap().heard, from, 30, is_silent)).await
     }
 
     /// Presses keys, one after the other.
@@ -525,6 +515,22 @@ fn take(audio: &mut Audio, packet: &[u8]) {
         KEYS => {}
         kind => panic!("payload type {kind} was not agreed on"),
     }
+}
+
+/// Behind which place so many frames that are like that follow each other first.
+fn find(heard: &[u8], from: usize, frames: usize, like: impl Fn(&[u8]) -> bool) -> Option<usize> {
+    let parts = heard.get(from..)?.windows(FRAME * frames).step_by(FRAME);
+    parts.into_iter().position(like).map(|frame| from + FRAME * (frame + frames))
+}
+
+/// Whether most of the frames are a voice.
+fn speaks(heard: &[u8]) -> bool {
+    let loud = |frame: &&[u8]| frame.iter().any(|&byte| expand(byte).unsigned_abs() > 1_000);
+    heard.chunks(FRAME).filter(loud).count() * 2 * FRAME > heard.len()
+}
+
+fn is_silent(heard: &[u8]) -> bool {
+    heard.iter().all(|&byte| expand(byte).unsigned_abs() < 100)
 }
 
 /// Whether the tone is most of what sounds.

@@ -1,7 +1,7 @@
 //! A browser without a window: it calls by HTTP as a page does, with the caller of `callbox-webrtc` (str0m) for a body.
 //! A task carries its packets; what it heard and was told is looked at from outside.
 
-use crate::{Host, SOON, compress, expand};
+use crate::{Host, SOON, compress, expand, handset};
 use callbox_webrtc::Codec;
 use callbox_webrtc::caller::{Caller, Heard, Wishes};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -112,8 +112,11 @@ impl Offering {
         let (orders, receiver) = mpsc::channel(16);
         orders.try_send(Order::Accept(answer.to_owned())).expect("an empty queue");
         let (caller, socket, start) = (self.caller, self.socket, self.start);
-        let body = Body { caller, socket, start, seen: seen.clone(), words: VecDeque::new() };
-        (seen, Media { orders, pump: tokio::spawn(body.live(receiver)) })
+        let told = seen.clone();
+        let pump = handset::live(socket, move |socket| {
+            Body { caller, socket, start, seen: told, words: VecDeque::new() }.live(receiver)
+        });
+        (seen, Media { orders, pump })
     }
 }
 
@@ -299,7 +302,8 @@ struct Body {
 impl Body {
     async fn live(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut frames = interval(Duration::from_millis(20));
-        frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // As a browser that was busy: what was said meanwhile follows, and nothing is missing.
+        frames.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut buffer = vec![0; 2_048];
         let mut quiet = false;
         loop {

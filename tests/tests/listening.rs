@@ -1,8 +1,10 @@
 //! Callers who speak, on real calls: flite's voices over RTP, pocketsphinx behind the host.
 //!
-//! What is asserted are words and their order, never how long something took. A recogniser has a few seconds for its
-//! result, and packets of audio have their time; on a machine that is so busy that they do not keep it, the call is made
-//! again.
+//! What is asserted are words and their order, never how long something took. Still audio has its time: a call that came
+//! out otherwise than it should while the machine did not keep that time – which a watch of our own and the figures of
+//! the call tell – proves nothing, and is made again. On a machine that never keeps its time these tests prove nothing;
+//! the rules of a turn are proven in virtual time (`host/dialogue/tests/rules/turns.rs`), hearing in `host/media` and
+//! `host/call`, and words in `host/speech/tests/pocketsphinx.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_dialogue::leg::VoiceSettings;
@@ -10,13 +12,18 @@ use callbox_dialogue::script::Segment;
 use callbox_speech::{Speech, SpeechConfig};
 use callbox_tests::voices::{self, Voice, noise, silence};
 use callbox_tests::web_caller::WebCaller;
-use callbox_tests::{Host, Line, Phone, SOON, expand, fidelity};
+use callbox_tests::{Host, Line, Options, Phone, SOON, Watch, eventually, expand, fidelity};
 use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 const LONG: &str = "Thank you for calling the clinic by the river, which is open on every day of the week from eight in the \
     morning to six in the evening, and on Saturdays until noon. What can we do for you today?";
+/// A caller who means to speak is waited for, however slow the machine.
+const PATIENT: u32 = 15_000;
+/// Calls of a caller on a machine that does not keep its time.
+const CALLS: usize = 5;
 
 /// What may be answered to a menu.
 fn menu() -> Value {
@@ -35,12 +42,10 @@ fn digits(count: u8) -> Value {
     json!({"answer": {"kind": "digits", "min": count, "max": count}})
 }
 
-/// A host with the probe, whose recogniser is awake: it has listened to a first caller, who said nothing.
-async fn listening_host() -> Host {
-    let host = Host::start().await;
+/// A host with the probe, and with recognisers that are awake.
+async fn listening_host(options: Options) -> Host {
+    let host = Host::start_with(options).await;
     host.publish_probe(None).await;
-    let questions = json!([{"grammar": yes_no(), "start": 100}]).to_string();
-    Phone::new().await.dial_probe(&host, "spoken", &[("X-Probe-Questions", &questions)]).await.over().await;
     let awake = async {
         while !host.log().contains("a recogniser works") {
             sleep(Duration::from_millis(50)).await;
@@ -58,136 +63,241 @@ struct Told {
     heard: Vec<u8>,
 }
 
-/// Has the probe ask a caller this, who does `what`, which should mean that; what came of it.
-async fn asked(questions: Value, meanings: Value, what: impl AsyncFn(&Line)) -> (Host, Told) {
-    let host = listening_host().await;
+/// Has the probe ask a caller this, who does `what`; then it should be so.
+async fn asked(host: &Host, questions: Value, what: impl AsyncFn(&Line), so: impl Fn(&Told)) {
     let phone = Phone::new().await;
-    for n in 2.. {
-        let mut line = phone.dial_probe(&host, "spoken", &[("X-Probe-Questions", &questions.to_string())]).await;
+    for n in 1..=CALLS {
+        let watch = Watch::start();
+        let mut line = phone.dial_probe(host, "spoken", &[("X-Probe-Questions", &questions.to_string())]).await;
         what(&line).await;
         assert!(line.over().await.by_host);
-        let told = told(&host, n, line.heard()).await;
-        if n > 5 || !too_late(&host, &told, &meanings).await {
-            return (host, told);
+        let call = line.dialog.id().to_owned();
+        let told = told(host, line.heard(), |record| record["sip"]["call_id"] == *call).await;
+        if judged(host, &told, &watch, n, &so).await {
+            return;
         }
     }
-    unreachable!("it was returned or panicked")
 }
 
-/// What came of the last of so many calls.
-async fn told(host: &Host, calls: usize, heard: Vec<u8>) -> Told {
-    let calls = host.finished_calls(calls).await;
-    // Names of calls sort by time.
-    let last = calls.iter().filter_map(|call| call["id"].as_str()).max().unwrap();
-    let record = host.get(&format!("/v1/calls/{last}")).await["record"].take();
+/// What came of a call, which is over.
+async fn told(host: &Host, heard: Vec<u8>, is_it: impl Fn(&Value) -> bool) -> Told {
+    let record = eventually("the record of the call", async || {
+        for call in host.completed().await {
+            let record = host.get(&format!("/v1/calls/{}", call["id"].as_str()?)).await["record"].take();
+            if is_it(&record) {
+                return Some(record);
+            }
+        }
+        None
+    })
+    .await;
     let answers = record["fields"]["answers"].as_array().unwrap_or_else(|| panic!("{record}")).clone();
     Told { answers, record, heard }
 }
 
-/// Whether it is not what it should be, and the machine did not keep its time.
-async fn too_late(host: &Host, told: &Told, meanings: &Value) -> bool {
-    if told.answers.iter().map(|answer| &answer["meaning"]).eq(meanings.as_array().unwrap()) {
-        return false;
-    }
-    let figure = |name: &str| told.record["media"][name].as_u64().unwrap();
+/// Whether it is as it should be. If it is not, and the machine did not keep its time, that is no proof.
+async fn judged(host: &Host, told: &Told, watch: &Watch, n: usize, so: impl Fn(&Told)) -> bool {
+    let Err(wrong) = catch_unwind(AssertUnwindSafe(|| so(told))) else { return true };
+    let figure = |name: &str| told.record["media"][name].as_u64().unwrap_or_default();
     let id = told.record["call_id"].as_str().unwrap();
     let timeline = host.get(&format!("/v1/calls/{id}/timeline")).await.to_string();
     let audio = figure("skipped") + figure("resyncs") > 0 || figure("concealed_ms") > 100;
-    audio || timeline.contains("recogniser_failed")
+    if watch.was_late() || audio || timeline.contains("recogniser_failed") {
+        eprintln!("call {n}: the machine did not keep its time, {watch:?}");
+        return false;
+    }
+    eprintln!("{timeline}");
+    resume_unwind(wrong)
 }
 
-/// Waits for the end of the question, and answers.
-async fn answer(line: &Line, words: &[i16]) {
-    line.hears_somebody().await;
-    line.hears_nobody().await;
+fn meanings(told: &Told) -> Value {
+    told.answers.iter().map(|answer| answer["meaning"].clone()).collect()
+}
+
+/// Waits for the end of the question behind that place of all that was heard, and answers; the place behind it.
+async fn answer(line: &Line, from: usize, words: &[i16]) -> usize {
+    let from = line.hears_out(from).await;
     line.say(words);
     line.has_said_it().await;
+    from
 }
 
 #[tokio::test]
-async fn what_callers_say_is_understood() {
+async fn answers_are_understood() {
+    let host = listening_host(Options::default()).await;
+    tokio::join!(
+        three_questions(&host),
+        a_bad_line(&host),
+        a_pause_within_an_answer(&host),
+        silence_and_other_words(&host),
+        a_secret(&host),
+        a_prompt_that_nothing_cuts(&host),
+    );
+}
+
+async fn three_questions(host: &Host) {
     let questions = json!([
-        {"ask": "Are you there?", "grammar": yes_no()},
-        {"ask": "What can we do for you?", "grammar": menu()},
-        {"ask": "What is your number?", "grammar": digits(4)},
+        {"ask": "Are you there?", "grammar": yes_no(), "start": PATIENT},
+        {"ask": "What can we do for you?", "grammar": menu(), "start": PATIENT},
+        {"ask": "What is your number?", "grammar": digits(4), "start": PATIENT},
     ]);
-    let meanings = json!([{"yes": true}, {"choice": "book"}, {"digits": "4719"}]);
     let said = [(Voice::Slt, "yes"), (Voice::Awb, "make an appointment"), (Voice::Rms, "four seven one nine")];
-    let (_, Told { answers, record, .. }) = asked(questions, meanings.clone(), async |line| {
-        for (voice, words) in said {
-            answer(line, &voice.says(words)).await;
+    let said = said.map(|(voice, words)| voice.says(words));
+    let caller = async |line: &Line| {
+        let mut from = 0;
+        for words in &said {
+            from = answer(line, from, words).await;
         }
+    };
+    asked(host, questions, caller, |told| {
+        assert_eq!(meanings(told), json!([{"yes": true}, {"choice": "book"}, {"digits": "4719"}]), "{}", told.record);
+        for answer in &told.answers {
+            let at = |name: &str| answer["heard"][name].as_u64().unwrap_or_else(|| panic!("{answer}"));
+            assert!(at("start") < at("end"), "{answer}");
+        }
+        let turns = told.record["transcript"].as_array().unwrap().iter().filter(|turn| turn["role"] == "caller");
+        let turns: Vec<_> = turns.map(|turn| turn["text"].clone()).collect();
+        // It may have been a "yep".
+        assert_eq!(turns[1..], ["make an appointment", "four seven one nine"], "{}", told.record);
     })
     .await;
-    let told: Vec<_> = answers.iter().map(|answer| answer["meaning"].clone()).collect();
-    assert_eq!(json!(told), meanings, "{record}");
-    for answer in &answers {
-        let at = |name: &str| answer["heard"][name].as_u64().unwrap_or_else(|| panic!("{answer}"));
-        assert!(at("start") < at("end"), "{answer}");
-    }
-    let turns = record["transcript"].as_array().unwrap();
-    let told: Vec<_> = turns.iter().filter(|turn| turn["role"] == "caller").map(|turn| turn["text"].clone()).collect();
-    // It may have been a "yep".
-    assert_eq!(told[1..], ["make an appointment", "four seven one nine"], "{record}");
 }
 
-#[tokio::test]
-async fn a_caller_on_a_bad_line_is_understood() {
+async fn a_bad_line(host: &Host) {
     let words = [silence(500), Voice::Slt.says("cancel my appointment"), silence(1_500)].concat();
     let words = voices::with_noise(&words, 20.0);
-    let (_, told) = asked(
-        json!([{"ask": "What can we do for you?", "grammar": menu()}]),
-        json!([{"choice": "cancel"}]),
-        async |line| {
-            line.is_bad(50, 7);
-            answer(line, &words).await;
-        },
-    )
+    let questions = json!([{"ask": "What can we do for you?", "grammar": menu(), "start": PATIENT}]);
+    let caller = async |line: &Line| {
+        line.is_bad(50, 7);
+        answer(line, 0, &words).await;
+    };
+    asked(host, questions, caller, |told| assert_eq!(meanings(told), json!([{"choice": "cancel"}]), "{}", told.record))
+        .await;
+}
+
+async fn a_pause_within_an_answer(host: &Host) {
+    let words = [Voice::Rms.says("four seven"), silence(350), Voice::Rms.says("one nine")].concat();
+    let questions = json!([{"ask": "What is your number?", "grammar": digits(4), "start": PATIENT}]);
+    let caller = async |line: &Line| {
+        answer(line, 0, &words).await;
+    };
+    asked(host, questions, caller, |told| assert_eq!(meanings(told), json!([{"digits": "4719"}]), "{}", told.record))
+        .await;
+}
+
+async fn silence_and_other_words(host: &Host) {
+    let questions = json!([
+        {"ask": "Are you there?", "grammar": yes_no(), "start": 1_500},
+        {"ask": "What can we do for you?", "grammar": menu(), "start": PATIENT},
+    ]);
+    let words = Voice::Slt.says("the weather has been terrible since the beginning of the week");
+    let caller = async |line: &Line| {
+        let from = line.hears_out(0).await;
+        answer(line, from, &words).await;
+    };
+    asked(host, questions, caller, |Told { answers, record, .. }| {
+        assert_eq!(answers[0]["heard"], "nothing", "{record}");
+        assert!(answers[1]["heard"]["no_match"].is_string() && answers[1]["meaning"].is_null(), "{record}");
+    })
     .await;
-    assert_eq!(told.answers[0]["meaning"], json!({"choice": "cancel"}), "{:?}", told.answers);
 }
 
-#[tokio::test]
-async fn words_cut_off_a_prompt_that_they_may_cut() {
-    let (_, Told { answers, record, .. }) =
-        asked(json!([{"ask": LONG, "grammar": menu()}]), json!([{"choice": "hours"}]), async |line| {
-            line.hears_somebody().await;
-            line.say(&Voice::Rms.says("opening hours"));
-        })
-        .await;
-    assert_eq!(answers[0]["meaning"], json!({"choice": "hours"}), "{answers:?}");
-    let prompt = &answers[0]["prompt"];
-    assert_eq!(prompt["end"], "cut_by_speech", "{prompt}");
-    let heard = prompt["heard_text"].as_str().unwrap();
-    assert!(LONG.starts_with(heard) && heard.len() < LONG.len(), "{heard}");
-    assert_eq!(record["transcript"][0]["interrupted_by"], "speech", "{record}");
-    assert_eq!(record["transcript"][1]["text"], "opening hours", "{record}");
-}
-
-#[tokio::test]
-async fn a_sound_that_is_no_word_lets_the_prompt_go_on() {
-    let (_, Told { answers, record, heard }) =
-        asked(json!([{"ask": LONG, "grammar": menu()}]), json!([{"choice": "book"}]), async |line| {
-            line.hears_somebody().await;
-            // Somebody coughs, and clears his throat.
-            line.say(&[noise(100), silence(800), noise(400), silence(500)].concat());
-            line.has_said_it().await;
-            answer(line, &Voice::Slt.says("make an appointment")).await;
-        })
-        .await;
-    assert_eq!(answers[0]["meaning"], json!({"choice": "book"}), "{answers:?}");
-    let prompt = &answers[0]["prompt"];
-    assert_eq!((&prompt["end"], &prompt["heard_text"]), (&json!("finished"), &json!(LONG)), "{record}");
-    // All of it was heard, in its order and without a gap within words, however often it paused, where the machine kept up.
-    if record["media"]["skipped"] != 0 {
+async fn a_secret(host: &Host) {
+    let words = Voice::Rms.says("nine one one two");
+    let questions =
+        json!([{"ask": "What is your secret number?", "grammar": digits(4), "secret": true, "start": PATIENT}]);
+    let caller = async |line: &Line| {
+        answer(line, 0, &words).await;
+    };
+    let id = std::cell::Cell::new(String::new());
+    asked(host, questions, caller, |told| {
+        assert!(told.answers[0]["heard"]["speech"].as_u64().is_some_and(|length| length > 3), "{}", told.record);
+        id.set(told.record["call_id"].as_str().unwrap().to_owned());
+    })
+    .await;
+    let id = id.take();
+    if id.is_empty() {
         return;
     }
-    let heard: Vec<i16> = heard.iter().map(|&byte| expand(byte)).collect();
-    let found = fidelity::compare(&synthesised(LONG).await, &heard);
-    assert!(found.slips.len() <= 3 && found.slips.iter().all(|(_, by)| *by > 0), "{found:?}");
-    let is_pause = |gap: usize| found.slips.iter().any(|(slip, _)| slip.abs_diff(gap) <= 200);
-    assert!(found.gaps.iter().all(|(gap, _)| is_pause(*gap)), "{found:?}");
-    assert!(found.lost <= 4 && found.pieces > 20, "{found:?}");
+    let record = host.text(&format!("/v1/calls/{id}")).await;
+    let timeline = host.text(&format!("/v1/calls/{id}/timeline")).await;
+    let tape = host.text(&format!("/v1/calls/{id}/tape")).await;
+    for text in [record, timeline, tape, host.log()] {
+        assert!(!text.contains("9112") && !text.contains("nine one one") && !text.contains("one one two"), "{text}");
+    }
+}
+
+async fn a_prompt_that_nothing_cuts(host: &Host) {
+    let prompt = "I will say this to its end, whatever you say meanwhile.";
+    let words = Voice::Rms.says("make an appointment");
+    let questions = json!([{"ask": prompt, "by": "nothing", "grammar": menu(), "start": PATIENT}]);
+    let caller = async |line: &Line| {
+        line.hears_somebody(0).await;
+        line.say(&words);
+    };
+    asked(host, questions, caller, |told| {
+        assert_eq!(meanings(told), json!([{"choice": "book"}]), "{}", told.record);
+        assert_eq!(told.answers[0]["prompt"]["end"], "finished", "{}", told.record);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn callers_interrupt_with_words_and_with_nothing_else() {
+    let host = listening_host(Options::default()).await;
+    tokio::join!(
+        words_cut_a_prompt_off(&host),
+        a_sound_that_is_no_word(&host),
+        a_key_decides_although_somebody_speaks(&host),
+        a_page_is_listened_to_as_a_telephone_is(&host),
+    );
+}
+
+async fn words_cut_a_prompt_off(host: &Host) {
+    let words = Voice::Rms.says("opening hours");
+    let caller = async |line: &Line| {
+        line.hears_somebody(0).await;
+        line.say(&words);
+    };
+    let questions = json!([{"ask": LONG, "grammar": menu(), "start": PATIENT}]);
+    asked(host, questions, caller, |told @ Told { answers, record, .. }| {
+        assert_eq!(meanings(told), json!([{"choice": "hours"}]), "{record}");
+        let prompt = &answers[0]["prompt"];
+        assert_eq!(prompt["end"], "cut_by_speech", "{prompt}");
+        let heard = prompt["heard_text"].as_str().unwrap();
+        assert!(LONG.starts_with(heard) && heard.len() < LONG.len(), "{heard}");
+        assert_eq!(record["transcript"][0]["interrupted_by"], "speech", "{record}");
+        assert_eq!(record["transcript"][1]["text"], "opening hours", "{record}");
+    })
+    .await;
+}
+
+async fn a_sound_that_is_no_word(host: &Host) {
+    // Somebody coughs, and clears his throat.
+    let cough = [noise(100), silence(800), noise(400), silence(500)].concat();
+    let words = Voice::Slt.says("make an appointment");
+    let synthesised = synthesised(LONG).await;
+    let caller = async |line: &Line| {
+        line.hears_somebody(0).await;
+        line.say(&cough);
+        line.has_said_it().await;
+        // The prompt goes on, and comes to its end.
+        answer(line, line.heard().len(), &words).await;
+    };
+    let questions = json!([{"ask": LONG, "grammar": menu(), "start": PATIENT}]);
+    asked(host, questions, caller, |told @ Told { answers, record, heard }| {
+        assert_eq!(meanings(told), json!([{"choice": "book"}]), "{record}");
+        let prompt = &answers[0]["prompt"];
+        assert_eq!((&prompt["end"], &prompt["heard_text"]), (&json!("finished"), &json!(LONG)), "{record}");
+        // All of it was heard, in its order and without a gap within words, however often it paused.
+        let heard: Vec<i16> = heard.iter().map(|&byte| expand(byte)).collect();
+        let found = fidelity::compare(&synthesised, &heard);
+        assert!(found.slips.len() <= 3 && found.slips.iter().all(|(_, by)| *by > 0), "{found:?}");
+        let is_pause = |gap: usize| found.slips.iter().any(|(slip, _)| slip.abs_diff(gap) <= 200);
+        assert!(found.gaps.iter().all(|(gap, _)| is_pause(*gap)), "{found:?}");
+        assert!(found.lost <= 4 && found.pieces > 20, "{found:?}");
+    })
+    .await;
 }
 
 /// What the host's voice makes of a text.
@@ -202,97 +312,36 @@ async fn synthesised(text: &str) -> Vec<i16> {
     samples
 }
 
-#[tokio::test]
-async fn a_prompt_that_nothing_cuts_is_heard_to_its_end_and_so_is_the_caller() {
-    let prompt = "I will say this to its end, whatever you say meanwhile.";
-    let (_, told) = asked(
-        json!([{"ask": prompt, "by": "nothing", "grammar": menu()}]),
-        json!([{"choice": "book"}]),
-        async |line| {
-            line.hears_somebody().await;
-            line.say(&Voice::Rms.says("make an appointment"));
-        },
-    )
-    .await;
-    assert_eq!(told.answers[0]["meaning"], json!({"choice": "book"}), "{}", told.record);
-    assert_eq!(told.answers[0]["prompt"]["end"], "finished", "{:?}", told.answers);
-}
-
-#[tokio::test]
-async fn silence_is_nothing_and_other_words_are_no_match() {
-    let questions = json!([
-        {"ask": "Are you there?", "grammar": yes_no(), "start": 1_500},
-        {"ask": "What can we do for you?", "grammar": menu()},
-    ]);
-    let (_, Told { answers, .. }) = asked(questions, json!([null, null]), async |line| {
-        for _ in 0..2 {
-            line.hears_somebody().await;
-            line.hears_nobody().await;
-        }
-        line.say(&Voice::Slt.says("the weather has been terrible since the beginning of the week"));
-    })
-    .await;
-    assert_eq!(answers[0]["heard"], "nothing", "{answers:?}");
-    assert!(answers[1]["heard"]["no_match"].is_string() && answers[1]["meaning"].is_null(), "{answers:?}");
-}
-
-#[tokio::test]
-async fn a_pause_within_an_answer_does_not_end_it() {
-    let words = [Voice::Rms.says("four seven"), silence(350), Voice::Rms.says("one nine")].concat();
-    let (_, told) = asked(
-        json!([{"ask": "What is your number?", "grammar": digits(4)}]),
-        json!([{"digits": "4719"}]),
-        async |line| {
-            answer(line, &words).await;
-        },
-    )
-    .await;
-    assert_eq!(told.answers[0]["meaning"], json!({"digits": "4719"}), "{:?}", told.answers);
-}
-
-#[tokio::test]
-async fn a_key_decides_although_somebody_speaks() {
-    let questions = json!([{"ask": LONG, "by": "both", "grammar": menu(), "digits": [1, 1]}]);
-    let (_, Told { answers, .. }) = asked(questions, json!([{"choice": "cancel"}]), async |line| {
-        line.hears_somebody().await;
-        line.say(&Voice::Awb.says("well, let me think about it, I would rather press a key"));
+async fn a_key_decides_although_somebody_speaks(host: &Host) {
+    let words = Voice::Awb.says("well, let me think about it, I would rather press a key");
+    let questions = json!([{"ask": LONG, "by": "both", "grammar": menu(), "digits": [1, 1], "start": PATIENT}]);
+    let caller = async |line: &Line| {
+        line.hears_somebody(0).await;
+        line.say(&words);
         line.press("2");
+    };
+    asked(host, questions, caller, |told| {
+        assert_eq!(told.answers[0]["heard"], json!({"digits": "2"}), "{}", told.record);
+        assert_eq!(meanings(told), json!([{"choice": "cancel"}]), "{}", told.record);
     })
     .await;
-    assert_eq!(answers[0]["heard"], json!({"digits": "2"}), "{answers:?}");
-    assert_eq!(answers[0]["meaning"], json!({"choice": "cancel"}), "{answers:?}");
 }
 
-#[tokio::test]
-async fn what_is_said_in_confidence_is_nowhere() {
-    let questions = json!([{"ask": "What is your secret number?", "grammar": digits(4), "secret": true}]);
-    let (host, Told { answers, record, .. }) = asked(questions, json!(["of a secret none is told"]), async |line| {
-        answer(line, &Voice::Rms.says("four seven one nine")).await;
-    })
-    .await;
-    assert!(answers[0]["heard"]["speech"].as_u64().is_some_and(|length| length > 3), "{answers:?}");
-    let id = record["call_id"].as_str().unwrap();
-    let timeline = host.get(&format!("/v1/calls/{id}/timeline")).await.to_string();
-    let tape = host.text(&format!("/v1/calls/{id}/tape")).await;
-    for text in [record.to_string(), timeline, tape, host.log()] {
-        assert!(!text.contains("4719") && !text.contains("four seven") && !text.contains("seven one"), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn a_page_is_listened_to_as_a_telephone_is() {
-    let host = listening_host().await;
-    let questions = json!([{"ask": LONG, "grammar": menu()}]).to_string();
-    for n in 2.. {
-        let caller = WebCaller::probe(&host, "spoken", &[("X-Probe-Questions", &questions)]).await;
+async fn a_page_is_listened_to_as_a_telephone_is(host: &Host) {
+    let words = [Voice::Rms.says("opening hours"), silence(200)].concat();
+    let questions = json!([{"ask": LONG, "grammar": menu(), "start": PATIENT}]).to_string();
+    for n in 1..=CALLS {
+        let watch = Watch::start();
+        let caller = WebCaller::probe(host, "spoken", &[("X-Probe-Questions", &questions)]).await;
         caller.sees("the prompt", |seen| seen.loud > 50).await;
-        caller.speak([Voice::Rms.says("opening hours"), silence(200)].concat()).await;
-        let told = told(&host, n, Vec::new()).await;
-        if n <= 5 && too_late(&host, &told, &json!([{"choice": "hours"}])).await {
-            continue;
+        caller.speak(words.clone()).await;
+        let told = told(host, Vec::new(), |record| record["call_id"] == *caller.id()).await;
+        let so = |told: &Told| {
+            assert_eq!(meanings(told), json!([{"choice": "hours"}]), "{}", told.record);
+            assert_eq!(told.answers[0]["prompt"]["end"], "cut_by_speech", "{}", told.record);
+        };
+        if judged(host, &told, &watch, n, so).await {
+            return;
         }
-        let answer = &told.answers[0];
-        let end = (&answer["meaning"], &answer["prompt"]["end"]);
-        return assert_eq!(end, (&json!({"choice": "hours"}), &json!("cut_by_speech")), "{}", told.record);
     }
 }

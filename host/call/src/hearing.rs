@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Frames that wait for the task: 2 s.
-const FRAMES: usize = 100;
+/// Frames that wait for the task: 10 s. A machine that is busy for a moment makes no holes in what was said.
+const FRAMES: usize = 500;
 /// Milliseconds of one.
 const FRAME_MS: i64 = 20;
 /// Frames of silence put in the place of those that were dropped, at most.
@@ -79,8 +79,6 @@ impl Hearing {
     /// Starts a recognition; what there is to report at once.
     pub(crate) fn recognise(&mut self, id: RecognitionId, options: ListenOptions) -> Option<LegEvent> {
         self.run = None;
-        // Mostly a question is being asked meanwhile.
-        self.ears.wake();
         let what = self.listening(options);
         let begun = self.ears.can(&what).map_err(|error| error.to_host_error()).and_then(|()| {
             let (sender, tap) = Tap::new(FRAMES);

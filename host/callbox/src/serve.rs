@@ -9,7 +9,7 @@ use callbox_delivery::{Egress, EgressPolicy, OutboxWorker, WorkerConfig, WorkerG
 use callbox_media::MediaPlane;
 use callbox_script::ScriptHost;
 use callbox_sip::{SipStack, SipStats, TlsConfig};
-use callbox_speech::{Ears, Speech};
+use callbox_speech::Speech;
 use callbox_store::Store;
 use callbox_store::hosts::HostKeeper;
 use callbox_traces::Traces;
@@ -201,7 +201,8 @@ impl Host {
         let speech = speech::voices(config)?;
         tokio::spawn(try_voices(speech.clone()));
         let ears = speech::ears(config)?;
-        tokio::spawn(try_ears(ears.clone()));
+        // What takes them long – a process, a dictionary – the first caller does not wait for.
+        ears.wake();
         let scripts = ScriptHost::start(rooms::scripts(config)?).into_diagnostic()?;
         let media = MediaPlane::start(rooms::media(config)).into_diagnostic()?;
         let (webrtc_udp, webrtc_tcp) = media.webrtc_ports();
@@ -350,18 +351,6 @@ async fn try_voices(speech: Speech) {
         match checked {
             Ok(version) => tracing::info!(voice, version, "the voice works"),
             Err(error) => tracing::error!(voice, %error, "the voice does not work: without another prompts fail"),
-        }
-    }
-}
-
-/// Starts what the recognisers need, so that the first caller does not wait for it.
-async fn try_ears(ears: Ears) {
-    for (recogniser, checked) in ears.check().await {
-        match checked {
-            Ok(info) => tracing::info!(recogniser, version = info.version, "the recogniser works"),
-            Err(error) => {
-                tracing::warn!(recogniser, %error, "the recogniser does not work: without another only keys count")
-            }
         }
     }
 }

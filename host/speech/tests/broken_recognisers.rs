@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What an engine does with a run.
 type Act = Arc<dyn Fn(Work) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -26,6 +27,8 @@ struct Fake {
     started: AtomicUsize,
     /// Set when a run was dropped.
     dropped: Arc<AtomicUsize>,
+    /// Has a permit once it is ready.
+    ready: Semaphore,
 }
 
 fn fake<F: Future<Output = ()> + Send + 'static>(
@@ -39,6 +42,7 @@ fn fake<F: Future<Output = ()> + Send + 'static>(
         act: Arc::new(move |work| Box::pin(act(work))),
         started: AtomicUsize::new(0),
         dropped: Arc::default(),
+        ready: Semaphore::new(0),
     })
 }
 
@@ -84,7 +88,10 @@ impl Recogniser for Fake {
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, RecogniserError>> {
-        Box::pin(async { Ok(EngineInfo { version: "1".to_owned(), voices: 0 }) })
+        Box::pin(async {
+            let _ready = self.ready.acquire().await.unwrap();
+            Ok(EngineInfo { version: "1".to_owned(), voices: 0 })
+        })
     }
 }
 
@@ -303,6 +310,7 @@ async fn what_none_can_do_is_refused_at_once() {
         act: Arc::new(|work| Box::pin(counts(work))),
         started: AtomicUsize::new(0),
         dropped: Arc::default(),
+        ready: Semaphore::new(0),
     });
     let ears = ears(&[&closed], &patient());
     let mandarin = Listening { languages: vec!["zh-CN".to_owned()], ..Listening::default() };
@@ -320,6 +328,27 @@ async fn what_none_can_do_is_refused_at_once() {
     let hint = Listening { hints: vec!["a".repeat(100_000)], ..yes_no };
     assert!(matches!(ears.can(&hint), Err(RecogniserError::TooMuch { .. })));
     assert_eq!(closed.started.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_fails_while_it_wakes_up_is_not_held_against_it() {
+    let slow = fake("slow", |_work| async {});
+    let breaker =
+        BreakerConfig { failures: 1, rest: Duration::from_secs(3_600), longest_rest: Duration::from_secs(3_600) };
+    let ears = ears(&[&slow], &EarLimits { breaker, ..patient() });
+    ears.wake();
+    for _ in 0..3 {
+        assert_eq!(recognise(&ears).await.unwrap_err().code(), "recogniser_crashed");
+        assert_eq!(ears.states()[0].breaker, BreakerState::Closed);
+    }
+    slow.ready.add_permits(1);
+    let counted = async {
+        while ears.states()[0].failed == 0 {
+            recognise(&ears).await.unwrap_err();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), counted).await.expect("it is awake, and what it fails counts");
+    assert!(matches!(ears.states()[0].breaker, BreakerState::Open { .. }));
 }
 
 #[tokio::test]

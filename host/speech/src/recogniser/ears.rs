@@ -39,9 +39,9 @@ impl Default for EarLimits {
             at_once: 64,
             waiting: 64,
             wait: Duration::from_secs(1),
-            result: Duration::from_secs(5),
-            // The first recognition waits for a process to start and a dictionary to be read.
-            stall: Duration::from_secs(5),
+            // What is in time takes a tenth of a second. On a machine that is overloaded a late answer is better than none.
+            result: Duration::from_secs(10),
+            stall: Duration::from_secs(10),
             breaker: BreakerConfig::default(),
         }
     }
@@ -80,7 +80,6 @@ pub struct EarState {
 #[derive(Clone)]
 pub struct Ears {
     posts: Arc<[Arc<Post>]>,
-    awake: Arc<AtomicBool>,
 }
 
 impl Ears {
@@ -90,25 +89,25 @@ impl Ears {
     pub fn new(ears: impl IntoIterator<Item = Ear>) -> Self {
         let began = Instant::now();
         let posts = ears.into_iter().map(|ear| Arc::new(Post::new(ear, began))).collect();
-        Self { posts, awake: Arc::default() }
+        Self { posts }
     }
 
-    /// Has every recogniser begin what takes it long – a process, a model –, and tells the log which ones work. Only the
-    /// first of these calls does anything: the earlier it comes, the less the first caller waits. Returns at once; to be
-    /// called within a tokio runtime.
+    /// Has every recogniser begin what takes it long – a process, a model –, and tells the log which ones work. Until one
+    /// has, a recognition that it is too slow for is not held against it. Returns at once; to be called once, and within
+    /// a tokio runtime.
     pub fn wake(&self) {
-        if self.awake.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let ears = self.clone();
-        tokio::spawn(async move {
-            for (recogniser, checked) in ears.check().await {
+        for post in self.posts.iter().cloned() {
+            post.waking.store(true, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let recogniser = post.engine.name();
+                let checked = post.engine.describe().await;
+                post.waking.store(false, Ordering::Relaxed);
                 match checked {
                     Ok(info) => tracing::info!(recogniser, version = info.version, "a recogniser works"),
                     Err(error) => tracing::warn!(recogniser, %error, "a recogniser does not work"),
                 }
-            }
-        });
+            });
+        }
     }
 
     /// Whether some recogniser can recognise this.
@@ -184,6 +183,8 @@ pub(super) struct Post {
     /// What the breaker's time counts from.
     began: Instant,
     breaker: Mutex<Breaker>,
+    /// It has been told to get ready, and is not yet.
+    waking: AtomicBool,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     running: AtomicUsize,
@@ -199,6 +200,7 @@ impl Post {
             languages,
             began,
             breaker: Mutex::new(Breaker::new(limits.breaker)),
+            waking: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS))),
             limits,
             waiting: AtomicUsize::new(0),
@@ -292,7 +294,9 @@ impl Turn {
 
     /// It gave none. Whether that is its own fault is in the error.
     pub(super) fn failed(mut self, error: &RecogniserError) {
+        // Of one that is still waking up nothing is known; the turn is given back as if nobody had waited.
         if error.is_fault()
+            && !self.post.waking.load(Ordering::Relaxed)
             && let Some(admission) = self.admission.take()
         {
             self.post.failed.fetch_add(1, Ordering::Relaxed);

@@ -67,7 +67,7 @@ impl Dictionary {
 /// The word and the phones of the line that this begins with.
 fn entry(text: &str) -> Option<(&str, &str)> {
     let line = text.split('\n').next().unwrap_or_default();
-    let (word, phones) = line.split_once([' ', '\t'])?;
+    let (word, phones) = line.split_once(' ').or_else(|| line.split_once('\t'))?;
     // `read(2)`; a parenthesis at the beginning is a word of its own.
     let word = match word.strip_suffix(')').and_then(|word| word.rsplit_once('(')) {
         Some((word, number)) if !word.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => word,

@@ -158,8 +158,9 @@ mod tests {
     fn a_passage_is_what_sounds_and_a_little_around_it() {
         let mut passage = Passage::new(8_000);
         passage.push(&tone(1_000, 10.0));
-        passage.push(&tone(400, 3_000.0));
+        passage.push(&tone(240, 3_000.0));
         assert!(!passage.is_due(), "too short, and no pause yet");
+        passage.push(&tone(160, 3_000.0));
         passage.push(&tone(200, 10.0));
         assert!(passage.is_due() && passage.has_more());
         let (audio, before) = passage.decode().unwrap();
