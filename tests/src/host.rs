@@ -52,6 +52,12 @@ pub struct Host {
     _output: Lines<BufReader<ChildStdout>>,
 }
 
+/// One that keeps no connection between its requests: a host closes those that are idle, at the very moment of the next
+/// request if it so happens.
+fn client() -> Client {
+    Client::builder().pool_max_idle_per_host(0).build().unwrap()
+}
+
 impl Host {
     /// Starts one with defaults that fit tests.
     pub async fn start() -> Self {
@@ -121,7 +127,7 @@ impl Host {
             data,
             ready,
             child,
-            client: Client::new(),
+            client: client(),
             _folder: folder,
             _output: output,
         }
@@ -143,7 +149,7 @@ impl Host {
 
     /// From now on the API is asked by new connections: the way to it is another.
     pub fn reconnect(&mut self) {
-        self.client = Client::new();
+        self.client = client();
     }
 
     /// A request to the API: status and JSON.

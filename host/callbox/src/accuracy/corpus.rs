@@ -99,7 +99,7 @@ pub(super) const OTHERS: [&str; 12] = [
 
 /// What a voice passes before it is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Channel {
+pub(crate) enum Channel {
     /// As a wideband codec has it.
     Wide,
     /// G.711.
@@ -110,6 +110,17 @@ pub(super) enum Channel {
 
 impl Channel {
     pub(super) const ALL: [Self; 4] = [Self::Wide, Self::Telephone, Self::Noise(20), Self::Noise(10)];
+
+    /// What it is called on the command line.
+    pub(super) fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "wide" => Ok(Self::Wide),
+            "g711" => Ok(Self::Telephone),
+            "noise20" => Ok(Self::Noise(20)),
+            "noise10" => Ok(Self::Noise(10)),
+            _ => Err("one of wide, g711, noise20, noise10".to_owned()),
+        }
+    }
 
     pub(super) fn name(self) -> String {
         match self {

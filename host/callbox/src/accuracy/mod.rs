@@ -31,9 +31,18 @@ pub(crate) struct AccuracyArgs {
     /// Recognitions at once; as many as there are cores unless given.
     #[arg(long)]
     at_once: Option<usize>,
+    /// What the voices pass before they are heard.
+    #[arg(long, value_delimiter = ',', value_parser = Channel::parse, default_value = "wide,g711,noise20,noise10")]
+    channels: Vec<Channel>,
     /// Show what was heard instead of each answer that came out wrong.
     #[arg(long)]
     mistakes: bool,
+    /// Fail where fewer answers in a hundred are right, on any of the channels.
+    #[arg(long, value_name = "PERCENT")]
+    right: Option<f64>,
+    /// Fail where more in a hundred of what is no answer are taken for one, on any of the channels.
+    #[arg(long, value_name = "PERCENT")]
+    accepted: Option<f64>,
 }
 
 /// What came of the answers of one kind on one channel.
@@ -58,9 +67,12 @@ impl Row {
         self.others += other.others;
     }
 
+    const fn said(&self) -> u32 {
+        self.right + self.wrong + self.rejected
+    }
+
     fn write(&self, name: &str, out: &mut impl Write) -> std::io::Result<()> {
-        let said = self.right + self.wrong + self.rejected;
-        let share = |part: u32, of: u32| 100.0 * f64::from(part) / f64::from(of.max(1));
+        let said = self.said();
         writeln!(
             out,
             "| {name:<28} | {:>3}/{said:<3} {:>5.1} % | {:>5.1} % | {:>5.1} % | {:>5.1} % |",
@@ -71,6 +83,10 @@ impl Row {
             share(self.accepted, self.others),
         )
     }
+}
+
+fn share(part: u32, of: u32) -> f64 {
+    100.0 * f64::from(part) / f64::from(of.max(1))
 }
 
 /// One recognition.
@@ -110,7 +126,7 @@ pub(crate) async fn run(args: AccuracyArgs) -> miette::Result<()> {
     let outcomes = recognise(&ears, trials, at_once).await?;
     let wall = began.elapsed();
     let mut out = std::io::stdout().lock();
-    report(&outcomes, args.mistakes, &mut out).into_diagnostic()?;
+    let sums = report(&outcomes, &args, &mut out).into_diagnostic()?;
     let busy: Duration = outcomes.iter().map(|outcome| outcome.took).sum();
     writeln!(
         out,
@@ -119,7 +135,15 @@ pub(crate) async fn run(args: AccuracyArgs) -> miette::Result<()> {
         count as f64 / wall.as_secs_f64(),
         busy.as_secs_f64() / seconds,
     )
-    .into_diagnostic()
+    .into_diagnostic()?;
+    for (channel, row) in sums {
+        let (right, accepted) = (share(row.right, row.said()), share(row.accepted, row.others));
+        if args.right.is_some_and(|least| right < least) || args.accepted.is_some_and(|most| accepted > most) {
+            let channel = channel.name();
+            return Err(miette!("{channel}: {right:.1} % are right, and {accepted:.1} % of no answers were accepted"));
+        }
+    }
+    Ok(())
 }
 
 #[allow(clippy::disallowed_methods, reason = "what is measured is how long it takes")]
@@ -141,7 +165,7 @@ fn trials(args: &AccuracyArgs) -> miette::Result<Vec<Trial>> {
             for said in *answers {
                 clips.push((said, corpus::say(&args.flite, voice, said)?));
             }
-            for (channel, way) in Channel::ALL.into_iter().enumerate() {
+            for (channel, way) in Channel::ALL.into_iter().enumerate().filter(|(_, way)| args.channels.contains(way)) {
                 let all = clips.iter().map(|clip| (true, clip)).chain(others.iter().map(|clip| (false, clip)));
                 for (answer, (said, clip)) in all {
                     let samples = way.carry(clip, trials.len() as u64);
@@ -185,12 +209,14 @@ async fn recognise(ears: &Ears, trials: Vec<Trial>, at_once: usize) -> miette::R
     Ok(outcomes)
 }
 
-fn report(outcomes: &[Outcome], mistakes: bool, out: &mut impl Write) -> std::io::Result<()> {
+/// Writes the tables; the sum of each.
+fn report(outcomes: &[Outcome], args: &AccuracyArgs, out: &mut impl Write) -> std::io::Result<Vec<(Channel, Row)>> {
+    let mut sums = Vec::new();
     let mut rows = vec![[Row::default(); KINDS.len()]; Channel::ALL.len()];
     for Outcome { trial, heard, .. } in outcomes {
         let row = judge(trial, heard.as_deref());
         rows[trial.channel][trial.kind].add(row);
-        if mistakes && row.right == 0 && row.wrong + row.rejected + row.accepted > 0 {
+        if args.mistakes && row.right == 0 && row.wrong + row.rejected + row.accepted > 0 {
             let heard = heard.as_deref().unwrap_or("nothing");
             let channel = Channel::ALL[trial.channel].name();
             writeln!(
@@ -200,7 +226,7 @@ fn report(outcomes: &[Outcome], mistakes: bool, out: &mut impl Write) -> std::io
             )?;
         }
     }
-    for (channel, kinds) in Channel::ALL.into_iter().zip(&rows) {
+    for (channel, kinds) in Channel::ALL.into_iter().zip(&rows).filter(|(channel, _)| args.channels.contains(channel)) {
         writeln!(out, "\n| {:<28} | right          | wrong   | rejected | others accepted |", channel.name())?;
         writeln!(out, "|------------------------------|----------------|---------|----------|-----------------|")?;
         let mut all = Row::default();
@@ -209,8 +235,9 @@ fn report(outcomes: &[Outcome], mistakes: bool, out: &mut impl Write) -> std::io
             all.add(*row);
         }
         all.write("all", out)?;
+        sums.push((channel, all));
     }
-    Ok(())
+    Ok(sums)
 }
 
 /// Compares what was said and what was heard by what they mean.

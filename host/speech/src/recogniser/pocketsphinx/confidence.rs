@@ -8,8 +8,8 @@
 //! equal error instead of 10 %). What helps is how long the words are: one
 //! short word fits by chance, a long one does not.
 //!
-//! Measured with flite's voices, fitted with one and checked with the other,
-//! over G.711 and with noise at 20 dB: `docs/speech.md` has the table.
+//! Fitted to flite's voices over G.711 and with noise at 20 dB. What comes of
+//! it is in the table of `docs/speech.md`, which `callbox speech accuracy` makes.
 
 use super::decoder::Segment;
 
