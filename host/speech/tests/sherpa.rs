@@ -123,6 +123,20 @@ async fn a_model_of_whole_utterances_hears_at_the_end() {
 }
 
 #[tokio::test]
+async fn other_models_of_whole_utterances_hear_too() {
+    for (model, text_of_both) in [("zipformer-ctc", "yes no"), ("nemo-ctc", "yes no"), ("transducer", "是")] {
+        let engine = SherpaEar::new(ear(model));
+        assert_eq!(
+            text(&hears(&engine, Listening::default(), &both(8_000)).await.unwrap()),
+            Some(text_of_both),
+            "{model}"
+        );
+        let version = engine.describe().await.unwrap().version;
+        assert_eq!(version, format!("sherpa-onnx 2.0.1, {model}, {model}"));
+    }
+}
+
+#[tokio::test]
 async fn many_are_heard_at_once() {
     let engine = Arc::new(SherpaEar::new(ear("streaming-ctc")));
     let runs: Vec<_> = (0..16)

@@ -105,7 +105,6 @@ def streaming_ctc(folder):
 
 
 def streaming_transducer(folder):
-    """Says one word: once there is one, the joiner sees to it that no other follows."""
     nodes, constants = bands(0, 4)
     keep, states, new = kept()
     save(
@@ -116,6 +115,28 @@ def streaming_transducer(folder):
         constants,
         dict(ZIPFORMER, model_type="zipformer2"),
     )
+    one_word(folder)
+
+
+def transducer(folder):
+    nodes, constants = bands(0, 4)
+    save(
+        folder / "encoder-epoch-1-avg-1.int8.onnx",
+        nodes + [
+            node("Identity", "scores", "encoder_out"),
+            node("Add", "x_lens round", "longer"),
+            node("Div", "longer step", "encoder_out_lens"),
+        ],
+        [tensor("x", FLOAT, "N", "T", 80), tensor("x_lens", INT64, "N")],
+        [tensor("encoder_out", FLOAT, "N", "L", 3), tensor("encoder_out_lens", INT64, "N")],
+        constants + [constant("round", [3])],
+        dict(model_type="zipformer2", version=1, comment="hand-made, not streaming"),
+    )
+    one_word(folder)
+
+
+def one_word(folder):
+    """Decoder and joiner of a transducer that says one word: once there is one, no other follows."""
     save(
         folder / "decoder-epoch-1-avg-1.onnx",
         [
@@ -184,6 +205,42 @@ def sense_voice(folder):
     )
 
 
+def zipformer_ctc(folder):
+    nodes, constants = bands(0, 4)
+    save(
+        folder / "model.int8.onnx",
+        nodes + [
+            node("Identity", "scores", "log_probs"),
+            node("Add", "x_lens round", "longer"),
+            node("Div", "longer step", "log_probs_len"),
+        ],
+        [tensor("x", FLOAT, "N", "T", 80), tensor("x_lens", INT64, "N")],
+        [tensor("log_probs", FLOAT, "N", "L", 3), tensor("log_probs_len", INT64, "N")],
+        constants + [constant("round", [3])],
+        dict(model_type="zipformer2_ctc", version=1, comment="hand-made"),
+    )
+    write(folder / "tokens.txt", "<blk> 0\n▁YES 1\n▁NO 2\n")
+
+
+def nemo_ctc(folder):
+    """As NeMo's: bands before time, blank last."""
+    nodes, constants = bands(-4, 1)
+    save(
+        folder / "model.onnx",
+        [
+            node("Transpose", "audio_signal", "x", perm=[0, 2, 1]),
+            *nodes,
+            node("Gather", "scores order", "logprobs", axis=2),
+            node("Identity", "length", "_length"),
+        ],
+        [tensor("audio_signal", FLOAT, "N", 80, "T"), tensor("length", INT64, "N")],
+        [tensor("logprobs", FLOAT, "N", "L", 3), tensor("_length", INT64, "N")],
+        constants + [constant("order", [1, 2, 0])],
+        dict(model_type="EncDecCTCModelBPE", vocab_size=2, subsampling_factor=1, normalize_type="", version=1),
+    )
+    write(folder / "tokens.txt", "▁YES 0\n▁NO 1\n<blk> 2\n")
+
+
 def tone(folder, name, metadata, inputs, scale):
     """A voice: 100 ms of a tone for each token; its pitch is that of the speaker, where there is one."""
     save(
@@ -246,6 +303,9 @@ root = pathlib.Path(sys.argv[1])
 streaming_ctc(root / "streaming-ctc")
 streaming_transducer(root / "streaming-transducer")
 sense_voice(root / "sense-voice")
+transducer(root / "transducer")
+zipformer_ctc(root / "zipformer-ctc")
+nemo_ctc(root / "nemo-ctc")
 vits(root / "vits")
 piper(root / "piper")
 # Where the library is.
