@@ -105,33 +105,48 @@ async fn known(db: &mut Db, start: &CallStart) -> Result<Option<Completed>, Stor
     Ok(row.map(|(event_id, sequence)| Completed { event_id, sequence: sequence.unwrap_or(0), first: false }))
 }
 
-/// Closes a call within the transaction at hand.
-pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<Completed, StoreError> {
-    let Closing { start, document, record, timeline, tape, signalling, recordings, lost_recording, pushes } = closing;
-    calls::insert(db, &start).await?;
-    outbox::lock(db, &start.tenant_id, &start.id).await?;
-    if let Some(done) = known(db, &start).await? {
-        return Ok(done);
-    }
-    for push in pushes {
-        outbox::push(db, push, now).await?;
-    }
-    let word = |text: Option<String>| text.unwrap_or_default();
-    let ended = document.times.ended.unwrap_or(now);
-    let sequence: Option<i64> = sqlx::query_scalar(
+/// Makes a call that runs one that is over; the sequence number of its end, or none where it does not run.
+async fn end(
+    db: &mut Db,
+    start: &CallStart,
+    document: &CallDocument,
+    ended: UnixMs,
+) -> Result<Option<i64>, StoreError> {
+    let outcome = document.outcome.map(|outcome| columns::as_word(&outcome)).transpose()?.unwrap_or_default();
+    let sequence = sqlx::query_scalar(
         "UPDATE calls SET state = 'completed', answered_at = COALESCE($1, answered_at), ended_at = $2, outcome = $3,
                 end_reason = $4, disposition = $5, last_sequence = last_sequence + 1
          WHERE tenant_id = $6 AND id = $7 AND state = 'active' RETURNING last_sequence",
     )
     .bind(document.times.answered)
     .bind(ended)
-    .bind(word(document.outcome.map(|o| columns::as_word(&o)).transpose()?))
-    .bind(document.end_reason.map(|r| r.as_str()))
+    .bind(outcome)
+    .bind(document.end_reason.map(|reason| reason.as_str()))
     .bind(&document.disposition)
     .bind(&start.tenant_id)
     .bind(&start.id)
-    .fetch_optional(&mut *db)
+    .fetch_optional(db)
     .await?;
+    Ok(sequence)
+}
+
+/// Closes a call within the transaction at hand.
+pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<Completed, StoreError> {
+    let Closing { start, document, record, timeline, tape, signalling, recordings, lost_recording, pushes } = closing;
+    let ended = document.times.ended.unwrap_or(now);
+    // A call that runs and has nothing more to push is closed by the very statement that keeps others from it.
+    let mut sequence = if pushes.is_empty() { end(db, &start, &document, ended).await? } else { None };
+    if sequence.is_none() {
+        calls::insert(db, &start).await?;
+        outbox::lock(db, &start.tenant_id, &start.id).await?;
+        if let Some(done) = known(db, &start).await? {
+            return Ok(done);
+        }
+        for push in pushes {
+            outbox::push(db, push, now).await?;
+        }
+        sequence = end(db, &start, &document, ended).await?;
+    }
     // Closed without its event: only if somebody changed the file by hand.
     let sequence = sequence.ok_or_else(|| StoreError::Internal(format!("call {} is not active", start.id)))?;
     sqlx::query(
@@ -149,7 +164,6 @@ pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<
     for recording in &recordings {
         recordings::insert(db, &start.tenant_id, &start.id, &start.host, recording, now).await?;
     }
-    usage::count(db, &start, &document, ended).await?;
     let endpoints = webhooks::subscribers(db, &start.tenant_id, "call.completed").await?;
     let event = NewEvent {
         id: id::new("evt"),
@@ -165,6 +179,8 @@ pub(crate) async fn close(db: &mut Db, closing: Closing, now: UnixMs) -> Result<
     if let Some(why) = lost_recording {
         recordings::tell_lost(db, &start.tenant_id, &start.id, None, &why, now).await?;
     }
+    // The one row that calls share: whoever waits for it waits until this is committed, so it comes last.
+    usage::count(db, &start, &document, ended).await?;
     Ok(Completed { event_id: event.id, sequence, first: true })
 }
 

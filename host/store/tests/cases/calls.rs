@@ -100,6 +100,22 @@ async fn a_hundred_completions_at_once_make_one_event() {
     assert_eq!(house.store.call_events(&house.tenant(), &start.id).await.unwrap().len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_end_at_once_are_all_counted() {
+    let house = House::new().await;
+    let ending: Vec<_> = (0..40)
+        .map(|_| {
+            let (store, completion) = (house.store.clone(), end(&house.call()));
+            tokio::spawn(async move { store.complete_call(completion).await.unwrap() })
+        })
+        .collect();
+    for one in ending {
+        assert!(one.await.unwrap().first);
+    }
+    let used = house.store.usage(&house.tenant(), house.store.now(), house.store.now()).await.unwrap();
+    assert_eq!((used.calls_in, used.calls_out), (40, 0));
+}
+
 #[tokio::test]
 async fn a_push_that_is_no_json_takes_nothing_with_it() {
     let house = House::new().await;

@@ -146,7 +146,9 @@ async fn a_call_is_erased_on_request_once_nothing_of_it_is_on_its_way() {
     let house = House::new().await;
     let (store, tenant) = (&house.store, house.tenant());
     let stranger = store.create_tenant("other", &who()).await.unwrap().id;
-    let running = house.call().id;
+    let running = house.call();
+    store.start_call(running.clone()).await.unwrap();
+    let running = running.id;
     let kept = call(&house, None).await;
     let told = {
         house.webhook(&["call.completed"]).await;
