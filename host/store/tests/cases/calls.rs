@@ -100,6 +100,23 @@ async fn a_hundred_completions_at_once_make_one_event() {
     assert_eq!(house.store.call_events(&house.tenant(), &start.id).await.unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_recording_that_never_was_is_told_of_once() {
+    let house = House::new().await;
+    house.webhook(&["call.recording.failed"]).await;
+    let (running, without) = (house.call(), house.call());
+    house.store.start_call(running.clone()).await.unwrap();
+    house.store.complete_call(end(&without)).await.unwrap();
+    for call in [&running.id, &without.id, &without.id] {
+        house.store.no_recording(call, "killed").await.unwrap();
+    }
+    let failed = async |call: &str| {
+        let events = house.store.call_events(&house.tenant(), call).await.unwrap();
+        events.iter().filter(|event| event.kind == "call.recording.failed").count()
+    };
+    assert_eq!((failed(&running.id).await, failed(&without.id).await), (0, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_end_at_once_are_all_counted() {
     let house = House::new().await;
