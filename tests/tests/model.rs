@@ -123,3 +123,27 @@ async fn a_model_that_is_not_bound_keeps_a_version_from_being_published() {
         assert!(problem.contains(place), "{problem}");
     }
 }
+
+#[tokio::test]
+async fn a_model_that_is_away_is_left_alone_and_scripts_are_told_at_once() {
+    let host = Host::start().await;
+    let bindings =
+        json!({ "models": { "assistant": { "url": "http://127.0.0.1:9/v1/chat/completions", "model": "m" } } });
+    host.publish("talk", NUMBER, &bindings, &json!({})).await;
+    let phone = Phone::new().await;
+    let mut told = Vec::new();
+    // Three failures in a row; more, where this machine is so slow that it has rested in between.
+    for calls in 1..10 {
+        phone.dial(&host, NUMBER, &[]).await.unwrap().over().await;
+        for call in host.finished_calls(calls).await {
+            let call = host.get(&format!("/v1/calls/{}", call["id"].as_str().unwrap())).await;
+            told.push(call["record"]["script_error"].as_str().unwrap().to_owned());
+        }
+        if told.iter().any(|why| why.contains("left alone")) {
+            assert!(calls > 3, "{told:?}");
+            assert!(told.iter().any(|why| why.contains("unavailable") && !why.contains("left alone")), "{told:?}");
+            return;
+        }
+    }
+    panic!("{told:?}");
+}

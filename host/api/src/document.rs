@@ -152,7 +152,9 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
             complete(path, &method, operation);
         }
     }
-    open_up(&mut document, "NewTrunk");
+    for given in ["NewTrunk", "Retention"] {
+        open_up(&mut document, given);
+    }
     for (schema, property, shape) in SHAPED {
         shape_property(&mut document, schema, property, shape);
     }
@@ -180,8 +182,9 @@ const SHAPED: &[(&str, &str, &str)] = &[
     ("Version", "checks", "Check"),
 ];
 
-/// What is shown of a trunk has all that can be given, and more: `allOf` with what can be given would allow nothing
-/// besides, since that is closed. So it has a copy of it that is open, wherever it is shown.
+/// What is shown of a trunk, or of a rule of how long things are kept, has all that can be given, and more: `allOf` with
+/// what can be given would allow nothing besides, since that is closed. So it has a copy of it that is open, wherever it
+/// is shown.
 fn open_up(document: &mut Document, given: &str) {
     let Some(components) = &mut document.components else { return };
     let Some(RefOr::T(Schema::Object(open))) = components.schemas.get(given) else { return };

@@ -2,7 +2,7 @@
 
 use crate::fixture::{House, T0, end, who};
 use callbox_store::deliveries::{
-    AttemptReport, DeliveryFilter, DeliveryState, LeaseRequest, Leased, Leases, Target, Verdict,
+    AttemptReport, DeliveryFilter, DeliveryState, LeaseRequest, Leased, Leases, OutboxState, Target, Verdict,
 };
 use callbox_store::outbox::{NewPush, destination_endpoint};
 use callbox_store::webhooks::NewWebhook;
@@ -64,6 +64,22 @@ async fn a_delivery_is_leased_once_and_again_after_a_crash() {
     assert_eq!((shown.delivery.state, shown.delivery.attempts), (DeliveryState::Delivered, 3));
     assert_eq!(shown.history.iter().map(|a| a.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(lease(store, 8, 100, &[]).await, Leases::default());
+}
+
+#[tokio::test]
+async fn what_is_open_is_told_with_how_long_it_has_been_due() {
+    let house = House::new().await;
+    let store = &house.store;
+    assert_eq!(store.outbox_state().await.unwrap(), OutboxState::default());
+    for _ in 0..2 {
+        house.webhook(&[]).await;
+    }
+    store.complete_call(end(&house.call())).await.unwrap();
+    house.clock.advance(700);
+    assert_eq!(store.outbox_state().await.unwrap(), OutboxState { endpoints: 2, overdue_ms: 700 });
+    // In the worker's hands: nothing waits.
+    lease(store, 8, 100, &[]).await;
+    assert_eq!(store.outbox_state().await.unwrap(), OutboxState { endpoints: 2, overdue_ms: 0 });
 }
 
 #[tokio::test]
