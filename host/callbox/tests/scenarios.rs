@@ -69,7 +69,7 @@ fn a_new_project_passes_its_own_scenarios() {
     assert!(out.starts_with("scenarios/first.yaml\n  ok    a key says what the caller thinks [liked]"), "{out}");
     assert!(out.contains("6 scenarios: 6 passed;"), "{out}");
     assert!(!out.contains('\u{1b}') && !out.contains("no scenario reached"), "{out}");
-    assert!(out.ends_with("how questions were answered\n  before the first node: keys 1 2, silence\n"), "{out}");
+    assert!(out.ends_with("how questions were answered\n  before the first node: keys 1 2 7, silence\n"), "{out}");
     assert!(talk.contains("building hello"), "{talk}");
 }
 
