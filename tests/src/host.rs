@@ -26,6 +26,8 @@ pub struct Options {
     pub guarded: bool,
     /// Where it takes SIP, and what it tells others; 127.0.0.1 where nothing is given.
     pub sip: Option<IpAddr>,
+    /// The port of that; any free one where it is 0.
+    pub sip_port: u16,
     /// It runs in this network namespace, and its API is at this address of it.
     pub inside: Option<(String, IpAddr)>,
 }
@@ -86,7 +88,7 @@ impl Host {
                 "--http",
                 &SocketAddr::new(http, 0).to_string(),
                 "--sip",
-                &SocketAddr::new(sip, 0).to_string(),
+                &SocketAddr::new(sip, options.sip_port).to_string(),
             ])
             .args(["--advertise", &sip.to_string()])
             .args(["--log", "info,callbox_call=debug,callbox_sip=debug", "--data-dir"])

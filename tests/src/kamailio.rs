@@ -3,7 +3,7 @@
 use crate::peer::free_port;
 use crate::{SOON, eventually, raw};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -127,10 +127,34 @@ pub struct Kamailio {
     /// Where it takes SIP by TLS.
     pub tls: SocketAddr,
     folder: TempDir,
+    /// Where `kamcmd` reaches it.
+    control: PathBuf,
     _daemon: Daemon,
 }
 
 impl Kamailio {
+    /// Starts `examples/kamailio-two-hosts` as it is: only the addresses are ours. The proxy's must be of this test alone.
+    pub async fn example(address: SocketAddr, hosts: [SocketAddr; 2]) -> Self {
+        let example = crate::root().join("examples/kamailio-two-hosts");
+        let folder = tempfile::tempdir().unwrap();
+        let mut list = std::fs::read_to_string(example.join("dispatcher.list")).unwrap();
+        for (documented, host) in ["10.0.0.11:5060", "10.0.0.12:5060"].into_iter().zip(hosts) {
+            assert!(list.contains(documented), "{list}");
+            list = list.replace(documented, &host.to_string());
+        }
+        let hosts = folder.path().join("dispatcher.list");
+        std::fs::write(&hosts, list).unwrap();
+        let mut command = Command::new("kamailio");
+        command
+            .args(["-A", &format!("LISTEN=udp:{address}"), "-A", &format!("LISTEN_TCP=tcp:{address}")])
+            .args(["-A", &format!("HOSTS=\"{}\"", hosts.display())])
+            .arg("-f")
+            .arg(example.join("kamailio.cfg"));
+        let control = folder.path().join("kamailio_ctl");
+        let started = Self::run(command, folder, control, address, address).await;
+        started.expect("nobody else has its address")
+    }
+
     /// Starts one, with `tests/proxy/kamailio.cfg`.
     pub async fn start(proxying: &Proxying) -> Self {
         // A port that was free may be somebody's by the time it is bound.
@@ -182,11 +206,23 @@ impl Kamailio {
             std::fs::write(path.join("tls.cfg"), profile("server") + &profile("client")).unwrap();
         }
         let mut command = Command::new("kamailio");
+        command.arg("-f").arg(path.join("kamailio.cfg"));
+        let control = path.join("ctl");
+        Self::run(command, folder, control, address, tls).await
+    }
+
+    /// Starts it with this file; none where somebody else has one of its ports.
+    async fn run(
+        mut command: Command,
+        folder: TempDir,
+        control: PathBuf,
+        address: SocketAddr,
+        tls: SocketAddr,
+    ) -> Option<Self> {
+        let log = folder.path().join("log");
         // In the foreground, without a pid file, with little memory.
-        command.args(["-DD", "-E", "-m", "32", "-M", "4", "-f"]).arg(path.join("kamailio.cfg"));
-        command.args(["-Y".as_ref(), path.as_os_str()]);
-        let mut daemon = Daemon::start(&mut command, &path.join("log"));
-        let log = path.join("log");
+        command.args(["-DD", "-E", "-m", "32", "-M", "4"]).args(["-Y".as_ref(), folder.path().as_os_str()]);
+        let mut daemon = Daemon::start(&mut command, &log);
         let begun = Instant::now();
         // Its listener is there before its workers are.
         while std::net::UdpSocket::bind(address).is_ok() {
@@ -199,7 +235,7 @@ impl Kamailio {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(raw::is_alive(address, "kamailio").await);
-        Some(Self { address, tls, folder, _daemon: daemon })
+        Some(Self { address, tls, folder, control, _daemon: daemon })
     }
 
     /// What it said.
@@ -211,7 +247,7 @@ impl Kamailio {
     /// Asks it something by `kamcmd`.
     #[must_use]
     pub fn ask(&self, arguments: &[&str]) -> String {
-        let socket = format!("unix:{}/ctl", self.folder.path().display());
+        let socket = format!("unix:{}", self.control.display());
         let output = Command::new("kamcmd").args(["-s", &socket]).args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
@@ -222,6 +258,17 @@ impl Kamailio {
         let flags = if up { "FLAGS: AP" } else { "FLAGS: IP" };
         eventually(&format!("{flags} in {}", self.ask(&["dispatcher.list"])), async || {
             self.ask(&["dispatcher.list"]).contains(flags).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until its pings say that this one of several hosts is up, or is not.
+    pub async fn sees(&self, host: SocketAddr, up: bool) {
+        let (uri, flags) = (format!("URI: sip:{host}"), if up { "FLAGS: AP" } else { "FLAGS: IP" });
+        eventually(&format!("{uri} with {flags}"), async || {
+            let list = self.ask(&["dispatcher.list"]);
+            let mut lines = list.lines().map(str::trim).skip_while(|line| *line != uri);
+            lines.nth(1).filter(|line| *line == flags).map(drop)
         })
         .await;
     }

@@ -2,6 +2,7 @@
 
 use crate::{Host, binary};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -56,13 +57,18 @@ pub async fn callbox(arguments: &[&str], env: &[(&str, &str)]) -> Output {
 /// Runs a SIPp scenario of `tests/sipp` against the host until `count` calls are done. Panics with SIPp's own
 /// words when one failed.
 pub async fn sipp(host: &Host, scenario: &str, number: &str, count: u32, flags: &[&str]) {
+    sipp_to(host.sip, scenario, number, count, flags).await;
+}
+
+/// The same, against whatever takes SIP at this address.
+pub async fn sipp_to(address: SocketAddr, scenario: &str, number: &str, count: u32, flags: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = crate::root().join("tests/sipp").join(format!("{scenario}.xml"));
     assert!(file.is_file(), "{}", file.display());
     let mut command = Command::new("sipp");
     command
         .current_dir(folder.path())
-        .arg(host.sip.to_string())
+        .arg(address.to_string())
         .args(["-sf".as_ref(), file.as_os_str()])
         .args(["-s", number, "-m", &count.to_string(), "-i", "127.0.0.1", "-p", &free_port().to_string()])
         .args(["-nostdin", "-trace_err", "-timeout", "90", "-timeout_error"])

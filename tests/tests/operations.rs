@@ -222,17 +222,37 @@ async fn a_second_stop_ends_calls_at_once_with_their_records() {
 
 #[tokio::test]
 async fn a_drain_does_not_wait_for_ever() {
-    let env = vec![("CALLBOX_CALLS__DRAIN_MS", "1000".into())];
+    let env = vec![("CALLBOX_CALLS__DRAIN_MS", "500".into())];
     let folder = tempfile::tempdir().unwrap();
+    let business = Business::start().await;
     let host = Host::start_with(Options { env, data: Some(folder.path().into()), ..Options::default() }).await;
     host.publish_probe(None).await;
-    let mut line = Phone::new().await.dial_probe(&host, "silent", &[]).await;
+    let webhook =
+        json!({ "url": business.url("/webhooks"), "secret": business.secret, "event_types": ["call.completed"] });
+    host.post("/v1/webhooks", &webhook).await;
+    let mut line = Phone::new().await.dial_probe(&host, "echo", &[]).await;
+    line.press("42#");
+    eventually("a first result", async || {
+        let calls = host.get("/v1/calls?state=active").await;
+        let call = host.get(&format!("/v1/calls/{}", calls["data"].get(0)?["id"].as_str()?)).await;
+        (call["record"]["fields"]["digits"] == json!(["42"])).then_some(())
+    })
+    .await;
     host.terminate().await;
     assert!(line.over().await.by_host);
     let key = host.key.clone();
     assert!(host.exit().await.success());
-    let record = read_again(folder.path(), key).await;
+
+    // The caller heard the fallback, and what the script knew by then is not lost: it is told by this run or the next.
+    let host =
+        Host::start_with(Options { data: Some(folder.path().into()), key: Some(key), ..Options::default() }).await;
+    let record = host.finished_call().await["record"].take();
     assert_eq!(record["end_reason"], "platform_shutdown", "{record}");
+    assert_eq!(record["fields"]["digits"], json!(["42"]), "{record}");
+    let said = record["transcript"].as_array().unwrap().last().unwrap();
+    assert_eq!(said["text"], "Sorry, something went wrong.", "{record}");
+    let told = business.next_at("/webhooks").await;
+    assert_eq!(told.body["data"], record);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@
 use crate::intake::JSON_BYTES;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::{
-    Api, bindings, calls, capture, component, conversation, deliveries, health, keys, numbers, recordings, retention,
-    scripts, shapes, signalling,
+    Api, bindings, calls, capture, component, conversation, deliveries, health, hosts, keys, numbers, recordings,
+    retention, scripts, shapes, signalling,
 };
 use crate::{
     sip_accounts, tenant, tenants, trunks, usage, versions, webhooks, webrtc_calls, webrtc_exchange, webrtc_tokens,
@@ -51,7 +51,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "calls", description = "Placed, watched, ended, read"),
         (name = "webhooks", description = "Where results go, and every delivery"),
         (name = "administration", description = "Keys, the tenant, what it has used, who changed what"),
-        (name = "tenants", description = "For whoever runs the deployment: its customers, what each may use"),
+        (name = "tenants", description = "For whoever runs the deployment: its customers, what each may use, its hosts"),
         (name = "host", description = "Is it there, does it take calls"),
     )
 )]
@@ -139,6 +139,7 @@ pub(crate) fn routes() -> (Router<Api>, Document) {
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::read, keys::revoke))
         .routes(routes!(keys::rotate))
+        .routes(routes!(hosts::list))
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::read, tenants::change))
         .routes(routes!(tenants::create_key))

@@ -4,6 +4,7 @@
 //! * [`serve`] – the listener
 //! * `edge`, `guard`, `intake` – around every request: its name, time limit and log
 //!   line; who may do it; its body, and `Idempotency-Key`
+//! * `elsewhere` – what is asked about calls that run on another host
 //! * `quotas` – whether a tenant may keep more
 //! * `extract`, `problem` – how requests are read, and what is said when they cannot be served
 //! * `document` – the OpenAPI document, made of the handlers' descriptions
@@ -25,11 +26,13 @@ mod conversation;
 mod deliveries;
 mod document;
 mod edge;
+mod elsewhere;
 mod extract;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
 mod health;
+mod hosts;
 mod intake;
 mod keys;
 mod metrics;
@@ -69,6 +72,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use bytes::Bytes;
 use callbox_call::Platform;
 use callbox_store::Store;
+use elsewhere::Others;
 use guard::{AccessTable, Pace, TenantPaces};
 use health::Readiness;
 use ipnet::IpNet;
@@ -113,6 +117,7 @@ pub(crate) struct Inner {
     /// Requests with an `Idempotency-Key` so far.
     pub(crate) keyed: AtomicU32,
     pub(crate) readiness: Readiness,
+    pub(crate) others: Others,
     /// The OpenAPI document.
     pub(crate) document: Bytes,
 }
@@ -149,6 +154,7 @@ pub fn router(platform: Platform, config: ApiConfig) -> Router {
             uploads: Semaphore::new(UPLOADS),
             keyed: AtomicU32::new(0),
             readiness: Readiness::default(),
+            others: Others::new(),
             document: serde_json::to_vec(&document).unwrap_or_default().into(),
             platform,
             config,
@@ -156,6 +162,7 @@ pub fn router(platform: Platform, config: ApiConfig) -> Router {
     };
     routes
         .route_layer(from_fn_with_state(api.clone(), intake::intake))
+        .route_layer(from_fn_with_state(api.clone(), elsewhere::elsewhere))
         .route_layer(from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
         .merge(document::pages())

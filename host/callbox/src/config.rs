@@ -24,6 +24,7 @@ use miette::{Context, Diagnostic, IntoDiagnostic, miette};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything `callbox serve` can be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -93,6 +94,10 @@ pub(crate) struct Http {
     pub(crate) bind: SocketAddr,
     /// The API's own address in documents, for example `https://calls.example.com`.
     pub(crate) public_url: Option<String>,
+    /// Where the other hosts of a deployment reach the API of this one, for example `http://10.0.0.11:8080`: they pass on
+    /// what they are asked about calls that run here, with the keys. By default the address in `bind`, where that is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_url: Option<String>,
     /// Requests a second of one key.
     pub(crate) requests_per_second: u32,
     /// Proxies (`10.0.0.0/8`) before the API: what they write into `X-Forwarded-For` is believed.
@@ -250,6 +255,9 @@ pub(crate) struct Store {
     /// machine's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) host: Option<String>,
+    /// The pause between two signs of life of this host on a PostgreSQL; others take it for dead after ten of theirs. The
+    /// same for all hosts.
+    pub(crate) heartbeat_ms: u32,
     /// What seals the secrets in it (`cbs_…`); better given by `CALLBOX_STORE__KEY`. Unless it is given: the first key of
     /// the file below. All hosts of one database need the same.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,8 +269,8 @@ pub(crate) struct Store {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_file: Option<PathBuf>,
     /// Where uploaded components and recordings are kept: `s3://BUCKET/PREFIX`, with region, endpoint and credentials from
-    /// the environment by S3's own names (`AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …); by default the data
-    /// directory. Several hosts need a place that all of them reach.
+    /// the environment by S3's own names (`AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …), or `file:///FOLDER`;
+    /// by default the data directory. Several hosts need a place that all of them reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) objects: Option<String>,
     /// How long the links to recordings are good, in hours.
@@ -440,6 +448,7 @@ impl Default for Http {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
+            peer_url: None,
             requests_per_second: 50,
             trusted_proxies: Vec::new(),
             try_page: None,
@@ -504,11 +513,12 @@ impl Default for Media {
 
 impl Default for Store {
     fn default() -> Self {
-        let connections = StoreOptions::default().connections;
+        let StoreOptions { connections, heartbeat, .. } = StoreOptions::default();
         Self {
             url: None,
             connections,
             host: None,
+            heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
             key: None,
             previous_keys: Vec::new(),
             key_file: None,
@@ -606,6 +616,13 @@ impl Config {
                 self.telemetry.share
             ));
         }
+        if !(100..=60_000).contains(&self.store.heartbeat_ms) {
+            return Err(miette!(
+                help = "between 100 and 60000; 1000 unless there is a reason",
+                "store.heartbeat_ms cannot be {}",
+                self.store.heartbeat_ms
+            ));
+        }
         if self.calls.max == 0 {
             return Err(miette!(help = "for example calls.max = 2000", "calls.max is 0: no call would be taken"));
         }
@@ -641,7 +658,8 @@ impl Config {
     /// Opens the database.
     pub(crate) async fn open_store(&self) -> miette::Result<callbox_store::Store> {
         let keys = Some(self.sealing_keys()?);
-        let options = StoreOptions { keys, connections: self.store.connections, ..StoreOptions::default() };
+        let heartbeat = Duration::from_millis(self.store.heartbeat_ms.into());
+        let options = StoreOptions { keys, connections: self.store.connections, heartbeat, ..StoreOptions::default() };
         callbox_store::Store::open_with(&self.store_url(), rooms::artefacts(self)?, options).await.into_diagnostic()
     }
 
@@ -683,13 +701,14 @@ impl Tls {
 const OTHER_VARIABLES: &[&str] = &["url", "key", "config", "call_password", "script_target_dir", "speechd_key"];
 
 /// Values that are text, whatever they look like.
-const TEXTS: [&str; 20] = [
+const TEXTS: [&str; 21] = [
     "data_dir",
     "sip.advertise",
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
     "http.public_url",
+    "http.peer_url",
     "store.url",
     "store.host",
     "store.key",

@@ -23,6 +23,7 @@ use clap::Parser;
 use miette::{IntoDiagnostic, WrapErr};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Voice dialogue on the telephone, scripted in WebAssembly.
 #[derive(Debug, Parser)]
@@ -71,7 +72,10 @@ fn main() -> miette::Result<ExitCode> {
         command => command,
     };
     let runtime = tokio::runtime::Runtime::new().into_diagnostic().wrap_err("no threads to run on")?;
-    runtime.block_on(run(command))
+    let ended = runtime.block_on(run(command));
+    // What a thread still computes, a dictionary that nobody needs any more say, keeps nobody waiting.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 async fn run(command: Command) -> miette::Result<ExitCode> {

@@ -11,7 +11,7 @@ use callbox_script::ScriptHost;
 use callbox_sip::{SipStack, SipStats, TlsConfig};
 use callbox_speech::Speech;
 use callbox_store::Store;
-use callbox_store::hosts::HostKeeper;
+use callbox_store::hosts::{HostKeeper, Standing};
 use callbox_traces::Traces;
 use clap::Args;
 use miette::{Context, IntoDiagnostic, miette};
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Run the host: SIP, RTP, scripts, REST
@@ -161,6 +162,25 @@ impl Stops {
     }
 }
 
+/// Why a host goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It was told to. Calls have their time.
+    Told,
+    /// Its API ended by itself. Calls have their time.
+    WithoutHttp,
+    /// Another process has its name, and has closed the books of its calls.
+    Replaced,
+}
+
+/// Returns when another process has taken this host's name.
+async fn replaced(mut standing: watch::Receiver<Standing>) {
+    if standing.wait_for(|standing| *standing == Standing::Replaced).await.is_err() {
+        // Nobody keeps it known any more: it stops for another reason.
+        std::future::pending().await
+    }
+}
+
 /// All rooms, put together.
 pub(crate) struct Host {
     pub(crate) platform: Platform,
@@ -193,7 +213,16 @@ impl Host {
         let store = config.open_store().await?;
         let recordings = rooms::recordings(config)?;
         let name = config.host_name();
-        let recovered = store.start_host_at(&name, config.http.public_url.as_deref()).await.into_diagnostic()?;
+        let listener = TcpListener::bind(config.http.bind).await.into_diagnostic().wrap_err_with(|| {
+            format!(
+                "the API cannot listen on {}: another program may use the port; choose one with --http",
+                config.http.bind
+            )
+        })?;
+        let address = listener.local_addr().into_diagnostic()?;
+        let bound = (!address.ip().is_unspecified()).then(|| format!("http://{address}"));
+        let reached = config.http.peer_url.clone().or(bound);
+        let recovered = store.start_host_at(&name, reached.as_deref()).await.into_diagnostic()?;
         if recovered.calls > 0 {
             tracing::warn!(calls = recovered.calls, "closed calls that the last run left behind");
         }
@@ -211,13 +240,6 @@ impl Host {
         let egress =
             Egress::new(EgressPolicy::new(config.egress.allow_private, &config.egress.allow).into_diagnostic()?)
                 .into_diagnostic()?;
-        let listener = TcpListener::bind(config.http.bind).await.into_diagnostic().wrap_err_with(|| {
-            format!(
-                "the API cannot listen on {}: another program may use the port; choose one with --http",
-                config.http.bind
-            )
-        })?;
-        let address = listener.local_addr().into_diagnostic()?;
         let traces = rooms::traces(config, &name)?;
         let rooms = Rooms {
             sip: sip.clone(),
@@ -296,27 +318,40 @@ impl Host {
 
     /// Runs until it is told to stop, and takes everything down in order. What it counted, as JSON.
     pub(crate) async fn until_told_to_stop(mut self, mut stops: Stops) -> miette::Result<Value> {
-        // Calls have their time in any case.
-        let failed = tokio::select! {
-            () = stops.next() => None,
-            ended = &mut self.http => Some(miette!("the API ended by itself: {ended:?}")),
+        let (why, failed) = tokio::select! {
+            () = stops.next() => (Stop::Told, None),
+            ended = &mut self.http => (Stop::WithoutHttp, Some(miette!("the API ended by itself: {ended:?}"))),
+            () = replaced(self.keeper.standing()) => (Stop::Replaced, Some(miette!(
+                code = "callbox::serve::replaced",
+                help = "store.host gives each host a name of its own; a host that was frozen for long, and was started again \
+                    meanwhile, has to end",
+                "another host has taken the name of this one on the database"
+            ))),
         };
-        let stopped = self.stop(stops, failed.is_some()).await;
+        let stopped = self.stop(stops, why).await;
         failed.map_or(Ok(stopped), Err)
     }
 
-    /// Takes everything down in order: calls first, which have their time unless `stops` say otherwise. What was counted,
-    /// as JSON.
-    pub(crate) async fn stop(self, mut stops: Stops, without_http: bool) -> Value {
+    /// Takes everything down in order: calls first, which have their time unless `stops` or the reason say otherwise.
+    /// What was counted, as JSON.
+    pub(crate) async fn stop(self, mut stops: Stops, why: Stop) -> Value {
         let Self { platform, store, sip, media, outbox, traces, http, stop_http, drain, keeper, ready: _, _background } =
             self;
         keeper.draining();
         tracing::info!(calls = platform.calls(), "stopping: no new calls; again to end those that run");
         let drained = platform.drain(drain);
         tokio::pin!(drained);
+        let at_once = async {
+            // The books of its calls are closed by now: nobody gains by going on.
+            if why != Stop::Replaced {
+                stops.next().await;
+            }
+        };
         tokio::select! {
+            // No new calls, before those that run are ended.
+            biased;
             () = &mut drained => {}
-            () = stops.next() => {
+            () = at_once => {
                 platform.end_all("the host is going down");
                 tokio::select! {
                     () = &mut drained => {}
@@ -326,7 +361,7 @@ impl Host {
             }
         }
         stop_http.cancel();
-        if !without_http && tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
+        if why != Stop::WithoutHttp && tokio::time::timeout(Duration::from_secs(5), http).await.is_err() {
             tracing::warn!("requests were still being answered");
         }
         outbox.stop().await;

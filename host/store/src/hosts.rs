@@ -11,7 +11,7 @@
 use crate::dialect::Dialect;
 use crate::recovery::{self, Recovered};
 use crate::writer::Db;
-use crate::{Store, StoreError, UnixMs, columns, id};
+use crate::{Store, StoreError, TenantId, UnixMs, columns, id};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -85,6 +85,17 @@ impl Row {
 }
 
 const COLUMNS: &str = "SELECT id, run, state, address, version, started_at, beats, heartbeat_at FROM hosts";
+
+/// Who runs a call, or ran it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runner {
+    /// Its name.
+    pub host: String,
+    /// Where others reach its API, where it has said so.
+    pub address: Option<String>,
+    /// Whether the call runs.
+    pub active: bool,
+}
 
 /// The name that this process has taken.
 #[derive(Clone, Debug)]
@@ -176,6 +187,30 @@ impl Store {
         let sql = format!("{COLUMNS} ORDER BY id LIMIT 1000");
         let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(self.readers()).await?;
         rows.into_iter().map(Row::read).collect()
+    }
+
+    /// The name that this process has taken; none before [`Store::start_host`].
+    #[must_use]
+    pub fn host_name(&self) -> Option<String> {
+        self.taken().ok().map(|taken| taken.host)
+    }
+
+    /// Who runs a tenant's call, or ran it; none where that is this host, or one that is gone, or there is no such call.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn runner(&self, tenant: &TenantId, call: &str) -> Result<Option<Runner>, StoreError> {
+        let Some(here) = self.host_name().filter(|_| self.inner.file.is_none()) else { return Ok(None) };
+        let row: Option<(String, Option<String>, String)> = sqlx::query_as(
+            "SELECT hosts.id, hosts.address, calls.state FROM calls JOIN hosts ON hosts.id = calls.host
+             WHERE calls.tenant_id = $1 AND calls.id = $2 AND calls.host <> $3 AND hosts.state <> 'gone'",
+        )
+        .bind(tenant)
+        .bind(call)
+        .bind(here)
+        .fetch_optional(self.readers())
+        .await?;
+        Ok(row.map(|(host, address, state)| Runner { host, address, active: state == "active" }))
     }
 
     /// Whether a process lives that has this name: its counter rises while we wait. Nobody waits for a host that said

@@ -53,7 +53,7 @@ impl Objects {
         Ok(Self { objects: Arc::new(objects.with_fsync(true)), place, local: Some(folder.to_path_buf()) })
     }
 
-    /// At `s3://bucket/prefix`. Region, endpoint and credentials are those of the environment, by the names that S3's own
+    /// At `file:///folder`, or at `s3://bucket/prefix`. Region, endpoint and credentials are those of the environment, by the names that S3's own
     /// tools have (`AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
     /// `AWS_SESSION_TOKEN`), or of the machine's role.
     ///
@@ -66,10 +66,16 @@ impl Objects {
             ("s3", Some(bucket)) if parsed.username().is_empty() && parsed.password().is_none() => {
                 (bucket.to_owned(), Key::from_url_path(parsed.path()).map_err(|error| bad(error.to_string()))?)
             }
+            ("file", None) if parsed.query().is_none() => {
+                let folder = parsed.to_file_path().map_err(|()| bad("a folder is file:///FOLDER".into()))?;
+                return Self::folder(&folder);
+            }
             ("s3", _) => {
                 return Err(bad("an S3 URL is s3://BUCKET/PREFIX, its credentials are in the environment".into()));
             }
-            (scheme, _) => return Err(bad(format!("{scheme}: is not known, s3://BUCKET/PREFIX is"))),
+            (scheme, _) => {
+                return Err(bad(format!("{scheme}: is not known, s3://BUCKET/PREFIX and file:///FOLDER are")));
+            }
         };
         let retry = RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() };
         let objects = AmazonS3Builder::from_env()
@@ -248,8 +254,17 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_has_a_url_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("all hosts have it");
+        let url = url::Url::from_file_path(&kept).unwrap();
+        assert_eq!(Objects::at(url.as_str()).unwrap().local(), Some(&*kept));
+        assert!(kept.is_dir());
+    }
+
+    #[test]
     fn a_place_that_is_none_is_told_and_holds_no_secret() {
-        for bad in ["", "recordings", "ftp://a/b", "s3:///b", "s3://user:secret@bucket/b"] {
+        for bad in ["", "recordings", "ftp://a/b", "s3:///b", "s3://user:secret@bucket/b", "file://nas/b"] {
             let error = Objects::at(bad).unwrap_err();
             assert_eq!(error.code(), "store_bad_objects", "{bad}");
             assert!(!error.to_string().contains("secret"), "{error}");

@@ -11,7 +11,7 @@ use super::changes::Changes;
 use super::subject::{Subject, SubjectArgs};
 use super::{data, given, talk};
 use crate::config::{Config, Log};
-use crate::serve::{Host, Stops};
+use crate::serve::{Host, Stop, Stops};
 use callbox_dialogue::script::Segment;
 use callbox_dialogue::setup::Fallback;
 use callbox_script::Manifest;
@@ -87,7 +87,7 @@ pub(super) async fn run(args: &RunArgs) -> miette::Result<()> {
         }
     };
     telling.abort();
-    host.stop(stops, false).await;
+    host.stop(stops, Stop::Told).await;
     ended
 }
 

@@ -36,17 +36,17 @@ impl Dictionary {
     }
 
     fn parse(text: String) -> Self {
-        let mut lines: Vec<u32> = Vec::new();
+        let mut lines: Vec<(&str, u32)> = Vec::new();
         let mut at = 0;
         for line in text.split_inclusive('\n') {
-            if let (Ok(start), Some(_)) = (u32::try_from(at), entry(line)) {
-                lines.push(start);
+            if let (Ok(start), Some((word, _))) = (u32::try_from(at), entry(line)) {
+                lines.push((word, start));
             }
             at += line.len();
         }
-        let word = |at: &u32| entry(&text[*at as usize..]).map_or("", |(word, _)| word);
         // Stable: alternatives keep their order.
-        lines.sort_by(|one, two| word(one).cmp(word(two)));
+        lines.sort_by_key(|&(word, _)| word);
+        let lines = lines.into_iter().map(|(_, at)| at).collect();
         Self { text, lines }
     }
 
