@@ -252,7 +252,23 @@ async fn a_frozen_host_whose_name_was_taken_ends() {
     let phone = Phone::new().await;
     let mut line = phone.dial_probe(&frozen, "silent", &[]).await;
     running_call(&frozen).await;
-    signal(&frozen, "-STOP");
+    // Between two transactions: in one, it would hold on to its name until the server ends that.
+    let connections = |state: &str| {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'frozen' AND state LIKE";
+        shared().run(&format!("{sql} '{state}'")) != ["0"]
+    };
+    eventually("a host that is frozen", async || {
+        signal(&frozen, "-STOP");
+        while connections("active") {
+            tokio::task::yield_now().await;
+        }
+        if connections("idle in transaction%") {
+            signal(&frozen, "-CONT");
+            return None;
+        }
+        Some(())
+    })
+    .await;
 
     // Its operator does not wait for it. It has a folder of its own, as if the machine were another.
     let mut options = fleet.options("a", Some(&frozen));

@@ -23,6 +23,9 @@ pub struct Recovered {
 /// Why a call of a dead process ended.
 const HOST_GONE: &str = "the host that ran the call is gone; closed at its next start";
 
+/// How often a start tries again to take its name, where each time it waits as long as the server lets it.
+const TRIES: u32 = 3;
+
 /// Calls closed in one transaction.
 const STEP: i64 = 100;
 
@@ -118,8 +121,21 @@ impl Store {
             return Err(StoreError::InUse(format!("the host name {host:?} on this database")));
         }
         let (taken, now) = (Self::new_run(host), self.now());
-        let (run, address) = (taken.clone(), address.map(ToOwned::to_owned));
-        self.write(move |db| Box::pin(async move { hosts::take(db, &run, address.as_deref(), now).await })).await?;
+        let mut tries = 0;
+        loop {
+            let (run, address) = (taken.clone(), address.map(ToOwned::to_owned));
+            let took =
+                self.write(move |db| Box::pin(async move { hosts::take(db, &run, address.as_deref(), now).await }));
+            match took.await {
+                Ok(()) => break,
+                // A host that was frozen in the middle of a transaction holds on to its name until the server ends that.
+                Err(error) if error.is_transient() && tries < TRIES => {
+                    tracing::warn!(%error, "the name of this host cannot be taken yet");
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         *self.inner.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(taken);
         let mut recovered = Recovered::default();
         let mut after = String::new();
