@@ -42,6 +42,22 @@ impl Fidelity {
     }
 }
 
+/// The PESQ score of what was heard against what was said, both at 8 kHz: 1 for noise, 4.5 for the same. It does not see
+/// slips; [`compare`] does.
+pub async fn pesq(said: &[i16], heard: &[i16]) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new(crate::root().join("target/python/bin/python"));
+    command.arg(crate::root().join("tests/measure/pesq_score.py"));
+    for (name, samples) in [("said", said), ("heard", heard)] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, samples.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+        command.arg(file);
+    }
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+}
+
 /// Compares what was heard with what was said, both at 8 kHz. What was heard may begin and end with something else.
 #[must_use]
 pub fn compare(said: &[i16], heard: &[i16]) -> Fidelity {

@@ -104,9 +104,11 @@ async fn every_byte_of_a_prompt_is_what_was_synthesised() {
     let speech = Speech::new(SpeechConfig::default()).unwrap();
     let voice = VoiceSettings { voice: None, language: "en".into(), rate: None };
     let mut chunks = speech.render(&Segment::Text(text.into()), &voice, |_| None);
-    let mut synthesised = Vec::new();
+    let (mut synthesised, mut spoken) = (Vec::new(), Vec::new());
     while let Some(chunk) = chunks.recv().await {
-        synthesised.extend_from_slice(chunk.unwrap().clip.encoded(Law::Mu));
+        let clip = chunk.unwrap().clip;
+        synthesised.extend_from_slice(clip.encoded(Law::Mu));
+        spoken.extend_from_slice(clip.samples());
     }
     assert!(synthesised.len() > 8_000, "{} bytes are no sentence", synthesised.len());
     assert!(contains(&heard.bytes(), &synthesised), "the prompt on the wire is not what was synthesised");
@@ -115,6 +117,9 @@ async fn every_byte_of_a_prompt_is_what_was_synthesised() {
     let (said, heard_by_ear): (Vec<i16>, Vec<i16>) = (said, heard_by_ear);
     let found = fidelity::compare(&said, &heard_by_ear);
     assert!(found.is_whole(), "{found:?}");
+    // What PCMU costs, and nothing else.
+    let score = fidelity::pesq(&spoken, &heard_by_ear).await;
+    assert!(score > 4.0, "PESQ {score}");
     assert_eq!(heard.sources.len(), 1);
 }
 
