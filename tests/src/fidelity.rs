@@ -122,10 +122,8 @@ fn best(piece: &[i16; WINDOW], heard: &[i16], places: std::ops::Range<usize>) ->
         }
         product as f64 / (own * energy as f64).sqrt().max(1.0)
     };
-    // A voice is alike over a few samples: first every third place, then those around the best.
-    let coarse = places.clone().step_by(3).map(|place| (place, likeness(place))).max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let fine = coarse.0.saturating_sub(3).max(places.start)..(coarse.0 + 4).min(places.end);
-    fine.map(|place| (place, likeness(place))).max_by(|a, b| a.1.total_cmp(&b.1))
+    // Every place: an s is like nothing one sample beside itself.
+    places.map(|place| (place, likeness(place))).max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 /// Of one sample, in the mean.
