@@ -260,7 +260,7 @@ async fn the_call_follows_a_page_to_another_network() {
     let host = probe_host().await;
     let caller = WebCaller::probe(&host, "echo", &[("X-Probe-Count", "1")]).await;
     caller.is_up().await;
-    caller.press('7').await;
+    press_whole(&caller, '7').await;
     let sdp = "application/sdp";
     let offer = caller.moves().await;
     assert_eq!(problem(caller.patch(sdp, None, offer.clone()).await).await, (428, "if_match_required".into()));
@@ -272,7 +272,6 @@ async fn the_call_follows_a_page_to_another_network() {
     assert_ne!(etag, caller.etag, "another session of ICE");
     caller.accepts(&renewed.text().await.unwrap()).await;
     // The first key was pressed on one network, the second on another.
-    caller.press('7').await;
     caller.press('#').await;
     caller.sees("the key said back", |seen| seen.said("robot").iter().any(|text| text == "You pressed 7.")).await;
     // Candidates that are trickled politely are taken; nothing that would be another call is.
@@ -293,6 +292,13 @@ async fn the_call_follows_a_page_to_another_network() {
     );
 }
 
+/// Presses a key, and waits until it is over: by then the host has sent half a second.
+async fn press_whole(caller: &WebCaller, key: char) {
+    let before = caller.seen().packets;
+    caller.press(key).await;
+    caller.sees("half a second", |seen| seen.packets >= before + 25).await;
+}
+
 /// Lines of a description that begin so.
 fn lines<'a>(sdp: &'a str, starts: &[&str]) -> Vec<&'a str> {
     sdp.lines().filter(|line| starts.iter().any(|start| line.starts_with(start))).collect()
@@ -306,6 +312,7 @@ async fn a_fragment_is_enough_for_another_network() {
     let host = probe_host().await;
     let caller = WebCaller::probe(&host, "echo", &[("X-Probe-Count", "1")]).await;
     caller.is_up().await;
+    press_whole(&caller, '7').await;
     let candidates = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.9 9 typ host\r\n";
     let trickled = caller.patch(FRAGMENT, Some(&caller.etag), candidates.into()).await;
     assert_eq!(trickled.status(), 204);
