@@ -24,7 +24,7 @@ build: ## Build the host, optimised (target/release/callbox)
 .PHONY: demo
 demo: ## A real call, start to end (ONCE=1 ends with an exit status; else it stays up)
 	@tools/setup demo
-	@echo "== Building the host: about eight minutes from nothing on two cores, seconds afterwards"
+	@echo "== Building the host: ten to fifteen minutes from nothing on two cores, seconds afterwards"
 	@cargo build --workspace
 	@echo "== Building the example script"
 	@tools/guests appointment
@@ -33,7 +33,7 @@ demo: ## A real call, start to end (ONCE=1 ends with an exit status; else it sta
 .PHONY: test
 test: ## Install what is missing and run every test
 	@tools/setup test
-	@echo "== Building everything with its tests: about eight minutes from nothing on two cores"
+	@echo "== Building everything with its tests: ten to fifteen minutes from nothing on two cores"
 	@cargo build --workspace
 	@echo "== Building the guests"
 	@tools/guests all
@@ -60,7 +60,7 @@ lint: ## Format, clippy, licences
 	@command -v cargo-deny > /dev/null && cargo deny check || echo "cargo-deny is not installed (cargo install cargo-deny): licences and advisories not checked"
 
 .PHONY: bench
-bench: ## Measure, about twelve minutes after the build (BENCH="latency media" for parts)
+bench: ## Measure, about half an hour after the build (BENCH="latency media" for parts)
 	@tools/setup test
 	@echo "== Building callbox, optimised: about ten minutes from nothing on two cores"
 	cargo build --release -p callbox -p callbox-load
