@@ -29,6 +29,8 @@ pub(crate) struct Early {
     rseq: Option<u32>,
     /// The answer that came before the 2xx.
     answer: Option<Bytes>,
+    /// A network said that it may not be heard before the 2xx (RFC 5009).
+    hushed: bool,
     /// Whether offer and answer are exchanged for good, so that another offer may be made.
     pub(crate) agreed: bool,
     /// Their offer, and the provisional response that brought it, whose PRACK has to bring our answer.
@@ -95,10 +97,32 @@ impl Forks {
         let dialog = DialogState::from_response(request, local_tag.to_owned(), response, flow).ok()?;
         let branch = self.branches;
         self.branches = self.branches.saturating_add(1);
-        let early = Early { tag, branch, dialog, rseq: None, answer: None, agreed: false, owed: None, updates: false };
+        let early = Early {
+            tag,
+            branch,
+            dialog,
+            rseq: None,
+            answer: None,
+            hushed: false,
+            agreed: false,
+            owed: None,
+            updates: false,
+        };
         self.early.push(early);
         self.early.last_mut()
     }
+}
+
+/// Whether the networks between let the far end be heard before the answer, where one of them says so (RFC 5009 §8). It
+/// says so for each media line; ours are of one stream.
+fn leave(response: &Message) -> Option<bool> {
+    let said = response.headers.get_all(Field::PEarlyMedia);
+    let said = said.filter_map(|value| match value.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"sendrecv" | b"sendonly" => Some(true),
+        b"recvonly" | b"inactive" => Some(false),
+        _ => None,
+    });
+    said.reduce(|one, other| one || other)
 }
 
 /// What the 2xx of a branch goes on from.
@@ -167,6 +191,8 @@ impl Leg {
                 // An offer has to come reliably (RFC 3261 §13.2.1); such a preview means nothing.
                 event = DialogEvent::Ringing;
             }
+            let hushed = early.hushed;
+            early.hushed = leave(response).map_or(hushed, |leave| !leave);
             if let (Some(theirs), Some(ours)) = (&sdp, &offer) {
                 early.answer = Some(Bytes::copy_from_slice(theirs));
                 early.agreed |= rseq.is_some();
@@ -174,6 +200,14 @@ impl Leg {
                     self.agreed.got(ours, theirs);
                     agreed = true;
                 }
+            }
+            match (&event, &early.answer) {
+                (DialogEvent::Progress { .. }, _) if early.hushed => event = DialogEvent::Ringing,
+                // What was described before may be heard now.
+                (DialogEvent::Ringing, Some(answer)) if hushed && !early.hushed => {
+                    event = DialogEvent::Progress { sdp: Some(answer.to_vec()), branch };
+                }
+                _ => {}
             }
         }
         if agreed && let Phase::Calling(calling) = &mut self.phase {

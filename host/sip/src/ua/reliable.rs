@@ -46,6 +46,8 @@ pub(crate) struct Provisionals {
     /// Whether the caller knows them, and whether it insists.
     known: bool,
     required: bool,
+    /// Whether a network between us and the caller lets early media pass for those alone who ask (RFC 5009).
+    gated: bool,
     /// Of the last one; 0 before the first.
     rseq: u32,
     unconfirmed: Option<Unconfirmed>,
@@ -65,6 +67,7 @@ impl Provisionals {
         Self {
             known: known && policy != Reliable::Off,
             required: required || policy == Reliable::Required,
+            gated: invite.headers.lists(Field::PEarlyMedia, "supported"),
             ..Self::default()
         }
     }
@@ -72,6 +75,11 @@ impl Provisionals {
     /// Plain ringing is worth no extra round trip unless the caller insists.
     fn reliably(&self, described: bool) -> bool {
         self.known && (self.required || described)
+    }
+
+    /// Asks for leave to be heard before the answer, and to hear, where that has to be asked for.
+    fn asking(&self, reply: Reply, described: bool) -> Reply {
+        if described && self.gated { reply.text(Field::PEarlyMedia, "sendrecv") } else { reply }
     }
 
     /// Whether nothing waits for its PRACK.
@@ -127,7 +135,9 @@ impl Leg {
             // RFC 3261 §13.2.1: an offer goes in a message that is sure to arrive.
             return Err(SipError::NotNow("an offer before the answer, to a caller that does not know 100rel,"));
         }
-        core.respond(now, transaction, Reply::new(status).in_dialog(self.contact.clone()).sdp(sdp));
+        let reply = Reply::new(status).in_dialog(self.contact.clone());
+        let reply = self.provisionals.asking(reply, sdp.is_some());
+        core.respond(now, transaction, reply.sdp(sdp));
         self.refresh = Some(now + PROVISIONAL_REFRESH);
         Ok(())
     }
@@ -151,8 +161,8 @@ impl Leg {
             .in_dialog(self.contact.clone())
             .text(Field::Allow, super::reply::ALLOW)
             .text(Field::Require, "100rel")
-            .header(Field::RSeq, provisionals.rseq.to_string())
-            .sdp(sdp.clone());
+            .header(Field::RSeq, provisionals.rseq.to_string());
+        let reply = provisionals.asking(reply, sdp.is_some()).sdp(sdp.clone());
         let Some((bytes, flow)) = core.respond(now, transaction, reply) else { return };
         let timing = core.config.timing;
         provisionals.unconfirmed = Some(Unconfirmed {

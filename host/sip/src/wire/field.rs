@@ -60,6 +60,7 @@ fields! {
     MinExpires "Min-Expires" 0 false,
     MinSe "Min-SE" 0 false,
     PAssertedIdentity "P-Asserted-Identity" 0 true,
+    PEarlyMedia "P-Early-Media" 0 true,
     PPreferredIdentity "P-Preferred-Identity" 0 true,
     Path "Path" 0 true,
     Privacy "Privacy" 0 false,
