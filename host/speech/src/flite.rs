@@ -5,11 +5,11 @@
 //! what it says is an argument: other users of the machine may see it in the
 //! list of processes.
 
-use crate::chunks::{ChunkError, PLACES, Parts, WavChunker};
+use crate::chunks::{ChunkError, Parts, WavChunker};
 use crate::error::SpeechError;
 use crate::process::{Program, millis};
 use crate::recogniser::Languages;
-use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance, check_rate};
+use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance, check_rate, spawn};
 use callbox_dialogue::leg::VoiceSettings;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -81,20 +81,8 @@ impl Synthesiser for Flite {
     }
 
     fn speak(&self, what: Utterance) -> mpsc::Receiver<Result<Part, SpeechError>> {
-        let (parts, receiver) = mpsc::channel(PLACES);
         let engine = self.engine.clone();
-        tokio::spawn(async move {
-            let done = tokio::select! {
-                // Nobody listens any more. The process dies with the other future.
-                () = parts.closed() => Ok(()),
-                done = engine.render(&what, &parts) => done,
-            };
-            if let Err(error) = done {
-                tracing::debug!(code = error.code(), %error, "a render failed");
-                let _ = parts.send(Err(error)).await;
-            }
-        });
-        receiver
+        spawn(|parts| async move { engine.render(&what, &parts).await })
     }
 
     fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError> {
@@ -107,10 +95,6 @@ impl Synthesiser for Flite {
             Some(name) if !name.is_empty() && !voices.iter().any(|known| known == name) => Err(unknown(name)),
             _ => Ok(()),
         }
-    }
-
-    fn word_times(&self) -> bool {
-        false
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {

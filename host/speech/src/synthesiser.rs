@@ -1,8 +1,11 @@
 //! What every synthesiser is to the rest of the host.
 
+use crate::chunks::{PLACES, Parts};
 use crate::error::SpeechError;
+use crate::recogniser::Languages;
 use callbox_dialogue::leg::{VoiceSettings, WordMark};
 use callbox_media::Clip;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -101,11 +104,51 @@ pub trait Synthesiser: Send + Sync + 'static {
 
     /// Whether its chunks carry the times of their words. Where they do not,
     /// times are estimated once the utterance is complete.
-    fn word_times(&self) -> bool;
+    fn word_times(&self) -> bool {
+        false
+    }
 
     /// Finds out whether it works, and its version. Asked again after a
     /// failure, so that an engine that has been installed meanwhile is found.
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>>;
+}
+
+/// Runs a render in a task of its own, which ends when nobody listens any more; with it goes what the render holds: a
+/// process, a connexion.
+pub(crate) fn spawn<F>(render: impl FnOnce(Parts) -> F) -> mpsc::Receiver<Result<Part, SpeechError>>
+where
+    F: Future<Output = Result<(), SpeechError>> + Send + 'static,
+{
+    let (parts, receiver) = mpsc::channel(PLACES);
+    let render = render(parts.clone());
+    tokio::spawn(async move {
+        let done = tokio::select! {
+            () = parts.closed() => Ok(()),
+            done = render => done,
+        };
+        if let Err(error) = done {
+            tracing::debug!(code = error.code(), %error, "a render failed");
+            let _ = parts.send(Err(error)).await;
+        }
+    });
+    receiver
+}
+
+/// The voice for these settings, by its engine's name: the one that they ask for, that of their language – of the very
+/// tag, before one that serves it –, or the usual one.
+pub(crate) fn named<'a>(
+    settings: &'a VoiceSettings,
+    voices: &'a BTreeMap<String, String>,
+    usual: Option<&'a str>,
+) -> Option<&'a str> {
+    let asked = settings.voice.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let of_language = || {
+        let exact = voices.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(&settings.language));
+        let serves = |tag: &str| Languages::Some(vec![tag.to_owned()]).has(&settings.language);
+        let near = || voices.iter().find(|(tag, _)| serves(tag));
+        exact.or_else(near).map(|(_, voice)| voice.as_str())
+    };
+    asked.or_else(of_language).or(usual)
 }
 
 /// The rate of a voice, if it is one that can be spoken at.

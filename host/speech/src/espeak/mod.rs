@@ -13,10 +13,10 @@
 
 mod voices;
 
-use crate::chunks::{ChunkError, PLACES, Parts, WavChunker};
+use crate::chunks::{ChunkError, Parts, WavChunker};
 use crate::error::SpeechError;
 use crate::process::{Program, millis};
-use crate::synthesiser::{EngineInfo, PITCHES, Part, Pending, Synthesiser, USUAL_PITCH, Utterance, check_rate};
+use crate::synthesiser::{EngineInfo, PITCHES, Part, Pending, Synthesiser, USUAL_PITCH, Utterance, check_rate, spawn};
 use callbox_dialogue::leg::VoiceSettings;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,20 +99,8 @@ impl Synthesiser for Espeak {
     }
 
     fn speak(&self, what: Utterance) -> mpsc::Receiver<Result<Part, SpeechError>> {
-        let (chunks, receiver) = mpsc::channel(PLACES);
         let engine = self.engine.clone();
-        tokio::spawn(async move {
-            let done = tokio::select! {
-                // Nobody listens any more. The process dies with the other future.
-                () = chunks.closed() => Ok(()),
-                done = engine.render(&what, &chunks) => done,
-            };
-            if let Err(error) = done {
-                tracing::debug!(code = error.code(), %error, "a render failed");
-                let _ = chunks.send(Err(error)).await;
-            }
-        });
-        receiver
+        spawn(|parts| async move { engine.render(&what, &parts).await })
     }
 
     fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError> {
@@ -120,10 +108,6 @@ impl Synthesiser for Espeak {
             Some(voices) => voices.select(voice).map(drop),
             None => check_rate(voice).map(drop),
         }
-    }
-
-    fn word_times(&self) -> bool {
-        false
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {

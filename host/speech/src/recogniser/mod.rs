@@ -248,6 +248,26 @@ impl Run {
         (Self { sound, heard }, Work { sound: sounds, heard: hear })
     }
 
+    /// Has a task of its own recognise, which ends when nobody waits for it any more; with it goes what it holds: a
+    /// process, a connexion.
+    pub(crate) fn spawn<F>(recognise: impl FnOnce(Work) -> F) -> Self
+    where
+        F: Future<Output = Result<Heard, RecogniserError>> + Send + 'static,
+    {
+        let (run, work) = Self::new();
+        let heard = work.heard.clone();
+        let recognise = recognise(work);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = heard.closed() => {}
+                end = recognise => {
+                    let _ = heard.send(end).await;
+                }
+            }
+        });
+        run
+    }
+
     /// A run that has failed already.
     #[must_use]
     pub fn failed(error: RecogniserError) -> Self {

@@ -171,30 +171,30 @@ impl Process {
         }
     }
 
-    /// Has it do a job, with the audio of `work`. Ends with the result, an
-    /// error, or when nobody listens any more; the connexion is closed with
-    /// that, and the process ends what it does on it.
-    pub(crate) async fn recognise(&self, job: &Job, work: &mut Work) -> Result<(), RecogniserError> {
+    /// Has it do a job, with the audio of `work`: the result. The connexion is
+    /// closed when this ends or is dropped, and the process ends what it does
+    /// on it.
+    pub(crate) async fn recognise(&self, job: &Job, work: Work) -> Result<Heard, RecogniserError> {
         let (mut from, mut to) = self.connect().await?.into_split();
-        let Work { sound, heard } = work;
+        let Work { mut sound, heard } = work;
         let give = async {
             // Where it takes no more, what it says last tells why.
-            let _ = give(job, &mut to, sound).await;
+            let _ = give(job, &mut to, &mut sound).await;
             std::future::pending::<Infallible>().await
         };
         let read = async {
             while let Some(news) = self.read(&mut from, &job.language).await? {
-                let ends = matches!(news, Heard::Final(_));
-                if heard.send(Ok(news)).await.is_err() || ends {
-                    return Ok(());
+                if matches!(news, Heard::Final(_)) {
+                    return Ok(news);
                 }
+                // Where nobody listens any more, the task that holds us is about to be dropped.
+                let _ = heard.send(Ok(news)).await;
             }
             Err(RecogniserError::cut_short(&self.program.engine))
         };
         tokio::select! {
-            done = read => done,
+            end = read => end,
             never = give => match never {},
-            () = heard.closed() => Ok(()),
         }
     }
 

@@ -11,11 +11,11 @@
 
 use super::dial::{Came, Dialer, Socket, bearer};
 use super::openai_voice::words;
-use super::voice::{Pcm, RemoteVoice, spawn};
+use super::voice::{Pcm, RemoteVoice};
 use super::{ProviderFailure, shorten};
 use crate::chunks::{Chunker, Parts};
 use crate::error::SpeechError;
-use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance};
+use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance, spawn};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use callbox_dialogue::leg::VoiceSettings;
@@ -70,10 +70,6 @@ impl Synthesiser for CustomVoice {
 
     fn takes_any_voice(&self) -> bool {
         true
-    }
-
-    fn word_times(&self) -> bool {
-        false
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {

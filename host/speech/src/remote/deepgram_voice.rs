@@ -85,10 +85,6 @@ impl Synthesiser for DeepgramVoice {
         true
     }
 
-    fn word_times(&self) -> bool {
-        false
-    }
-
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {
         Box::pin(std::future::ready(Ok(self.shared.voice.info("Deepgram-style"))))
     }

@@ -1,7 +1,7 @@
 //! What all recognisers that are somebody's service share.
 
 use super::{Provider, ProviderFailure};
-use crate::recogniser::{Heard, Languages, Listening, RecogniserError, Run, Sound, Work};
+use crate::recogniser::{Languages, Listening, RecogniserError, Sound, Work};
 use callbox_grammar::{Answer, Grammar};
 use std::sync::Arc;
 
@@ -48,26 +48,6 @@ impl RemoteEar {
         let heard = what.languages.iter().find(|tag| self.languages.has(tag)).or(what.languages.first());
         heard.map_or("en", String::as_str)
     }
-}
-
-/// Runs a recognition in a task of its own, which ends when nobody waits for
-/// it any more.
-pub(super) fn spawn<F>(recognise: impl FnOnce(Work) -> F) -> Run
-where
-    F: Future<Output = Result<Heard, RecogniserError>> + Send + 'static,
-{
-    let (run, work) = Run::new();
-    let heard = work.heard.clone();
-    let recognise = recognise(work);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = heard.closed() => {}
-            end = recognise => {
-                let _ = heard.send(end).await;
-            }
-        }
-    });
-    run
 }
 
 /// What comes from the caller next; none where nobody speaks any more, which

@@ -54,7 +54,7 @@ impl Recogniser for OpenAiEar {
 
     fn start(&self, what: Listening) -> Run {
         let shared = self.shared.clone();
-        ear::spawn(|work| async move { shared.recognise(what, work).await })
+        Run::spawn(|work| async move { shared.recognise(what, work).await })
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, RecogniserError>> {

@@ -6,11 +6,11 @@
 
 use super::dial::{Body, Dialer};
 use super::sse::Events;
-use super::voice::{Pcm, RemoteVoice, spawn};
+use super::voice::{Pcm, RemoteVoice};
 use super::{ProviderFailure, shorten};
 use crate::chunks::{Chunker, Parts, WavChunker};
 use crate::error::SpeechError;
-use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance};
+use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance, spawn};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use callbox_dialogue::leg::VoiceSettings;
@@ -60,10 +60,6 @@ impl Synthesiser for OpenAiVoice {
 
     fn takes_any_voice(&self) -> bool {
         true
-    }
-
-    fn word_times(&self) -> bool {
-        false
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {

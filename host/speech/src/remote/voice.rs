@@ -1,14 +1,13 @@
 //! What all synthesisers that are somebody's service share.
 
 use super::Provider;
-use crate::chunks::{ChunkError, PLACES, Parts};
+use crate::chunks::ChunkError;
 use crate::error::SpeechError;
 use crate::recogniser::Languages;
 use crate::remote::ProviderFailure;
-use crate::synthesiser::{EngineInfo, Part, check_rate};
+use crate::synthesiser::{EngineInfo, check_rate, named};
 use callbox_dialogue::leg::VoiceSettings;
 use std::collections::BTreeMap;
-use tokio::sync::mpsc;
 
 /// Words a minute that a provider's usual pace is taken to be.
 const PACE: f64 = 175.0;
@@ -31,14 +30,7 @@ pub struct RemoteVoice {
 impl RemoteVoice {
     /// The voice for these settings, in the provider's words.
     pub(super) fn named<'a>(&'a self, settings: &'a VoiceSettings) -> Option<&'a str> {
-        let asked = settings.voice.as_deref().map(str::trim).filter(|name| !name.is_empty());
-        let of_language = || {
-            let exact = self.voices.iter().find(|(language, _)| language.eq_ignore_ascii_case(&settings.language));
-            let serves = |language: &str| Languages::Some(vec![language.to_owned()]).has(&settings.language);
-            let near = || self.voices.iter().find(|(language, _)| serves(language));
-            exact.or_else(near).map(|(_, voice)| voice.as_str())
-        };
-        asked.or_else(of_language).or(self.voice.as_deref())
+        named(settings, &self.voices, self.voice.as_deref())
     }
 
     /// Whether it is for these settings: a voice has to be one that the operator named.
@@ -78,26 +70,6 @@ impl RemoteVoice {
     pub(super) fn unusable(&self, error: ChunkError) -> SpeechError {
         error.explained(|what| self.provider.failed(ProviderFailure::Rubbish(format!("audio with {what}"))))
     }
-}
-
-/// Runs a render in a task of its own, which ends when nobody listens any more.
-pub(super) fn spawn<F>(render: impl FnOnce(Parts) -> F) -> mpsc::Receiver<Result<Part, SpeechError>>
-where
-    F: Future<Output = Result<(), SpeechError>> + Send + 'static,
-{
-    let (parts, receiver) = mpsc::channel(PLACES);
-    let render = render(parts.clone());
-    tokio::spawn(async move {
-        let done = tokio::select! {
-            () = parts.closed() => Ok(()),
-            done = render => done,
-        };
-        if let Err(error) = done {
-            tracing::debug!(code = error.code(), %error, "a render failed");
-            let _ = parts.send(Err(error)).await;
-        }
-    });
-    receiver
 }
 
 /// Raw 16-bit samples, little-endian, in pieces of any length.

@@ -5,7 +5,7 @@ use super::{NAME, library};
 use crate::recogniser::process::{Process, Program};
 use crate::recogniser::worker::Setting;
 use crate::recogniser::worker::frames::Job;
-use crate::recogniser::{Abilities, Languages, Listening, Recogniser, RecogniserError, Run, Work};
+use crate::recogniser::{Abilities, Heard, Languages, Listening, Recogniser, RecogniserError, Run, Work};
 use crate::remote::hints;
 use crate::synthesiser::{EngineInfo, Pending};
 use std::path::PathBuf;
@@ -84,14 +84,8 @@ impl Recogniser for SherpaEar {
     }
 
     fn start(&self, what: Listening) -> Run {
-        let (run, mut work) = Run::new();
         let engine = self.engine.clone();
-        tokio::spawn(async move {
-            if let Err(error) = engine.recognise(what, &mut work).await {
-                let _ = work.heard.send(Err(error)).await;
-            }
-        });
-        run
+        Run::spawn(|work| async move { engine.recognise(what, work).await })
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, RecogniserError>> {
@@ -126,11 +120,8 @@ impl Engine {
         Ok((Process::new(program), model))
     }
 
-    async fn recognise(&self, what: Listening, work: &mut Work) -> Result<(), RecogniserError> {
-        let job = tokio::select! {
-            job = self.job(&what) => job?,
-            () = work.heard.closed() => return Ok(()),
-        };
+    async fn recognise(&self, what: Listening, work: Work) -> Result<Heard, RecogniserError> {
+        let job = self.job(&what).await?;
         self.process().await?.0.recognise(&job, work).await
     }
 

@@ -64,6 +64,26 @@ const fn method(model: &EarModel) -> &'static str {
     if model.unit.is_some() { "modified_beam_search" } else { "greedy_search" }
 }
 
+/// Fills what the configurations of both kinds of recognisers have alike. The library declares them as structures that
+/// have nothing to do with each other, so that no function can take both.
+macro_rules! fill {
+    ($config:ident, $text:ident, $model:ident, $threads:ident) => {
+        $config.feat_config.sample_rate = MODEL_RATE;
+        $config.feat_config.feature_dim = BANDS;
+        $config.decoding_method = $text.text(method($model))?;
+        $config.max_active_paths = PATHS;
+        $config.hotwords_score = HINT_SCORE;
+        let files = &mut $config.model_config;
+        files.tokens = $text.path(&$model.tokens)?;
+        files.num_threads = $threads;
+        files.provider = $text.text("cpu")?;
+        if let Some(unit) = &$model.unit {
+            files.modeling_unit = $text.text(unit)?;
+            files.bpe_vocab = $text.maybe($model.pieces.as_deref())?;
+        }
+    };
+}
+
 fn streaming(
     functions: &Functions,
     model: &EarModel,
@@ -71,8 +91,7 @@ fn streaming(
 ) -> Result<Option<NonNull<OnlineRecognizer>>, Fault> {
     let mut text = Strings::default();
     let mut config = OnlineConfig::zero();
-    config.feat_config.sample_rate = MODEL_RATE;
-    config.feat_config.feature_dim = BANDS;
+    fill!(config, text, model, threads);
     let (first, decoder) = (text.path(&model.first)?, text.maybe(model.decoder.as_deref())?);
     let files = &mut config.model_config;
     match model.kind {
@@ -85,16 +104,6 @@ fn streaming(
             files.transducer.joiner = text.maybe(model.joiner.as_deref())?;
         }
     }
-    files.tokens = text.path(&model.tokens)?;
-    files.num_threads = threads;
-    files.provider = text.text("cpu")?;
-    if let Some(unit) = &model.unit {
-        files.modeling_unit = text.text(unit)?;
-        files.bpe_vocab = text.maybe(model.pieces.as_deref())?;
-    }
-    config.decoding_method = text.text(method(model))?;
-    config.max_active_paths = PATHS;
-    config.hotwords_score = HINT_SCORE;
     // SAFETY: a structure of the library's own version, whose texts live until the end of this function; the library
     // copies them.
     Ok(NonNull::new(unsafe { (functions.create_online)(&raw const config) }.cast_mut()))
@@ -103,8 +112,7 @@ fn streaming(
 fn whole(functions: &Functions, model: &EarModel, threads: i32) -> Result<Option<NonNull<OfflineRecognizer>>, Fault> {
     let mut text = Strings::default();
     let mut config = OfflineConfig::zero();
-    config.feat_config.sample_rate = MODEL_RATE;
-    config.feat_config.feature_dim = BANDS;
+    fill!(config, text, model, threads);
     let (first, decoder) = (text.path(&model.first)?, text.maybe(model.decoder.as_deref())?);
     let files = &mut config.model_config;
     match model.kind {
@@ -127,16 +135,6 @@ fn whole(functions: &Functions, model: &EarModel, threads: i32) -> Result<Option
             files.transducer.joiner = text.maybe(model.joiner.as_deref())?;
         }
     }
-    files.tokens = text.path(&model.tokens)?;
-    files.num_threads = threads;
-    files.provider = text.text("cpu")?;
-    if let Some(unit) = &model.unit {
-        files.modeling_unit = text.text(unit)?;
-        files.bpe_vocab = text.maybe(model.pieces.as_deref())?;
-    }
-    config.decoding_method = text.text(method(model))?;
-    config.max_active_paths = PATHS;
-    config.hotwords_score = HINT_SCORE;
     // SAFETY: as in `streaming`.
     Ok(NonNull::new(unsafe { (functions.create_offline)(&raw const config) }.cast_mut()))
 }

@@ -2,14 +2,14 @@
 
 use super::folder::{self, VoiceKind, VoiceModel};
 use super::{NAME, library, phonemes};
-use crate::chunks::{Chunker, PLACES, Parts};
+use crate::chunks::{Chunker, Parts};
 use crate::error::SpeechError;
 use crate::process::millis;
 use crate::recogniser::process::{Process, Program};
 use crate::recogniser::worker::Setting;
 use crate::recogniser::worker::frames::SpeakJob;
 use crate::recogniser::{Languages, RecogniserError};
-use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance, check_rate};
+use crate::synthesiser::{EngineInfo, Part, Pending, Synthesiser, Utterance, check_rate, named, spawn};
 use callbox_dialogue::leg::VoiceSettings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -99,20 +99,8 @@ impl Synthesiser for SherpaVoice {
     }
 
     fn speak(&self, what: Utterance) -> mpsc::Receiver<Result<Part, SpeechError>> {
-        let (parts, receiver) = mpsc::channel(PLACES);
         let engine = self.engine.clone();
-        tokio::spawn(async move {
-            let done = tokio::select! {
-                // Nobody listens any more. The connexion goes with the other future, and with it the render.
-                () = parts.closed() => Ok(()),
-                done = engine.render(&what, &parts) => done,
-            };
-            if let Err(error) = done {
-                tracing::debug!(code = error.code(), %error, "a render failed");
-                let _ = parts.send(Err(error)).await;
-            }
-        });
-        receiver
+        spawn(|parts| async move { engine.render(&what, &parts).await })
     }
 
     fn supports(&self, voice: &VoiceSettings) -> Result<(), SpeechError> {
@@ -121,10 +109,6 @@ impl Synthesiser for SherpaVoice {
             return Err(SpeechError::UnknownLanguage { language: voice.language.chars().take(64).collect() });
         }
         self.engine.speaker(voice).map(drop)
-    }
-
-    fn word_times(&self) -> bool {
-        false
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {
@@ -148,14 +132,8 @@ impl Synthesiser for SherpaVoice {
 impl Engine {
     /// The number of the speaker: of the script, of the language, of the configuration, or the first.
     fn speaker(&self, settings: &VoiceSettings) -> Result<u32, SpeechError> {
-        let asked = settings.voice.as_deref().map(str::trim).filter(|name| !name.is_empty());
-        let of_language = || {
-            let exact = self.config.voices.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(&settings.language));
-            let serves = |tag: &str| Languages::Some(vec![tag.to_owned()]).has(&settings.language);
-            let near = || self.config.voices.iter().find(|(tag, _)| serves(tag));
-            exact.or_else(near).map(|(_, voice)| voice.as_str())
-        };
-        let Some(name) = asked.or_else(of_language).or(self.config.voice.as_deref()) else { return Ok(0) };
+        let named = named(settings, &self.config.voices, self.config.voice.as_deref());
+        let Some(name) = named else { return Ok(0) };
         let known = self.speakers.get().copied().unwrap_or(u32::MAX);
         name.parse().ok().filter(|number| *number < known).ok_or_else(|| SpeechError::UnknownVoice {
             voice: name.chars().filter(|c| !c.is_control()).take(64).collect(),

@@ -90,49 +90,59 @@ def write(path, text):
     put(path, text.encode())
 
 
-def streaming_ctc(folder):
+def streaming(folder, file, output, kind):
+    """A model that hears as the audio comes: 16 frames at a time, of which it scores every fourth."""
     nodes, constants = bands(0, 4)
     keep, states, new = kept()
     save(
-        folder / "ctc-epoch-1-avg-1-chunk-16-left-128.onnx",
-        nodes + [node("Identity", "scores", "log_probs")] + keep,
+        folder / file,
+        nodes + [node("Identity", "scores", output)] + keep,
         [tensor("x", FLOAT, "N", 16, 80), *states],
-        [tensor("log_probs", FLOAT, "N", 4, 3), *new],
+        [tensor(output, FLOAT, "N", 4, 3), *new],
         constants,
-        dict(ZIPFORMER, model_type="zipformer2_ctc"),
+        dict(ZIPFORMER, model_type=kind),
     )
+
+
+def whole(folder, file, output, lengths, kind):
+    """One that takes an utterance at a time, and tells how long its scores are."""
+    nodes, constants = bands(0, 4)
+    save(
+        folder / file,
+        nodes + [
+            node("Identity", "scores", output),
+            node("Add", "x_lens round", "longer"),
+            node("Div", "longer step", lengths),
+        ],
+        [tensor("x", FLOAT, "N", "T", 80), tensor("x_lens", INT64, "N")],
+        [tensor(output, FLOAT, "N", "L", 3), tensor(lengths, INT64, "N")],
+        constants + [constant("round", [3])],
+        dict(model_type=kind, version=1, comment="hand-made"),
+    )
+
+
+def yes_no(folder):
     write(folder / "tokens.txt", "<blk> 0\n▁YES 1\n▁NO 2\n")
 
 
+def streaming_ctc(folder):
+    streaming(folder, "ctc-epoch-1-avg-1-chunk-16-left-128.onnx", "log_probs", "zipformer2_ctc")
+    yes_no(folder)
+
+
 def streaming_transducer(folder):
-    nodes, constants = bands(0, 4)
-    keep, states, new = kept()
-    save(
-        folder / "encoder-epoch-1-avg-1.int8.onnx",
-        nodes + [node("Identity", "scores", "encoder_out")] + keep,
-        [tensor("x", FLOAT, "N", 16, 80), *states],
-        [tensor("encoder_out", FLOAT, "N", 4, 3), *new],
-        constants,
-        dict(ZIPFORMER, model_type="zipformer2"),
-    )
+    streaming(folder, "encoder-epoch-1-avg-1.int8.onnx", "encoder_out", "zipformer2")
     one_word(folder)
 
 
 def transducer(folder):
-    nodes, constants = bands(0, 4)
-    save(
-        folder / "encoder-epoch-1-avg-1.int8.onnx",
-        nodes + [
-            node("Identity", "scores", "encoder_out"),
-            node("Add", "x_lens round", "longer"),
-            node("Div", "longer step", "encoder_out_lens"),
-        ],
-        [tensor("x", FLOAT, "N", "T", 80), tensor("x_lens", INT64, "N")],
-        [tensor("encoder_out", FLOAT, "N", "L", 3), tensor("encoder_out_lens", INT64, "N")],
-        constants + [constant("round", [3])],
-        dict(model_type="zipformer2", version=1, comment="hand-made, not streaming"),
-    )
+    whole(folder, "encoder-epoch-1-avg-1.int8.onnx", "encoder_out", "encoder_out_lens", "zipformer2")
     one_word(folder)
+
+
+def zipformer_ctc(folder):
+    whole(folder, "model.int8.onnx", "log_probs", "log_probs_len", "zipformer2_ctc")
+    yes_no(folder)
 
 
 def one_word(folder):
@@ -203,23 +213,6 @@ def sense_voice(folder):
         folder / "tokens.txt",
         "<blank> 0\n是 1\n不 2\n<|zh|> 3\n<|en|> 4\n<|NEUTRAL|> 5\n<|Speech|> 6\n<|woitn|> 7\n",
     )
-
-
-def zipformer_ctc(folder):
-    nodes, constants = bands(0, 4)
-    save(
-        folder / "model.int8.onnx",
-        nodes + [
-            node("Identity", "scores", "log_probs"),
-            node("Add", "x_lens round", "longer"),
-            node("Div", "longer step", "log_probs_len"),
-        ],
-        [tensor("x", FLOAT, "N", "T", 80), tensor("x_lens", INT64, "N")],
-        [tensor("log_probs", FLOAT, "N", "L", 3), tensor("log_probs_len", INT64, "N")],
-        constants + [constant("round", [3])],
-        dict(model_type="zipformer2_ctc", version=1, comment="hand-made"),
-    )
-    write(folder / "tokens.txt", "<blk> 0\n▁YES 1\n▁NO 2\n")
 
 
 def nemo_ctc(folder):

@@ -20,7 +20,7 @@ mod passage;
 use super::process::{Process, Program};
 use super::worker::Setting;
 use super::worker::frames::{Job, Sounds};
-use super::{Abilities, Confidence, Languages, Listening, Recogniser, RecogniserError, Run, Work};
+use super::{Abilities, Confidence, Heard, Languages, Listening, Recogniser, RecogniserError, Run, Work};
 use crate::synthesiser::{EngineInfo, Pending};
 use callbox_grammar::{Grammar, Jsgf};
 use dictionary::{Dictionary, is_pronunciation};
@@ -111,14 +111,8 @@ impl Recogniser for Pocketsphinx {
     }
 
     fn start(&self, what: Listening) -> Run {
-        let (run, mut work) = Run::new();
         let engine = self.engine.clone();
-        tokio::spawn(async move {
-            if let Err(error) = engine.recognise(what, &mut work).await {
-                let _ = work.heard.send(Err(error)).await;
-            }
-        });
-        run
+        Run::spawn(|work| async move { engine.recognise(what, work).await })
     }
 
     fn describe(&self) -> Pending<'_, Result<EngineInfo, RecogniserError>> {
@@ -131,15 +125,9 @@ impl Recogniser for Pocketsphinx {
 }
 
 impl Engine {
-    async fn recognise(self: &Arc<Self>, what: Listening, work: &mut Work) -> Result<(), RecogniserError> {
-        let closed = tokio::select! {
-            job = self.job(what) => Some(job?),
-            () = work.heard.closed() => None,
-        };
-        match closed {
-            Some(job) => self.process.recognise(&job, work).await,
-            None => Ok(()),
-        }
+    async fn recognise(self: &Arc<Self>, what: Listening, work: Work) -> Result<Heard, RecogniserError> {
+        let job = self.job(what).await?;
+        self.process.recognise(&job, work).await
     }
 
     async fn job(self: &Arc<Self>, what: Listening) -> Result<Job, RecogniserError> {
