@@ -15,6 +15,12 @@ use tokio::time::{Instant, sleep, timeout};
 /// Silence after which a caller looks around: its host may be gone, or have heard nothing.
 const SILENCE: Duration = Duration::from_millis(250);
 
+/// After which a caller hangs up who was not told when.
+const LONG_CALL: Duration = Duration::from_secs(20);
+
+/// After which a caller gives a call up of which nothing is heard.
+const GIVES_UP: Duration = Duration::from_secs(40);
+
 /// Where a host that runs is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
@@ -142,7 +148,7 @@ impl OneCall<'_> {
             let late = answer.as_ref().is_some_and(|(_, bye)| *bye <= Instant::now());
             let Ok(received) = timeout(SILENCE, socket.recv_from(&mut packet)).await else {
                 // All that came has been read.
-                if !up.borrow().contains(&self.site) || begun.elapsed() > 2 * SOON {
+                if !up.borrow().contains(&self.site) || begun.elapsed() > GIVES_UP {
                     return answer.is_some();
                 }
                 match &answer {
@@ -166,7 +172,7 @@ impl OneCall<'_> {
                 status if status.starts_with('1') => {}
                 status if status.starts_with('2') && of_invite => {
                     send(&request("ACK", 1, &text)).await;
-                    let until = self.hang_up.unwrap_or(SOON);
+                    let until = self.hang_up.unwrap_or(LONG_CALL);
                     answer.get_or_insert_with(|| (text, Instant::now() + until));
                 }
                 _ if of_invite => {

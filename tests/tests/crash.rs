@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 /// Callers at once.
 const CALLERS: u64 = 6;
 /// How long what is under way may take to come to its end, on a machine that has too much to do.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())

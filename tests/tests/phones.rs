@@ -176,14 +176,18 @@ impl Linphone {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join(".local/share/linphone")).unwrap();
         let at = |name: &str| folder.path().join(name);
-        let (udp, tcp) = (peer::free_port(), peer::free_port());
-        let ports = format!("sip_port={udp}\nsip_tcp_port={tcp}\nsip_tls_port=-1\n");
-        let rc = format!("[sip]\n{ports}verify_server_certs=0\nverify_server_cn=0\n{settings}");
+        // What it listens on is settled before it starts: one whose port is taken, or that opens its sockets anew while it
+        // registers, stays silent for good.
+        let rc = format!(
+            "[sip]\nsip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-1\nuse_ipv6=0\nipv6_migration_done=1\n\
+             register_only_when_network_is_up=0\nverify_server_certs=0\nverify_server_cn=0\n{settings}"
+        );
         std::fs::write(at("rc"), rc).unwrap();
         std::fs::write(at("in.wav"), silence()).unwrap();
         let told = std::fs::File::create(at("told")).unwrap();
         let mut process = Command::new("linphonec")
             .args(["-c".as_ref(), at("rc").as_os_str()])
+            .args(["-d", "6", "-l"].map(AsRef::as_ref).into_iter().chain([at("log").as_os_str()]))
             .env("HOME", folder.path())
             .stdin(Stdio::piped())
             .stdout(told)
@@ -193,7 +197,6 @@ impl Linphone {
             .unwrap();
         let keyboard = process.stdin.take().unwrap();
         let mut this = Self { folder, process, keyboard };
-        this.types("ipv6 disable").await;
         this.types("soundcard use files").await;
         this.types(&format!("play {}", this.at("in.wav").display())).await;
         this.types(&format!("record {}", this.at("heard.wav").display())).await;
@@ -218,14 +221,15 @@ impl Linphone {
 
     /// Waits until it is registered: it tells when it is asked.
     async fn is_registered(&mut self) {
-        for _ in 0..100 {
-            self.types("status register").await;
+        let read = |name| String::from_utf8_lossy(&std::fs::read(self.folder.path().join(name)).unwrap()).into_owned();
+        for _ in 0..400 {
+            self.keyboard.write_all(b"status register\n").await.unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
-            if std::fs::read_to_string(self.at("told")).unwrap().contains("registered, identity") {
+            if read("told").contains("registered, identity") {
                 return;
             }
         }
-        panic!("linphone is not registered: {}", std::fs::read_to_string(self.at("told")).unwrap());
+        panic!("linphone is not registered: {}", read("log"));
     }
 
     /// Ends it. It has heard speech.

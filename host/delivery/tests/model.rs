@@ -146,7 +146,7 @@ async fn who_drops_the_answer_hangs_up_on_the_model() {
     let mut answer = ask(&local(), &format!("http://{address}/"), LIMIT).await.unwrap();
     assert_eq!(answer.next().await, Some(Event::Text { text: "on and on ".into() }));
     drop(answer);
-    tokio::time::timeout(Duration::from_secs(30), hung_up.recv()).await.expect("the connection stays open").unwrap();
+    tokio::time::timeout(Duration::from_secs(90), hung_up.recv()).await.expect("the connection stays open").unwrap();
 }
 
 #[tokio::test]

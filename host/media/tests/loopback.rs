@@ -428,7 +428,7 @@ async fn reports_flow_and_bye_ends_them() {
     let plane = plane(|_| ());
     let peer = Peer::new();
     let rtcp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    rtcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    rtcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (session, _events) = open(&plane);
     let mut plan = plan(Codec::Pcmu, peer.address());
     plan.remote_rtcp = rtcp.local_addr().unwrap();

@@ -376,7 +376,7 @@ fn reports_tell_how_well_both_sides_hear() {
 
 #[test]
 fn a_hold_is_heard_and_who_vanishes_in_it_is_missed() {
-    let plane = plane(1, |config, _| config.media_timeout = Duration::from_secs(3));
+    let plane = plane(1, |config, _| config.media_timeout = Duration::from_secs(6));
     let (mut browser, mut opened) = Browser::call(&plane, Codec::Pcmu, &Wishes::default());
     browser.voice = vec![0x20; 160];
     browser.until(|browser| browser.seen.packets.len() > 10);
@@ -387,7 +387,7 @@ fn a_hold_is_heard_and_who_vanishes_in_it_is_missed() {
     browser.voice.clear();
     // Its checks keep it alive.
     let silence =
-        browser.until_or(|_| opened.events.try_recv() == Ok(MediaEvent::MediaTimeout), Duration::from_secs(5));
+        browser.until_or(|_| opened.events.try_recv() == Ok(MediaEvent::MediaTimeout), Duration::from_secs(8));
     assert_eq!(silence, Err(()));
     let missed = wait(async {
         loop {

@@ -63,7 +63,7 @@ fn config(registrar: &SipStack, transport: Transport, password: &str) -> Registr
 }
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("it happens in time")
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it happens in time")
 }
 
 async fn stands(registration: &Registration) -> RegistrationState {

@@ -27,7 +27,7 @@ fn target(stack: &SipStack, transport: Transport) -> String {
 }
 
 async fn next(events: &mut Events) -> DialogEvent {
-    tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("an event in time").expect("an event")
+    tokio::time::timeout(Duration::from_secs(60), events.recv()).await.expect("an event in time").expect("an event")
 }
 
 /// Shuts a stack down; the answers to its BYEs leave nothing behind.
@@ -50,7 +50,7 @@ async fn call(address: &str, transport: Transport) {
         ..OutgoingCall::default()
     };
     let (outgoing, mut heard) = caller.call(placed).await.unwrap();
-    let mut incoming = tokio::time::timeout(Duration::from_secs(10), calls.recv()).await.unwrap().unwrap();
+    let mut incoming = tokio::time::timeout(Duration::from_secs(60), calls.recv()).await.unwrap().unwrap();
     assert_eq!(incoming.dialog.id(), outgoing.id());
     assert_eq!(incoming.invite.request_user.as_deref(), Some("+441632960001"));
     assert_eq!(incoming.invite.from.display_name.as_deref(), Some("Bob \"B\""));
@@ -145,7 +145,7 @@ fn placed(target: String) -> OutgoingCall {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }
 
 fn ended(event: &DialogEvent) -> Option<(bool, Option<u16>)> {

@@ -33,7 +33,7 @@ fn address(stack: &SipStack, transport: Transport) -> SocketAddr {
 }
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("in time")
 }
 
 /// Opens a WebSocket; an error is the status of the refusal.
