@@ -271,6 +271,11 @@ impl WebCaller {
         self.order(Order::Accept(answer.to_owned())).await;
     }
 
+    /// From now on it asks another host about its call.
+    pub fn asks(&mut self, host: &Host) {
+        self.host = host.http;
+    }
+
     /// Patches its call.
     pub async fn patch(&self, kind: &str, if_match: Option<&str>, body: String) -> Response {
         let mut request = self.request(Method::PATCH).header("content-type", kind).body(body);

@@ -4,6 +4,7 @@
 
 use callbox_test_postgres::shared;
 use callbox_tests::kamailio::Kamailio;
+use callbox_tests::web_caller::{WebCaller, request, token};
 use callbox_tests::{Business, Host, Options, Phone, eventually, guest, peer, probe_bindings, raw};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -197,6 +198,36 @@ async fn any_host_serves_the_calls_of_all() {
     a.kill().await;
     drop(line);
     assert!(b.get(&format!("/v1/calls/{id}")).await["start"].is_object());
+}
+
+/// Pages know a balancer, and no host behind it.
+#[tokio::test]
+async fn a_page_renews_and_ends_its_call_by_any_host() {
+    let fleet = Fleet::new("pages").await;
+    let a = fleet.start("a", None).await;
+    let b = fleet.start("b", Some(&a)).await;
+    a.publish_probe(None).await;
+    let mut caller = WebCaller::probe(&a, "silent", &[]).await;
+    caller.is_up().await;
+    assert_eq!(running_call(&b).await, caller.id());
+    caller.asks(&b);
+    let offer = caller.moves().await;
+    let stale = caller.patch("application/sdp", Some("\"nonsense\""), offer.clone()).await;
+    assert_eq!(stale.status(), 412, "which session of ICE is meant goes along");
+    let renewed = caller.patch("application/sdp", Some("*"), offer).await;
+    assert_eq!(renewed.status(), 200);
+    assert_ne!(renewed.headers()["etag"].to_str().unwrap(), caller.etag, "another session of ICE");
+    let before = caller.seen().packets;
+    caller.accepts(&renewed.text().await.unwrap()).await;
+    caller.sees("audio on the other network", |seen| seen.packets >= before + 25).await;
+    // Another token of the same tenant opens nothing, one that is none is told so, the call's own ends it.
+    let other = token(&b, "2000", json!({})).await;
+    assert_eq!(request(&b, Method::DELETE, &caller.path, &other).send().await.unwrap().status(), 404);
+    assert_eq!(request(&b, Method::DELETE, &caller.path, "cbt_x").send().await.unwrap().status(), 401);
+    assert_eq!(caller.delete().await.status(), 200);
+    let record = b.finished_call().await["record"].take();
+    assert_eq!(record["end_reason"], "caller_hangup", "{record}");
+    assert_eq!(caller.delete().await.status(), 404, "it is over");
 }
 
 #[tokio::test]

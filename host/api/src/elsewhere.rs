@@ -1,17 +1,18 @@
 //! Calls that run on another host of the deployment: what is asked about them is passed on to it, so that any host serves
 //! the API.
 //!
-//! The other host asks for the key again, reads the body, and remembers an `Idempotency-Key`, as if it had been asked
-//! itself. What it may be asked is passed on once: a host that is no longer who it was meant to be says so.
+//! The other host asks for the key or the token again, reads the body, and remembers an `Idempotency-Key`, as if it had
+//! been asked itself. What it may be asked is passed on once: a host that is no longer who it was meant to be says so.
 
 use crate::Api;
 use crate::edge::{REQUEST_ID, RequestName};
-use crate::guard::Caller;
+use crate::guard::{Caller, bearer};
 use crate::intake::IDEMPOTENCY_KEY;
 use crate::problem::Problem;
+use crate::webrtc_guard::{FORWARDED_FOR, Visitor};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, RANGE, TRANSFER_ENCODING};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, IF_MATCH, RANGE, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -25,9 +26,11 @@ use std::time::Duration;
 /// For which host it is meant.
 const FOR: HeaderName = HeaderName::from_static("x-callbox-host");
 /// What goes with a request. The name of the request goes, too, so that both logs know it by the same.
-const WITH_IT: [HeaderName; 5] = [AUTHORIZATION, CONTENT_TYPE, ACCEPT, RANGE, IDEMPOTENCY_KEY];
+const WITH_IT: [HeaderName; 6] = [AUTHORIZATION, CONTENT_TYPE, ACCEPT, RANGE, IF_MATCH, IDEMPOTENCY_KEY];
 /// The paths of calls.
 const CALL: &str = "/v1/calls/{call}";
+/// The path of a call to the page that made it.
+const PAGE: &str = "/v1/webrtc/calls/{call}";
 /// Files that stay with the host that made them.
 const CAPTURES: &str = "/v1/calls/{call}/pcap";
 /// The longest wait for a host that is not there.
@@ -61,9 +64,10 @@ pub(crate) async fn elsewhere(State(api): State<Api>, request: Request, next: Ne
         }
         return next.run(request).await;
     }
-    let Some(asked) = Asked::about_a_call(&api, &request) else { return next.run(request).await };
+    let Some(asked) = Asked::about(&request) else { return next.run(request).await };
+    let Some(tenant) = asked.by.elsewhere(&api, &asked.call).await else { return next.run(request).await };
     // Where the database does not answer, the operation itself says so.
-    let Ok(Some(runner)) = api.store().runner(&asked.tenant, &asked.call).await else { return next.run(request).await };
+    let Ok(Some(runner)) = api.store().runner(&tenant, &asked.call.0).await else { return next.run(request).await };
     if !runner.active && !asked.captures {
         return next.run(request).await;
     }
@@ -82,27 +86,49 @@ pub(crate) async fn elsewhere(State(api): State<Api>, request: Request, next: Ne
     }
 }
 
-/// What is asked about a call that does not run here.
+/// What is asked about a call.
 struct Asked {
-    tenant: TenantId,
-    call: String,
+    by: By,
+    call: CallId,
     /// Path and query.
     target: String,
     /// For files that stay with their host.
     captures: bool,
 }
 
+/// Who asks.
+enum By {
+    /// Somebody with a key of this tenant.
+    Key(TenantId),
+    /// A page, by this token; what the host keeps of it.
+    Page { token: String, holder: [u8; 32] },
+}
+
 impl Asked {
-    fn about_a_call(api: &Api, request: &Request) -> Option<Self> {
-        let path = request.extensions().get::<MatchedPath>()?.as_str();
-        if !path.starts_with(CALL) {
+    fn about(request: &Request) -> Option<Self> {
+        let (extensions, uri) = (request.extensions(), request.uri());
+        let path = extensions.get::<MatchedPath>()?.as_str();
+        let (by, place) = if path == PAGE {
+            let token = bearer(request.headers())?.to_owned();
+            (By::Page { token, holder: extensions.get::<Visitor>()?.holder }, 4)
+        } else if path.starts_with(CALL) {
+            (By::Key(extensions.get::<Caller>()?.tenant.clone()), 3)
+        } else {
             return None;
+        };
+        let call = CallId(uri.path().split('/').nth(place)?.to_owned());
+        Some(Self { by, call, target: uri.path_and_query()?.as_str().to_owned(), captures: path == CAPTURES })
+    }
+}
+
+impl By {
+    /// Whose call it is, unless it runs here. A token that is none is refused by the operation itself.
+    async fn elsewhere(&self, api: &Api, call: &CallId) -> Option<TenantId> {
+        match self {
+            Self::Key(tenant) => (!api.platform().is_open(tenant, call)).then(|| tenant.clone()),
+            Self::Page { holder, .. } if api.platform().is_held(call, holder) => None,
+            Self::Page { token, .. } => Some(api.store().webrtc_token_of(token).await.ok()?.tenant_id),
         }
-        let tenant = request.extensions().get::<Caller>()?.tenant.clone();
-        let call = request.uri().path().split('/').nth(3)?.to_owned();
-        let target = request.uri().path_and_query()?.as_str().to_owned();
-        let open = api.platform().is_open(&tenant, &CallId(call.clone()));
-        (!open).then_some(Self { tenant, call, target, captures: path == CAPTURES })
     }
 }
 
@@ -134,6 +160,9 @@ async fn pass_on(api: &Api, runner: &Runner, target: &str, request: Request) -> 
         return Err(Unreached { why, request: reads.then(|| Box::new(request)) });
     };
     headers.insert(FOR, meant);
+    // For its paces, where the operator says that the hosts are to be believed (`http.trusted_proxies`).
+    let visitor = request.extensions().get::<Visitor>().map(|visitor| visitor.from.to_string());
+    headers.extend(visitor.and_then(|from| HeaderValue::try_from(from).ok()).map(|from| (FORWARDED_FOR, from)));
     let (parts, body) = request.into_parts();
     let asked = client.request(parts.method.clone(), url).headers(headers);
     // What reads has no body: it can still be served here.

@@ -16,7 +16,8 @@ use callbox_store::webrtc_tokens::{self, TokenError, WebToken};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// For whom a proxy asks.
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Bytes of what a client says of itself that are kept.
 const CLIENT: usize = 400;
 

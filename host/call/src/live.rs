@@ -204,6 +204,11 @@ impl LiveCalls {
         }
     }
 
+    /// Whether it is a call of whoever holds the token that it began with, and its books are not closed.
+    pub(crate) fn is_held(&self, id: &CallId, holder: &[u8; 32]) -> bool {
+        self.lock().get(id).is_some_and(|call| call.holder.as_ref() == Some(holder))
+    }
+
     /// Sends a command to a call by whoever holds the token that it began with.
     pub(crate) fn send_held(&self, id: &CallId, holder: &[u8; 32], command: CallCommand) -> Result<(), LiveError> {
         self.send_to(id, |call| call.holder.as_ref() == Some(holder), command)
@@ -303,6 +308,9 @@ mod tests {
         let message = || CallCommand::Web(WebCommand::HangUp);
         assert_eq!(live.send_held(&id("a"), &[0; 32], message()), Err(LiveError::NotRunning), "nobody holds it");
         live.held_by(&id("a"), [1; 32]);
+        assert!(
+            live.is_held(&id("a"), &[1; 32]) && !live.is_held(&id("a"), &[0; 32]) && !live.is_held(&id("b"), &[1; 32])
+        );
         assert_eq!(live.send_held(&id("a"), &[0; 32], message()), Err(LiveError::NotRunning));
         assert_eq!(live.send_held(&id("a"), &[1; 32], message()), Ok(()));
     }

@@ -346,6 +346,12 @@ impl Platform {
         Ok((Welcome { call: id, answer: opened.answer }, begun))
     }
 
+    /// Whether this call runs here, or ends just now, and whoever holds this began it.
+    #[must_use]
+    pub fn is_held(&self, call: &CallId, holder: &[u8; 32]) -> bool {
+        self.inner.live.is_held(call, holder)
+    }
+
     /// Renews the way of a call's media, for whoever holds the token that it began with.
     ///
     /// # Errors
