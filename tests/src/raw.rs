@@ -5,10 +5,19 @@ use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+/// A description with these media lines.
+#[must_use]
+pub fn description(media: &str) -> String {
+    format!("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n{media}")
+}
+
 /// A whole INVITE with a good description.
 #[must_use]
 pub fn invite(to: SocketAddr, number: &str, from: SocketAddr, name: &str) -> String {
-    let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    offering(&description("m=audio 9 RTP/AVP 0\r\n"), to, number, from, name)
+}
+
+fn offering(body: &str, to: SocketAddr, number: &str, from: SocketAddr, name: &str) -> String {
     format!(
         "INVITE sip:{number}@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{name};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:raw@127.0.0.1>;tag={name}\r\nTo: <sip:{number}@{to}>\r\nCall-ID: {name}@raw\r\nCSeq: 1 INVITE\r\n\
@@ -45,9 +54,14 @@ pub async fn ask(socket: &UdpSocket, to: SocketAddr, request: &str) -> String {
 
 /// The response to one INVITE: what refuses a call.
 pub async fn ask_invite(to: SocketAddr, number: &str, name: &str) -> String {
+    ask_offer(to, number, name, "m=audio 9 RTP/AVP 0\r\n").await
+}
+
+/// The response to one INVITE that offers these media lines.
+pub async fn ask_offer(to: SocketAddr, number: &str, name: &str, media: &str) -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let from = socket.local_addr().unwrap();
-    let response = ask(&socket, to, &invite(to, number, from, name)).await;
+    let response = ask(&socket, to, &offering(&description(media), to, number, from, name)).await;
     let tag = response.lines().find(|line| line.starts_with("To:")).unwrap_or_default();
     // Acknowledged, so that it is not sent again.
     let ack = format!(

@@ -135,6 +135,57 @@ async fn a_carrier_is_told_who_calls_and_asked_for_nothing_twice() {
     assert!(!host.log().contains("sesame"));
 }
 
+/// The lines of a description that begin so.
+fn lines<'a>(message: &'a str, starts: &str) -> Vec<&'a str> {
+    message.lines().filter(|line| line.starts_with(starts)).collect()
+}
+
+/// Without its port: `m=audio … RTP/AVP 0`.
+fn without_port(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    [&words[..1], &words[2..]].concat().join(" ")
+}
+
+#[tokio::test]
+async fn a_trunk_is_spoken_to_as_it_wants_in_offers_and_in_answers() {
+    let carrier = Carrier::start(Manners::default()).await;
+    let host = closed().await;
+    let script = host.publish_probe(None).await;
+    trunk(
+        &host,
+        &[address(&carrier)],
+        json!({ "inbound": from_here(), "codecs": ["pcma", "pcmu"], "codec_order": "ours", "packet_ms": 40, "dtmf": "info" }),
+    )
+    .await;
+    // What we offer.
+    place(&host, &script, "+493012345").await;
+    let invite = carrier.gets("INVITE", 1).await;
+    let media: Vec<String> = lines(&invite, "m=").into_iter().map(without_port).collect();
+    assert_eq!(media, ["m=audio RTP/AVP 8 0"], "{invite}");
+    assert_eq!(lines(&invite, "a=ptime:"), ["a=ptime:40"], "{invite}");
+    // What we answer: our order, keys by INFO alone, one line of audio, and each line in its place (RFC 3264 §6).
+    let offer = "m=video 9 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=audio 9 RTP/AVP 0 8 101\r\n\
+                 a=rtpmap:101 telephone-event/8000\r\nm=audio 11 RTP/AVP 8\r\n";
+    let answer = raw::ask_offer(host.sip, "2000", "wishes", offer).await;
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    let media = lines(&answer, "m=");
+    assert_eq!(media.len(), 3, "{answer}");
+    assert_eq!((media[0], without_port(media[1]).as_str()), ("m=video 0 RTP/AVP 96", "m=audio RTP/AVP 8"), "{answer}");
+    assert!(!media[1].starts_with("m=audio 0 ") && media[2] == "m=audio 0 RTP/AVP 8", "{answer}");
+    assert_eq!(lines(&answer, "a=ptime:"), ["a=ptime:40"], "{answer}");
+
+    // Encryption that is preferred, for far ends that cannot do with one line of both.
+    let two =
+        json!({ "name": "two", "prefixes": ["+44"], "encryption": "sdes_preferred", "encryption_offer": "two_lines" });
+    trunk(&host, &[address(&carrier)], two).await;
+    place(&host, &script, "+4420").await;
+    let invite = carrier.gets("INVITE", 2).await;
+    let media: Vec<String> = lines(&invite, "m=").into_iter().map(without_port).collect();
+    assert_eq!(media.len(), 2, "{invite}");
+    assert!(media[0].starts_with("m=audio RTP/SAVP ") && media[1].starts_with("m=audio RTP/AVP "), "{invite}");
+    assert!(!lines(&invite, "a=crypto:").is_empty(), "{invite}");
+}
+
 #[tokio::test]
 async fn a_fault_before_the_answer_goes_on_and_a_person_who_is_busy_is_believed() {
     let first = Carrier::start(Manners { invite: 503, ..Manners::default() }).await;

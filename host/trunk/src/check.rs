@@ -139,6 +139,13 @@ impl TrunkSettings {
         if self.codecs.len() > 8 || has_twice(&self.codecs) {
             found.push(Mistake::new("/codecs", "invalid", "each codec once"));
         }
+        if self.packet_ms.is_some_and(|ms| !(10..=60).contains(&ms) || ms % 10 != 0) {
+            found.push(Mistake::new(
+                "/packet_ms",
+                "out_of_range",
+                "10, 20, 30, 40, 50 or 60 milliseconds, or null for 20",
+            ));
+        }
         check_headers(&mut found, &self.headers);
         found.extend(Normaliser::new(&self.numbers).err().unwrap_or_default());
         let limits = &self.limits;
@@ -324,7 +331,8 @@ mod tests {
             "inbound": { "networks": ["203.0.113.0/24", "192.0.2.1"], "tls_identities": ["sip.carrier.example"], "account": null },
             "credentials": { "username": "u", "password": "p", "realm": null },
             "registration": { "enabled": true, "aor": "sip:u@carrier.example", "expires_s": 600 },
-            "codecs": ["pcma", "opus"], "encryption": "sdes", "dtmf": "info",
+            "codecs": ["pcma", "opus"], "codec_order": "ours", "packet_ms": 30,
+            "encryption": "sdes_preferred", "encryption_offer": "two_lines", "dtmf": "info",
             "headers": { "outbound": { "X-Account": "1" }, "identity": "pai", "privacy": true, "from_user": "u", "from_domain": "a.example" },
             "numbers": { "inbound": [{ "match": "^00(\\d+)$", "replace": "+$1" }], "outbound": [], "national": { "country_code": "49" } },
             "limits": { "channels": 30, "calls_per_second": 5 },
@@ -369,6 +377,9 @@ mod tests {
             ("/registration/aor", json!("sip:u@carrier.example;transport=tcp")),
             ("/registration/expires_s", json!(1)),
             ("/codecs", json!(["pcma", "pcma"])),
+            ("/packet_ms", json!(0)),
+            ("/packet_ms", json!(25)),
+            ("/packet_ms", json!(70)),
             ("/headers/outbound/X-Account", json!("a\r\nVia: b")),
             ("/headers/from_user", json!("a b")),
             ("/headers/from_domain", json!("a b")),

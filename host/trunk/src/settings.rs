@@ -43,9 +43,20 @@ pub struct TrunkSettings {
     #[serde(default)]
     #[schema(max_items = 8)]
     pub codecs: Vec<Codec>,
+    /// Whose order of codecs counts in the answer to an offer of the far end.
+    #[serde(default)]
+    pub codec_order: CodecOrder,
+    /// Milliseconds of audio in a packet, where the far end does not say how many it wants: 10 to 60 in steps of 10. None
+    /// for 20.
+    #[serde(default)]
+    #[schema(minimum = 10, maximum = 60, multiple_of = 10)]
+    pub packet_ms: Option<u8>,
     /// Whether media is encrypted, and how.
     #[serde(default)]
     pub encryption: Encryption,
+    /// How our offers put encryption that is preferred.
+    #[serde(default)]
+    pub encryption_offer: EncryptionOffer,
     /// How keys are heard and sent.
     #[serde(default)]
     pub dtmf: Dtmf,
@@ -267,6 +278,18 @@ pub enum Codec {
     G729,
 }
 
+/// Whose order of codecs counts in the answer to an offer of the far end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TrunkCodecOrder)]
+pub enum CodecOrder {
+    /// The far end's: its first codec that is spoken here.
+    #[default]
+    Theirs,
+    /// That of `codecs`: the first of them that was offered.
+    Ours,
+}
+
 /// Whether media is encrypted, and how the keys are agreed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -285,6 +308,18 @@ pub enum Encryption {
     DtlsPreferred,
     /// DTLS-SRTP or no call.
     Dtls,
+}
+
+/// How our offers put encryption that is preferred and not required. What is required is one line of `RTP/SAVP`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TrunkEncryptionOffer)]
+pub enum EncryptionOffer {
+    /// One media line of `RTP/AVP` with the keys beside it, which a far end without SRTP ignores (RFC 8643).
+    #[default]
+    OneLine,
+    /// Two media lines on one port, the encrypted one first, of which the far end takes one.
+    TwoLines,
 }
 
 /// How keys are heard and sent.

@@ -3,7 +3,7 @@
 use super::status::{AddressStatus, ChannelStatus, RegistrationStatus, TrunkFault, TrunkStatus};
 use crate::policy::{DtmfManner, LegPolicy};
 use crate::tolls::Toll;
-use callbox_sip::sdp::{Codec, Encryption, Keying, OfferStyle};
+use callbox_sip::sdp::{Codec, CodecOrder, Encryption, Keying, OfferStyle};
 use callbox_sip::{Credentials, NextHop, RegistrationId, Transport};
 use callbox_store::secrets::Secret;
 use callbox_store::trunks::OwnedTrunk;
@@ -126,12 +126,19 @@ impl LiveTrunk {
         };
         let addresses = settings.addresses.iter().map(|address| known(address).unwrap_or_default()).collect();
         let credentials = credentials(&settings, password.as_ref());
+        let policy = leg_policy(&settings);
+        if policy.codecs.is_empty() && !settings.codecs.is_empty() {
+            tracing::warn!(
+                trunk = trunk.id,
+                "none of a trunk's codecs is built into this host: it speaks all that are"
+            );
+        }
         // It was checked before it was stored.
         let normaliser = Normaliser::new(&settings.numbers).unwrap_or_default();
         Self {
             id: trunk.id,
             tenant: tenant_id,
-            policy: leg_policy(&settings),
+            policy,
             normaliser,
             settings,
             credentials,
@@ -382,14 +389,23 @@ fn leg_policy(settings: &TrunkSettings) -> LegPolicy {
         settings::Codec::Opus => Codec::Opus,
         settings::Codec::G729 => Codec::G729,
     };
+    let style = match settings.encryption_offer {
+        settings::EncryptionOffer::OneLine => OfferStyle::OneLine,
+        settings::EncryptionOffer::TwoLines => OfferStyle::TwoLines,
+    };
     LegPolicy {
         codecs: settings.codecs.iter().map(codec).filter(|codec| Codec::ALL.contains(codec)).collect(),
+        codec_order: match settings.codec_order {
+            settings::CodecOrder::Theirs => CodecOrder::Theirs,
+            settings::CodecOrder::Ours => CodecOrder::Ours,
+        },
+        ptime_ms: settings.packet_ms,
         encryption: match settings.encryption {
             settings::Encryption::Off => Encryption::OFF,
             settings::Encryption::Accepted => Encryption::default(),
-            settings::Encryption::SdesPreferred => Encryption::preferred(Keying::Sdes, OfferStyle::OneLine),
+            settings::Encryption::SdesPreferred => Encryption::preferred(Keying::Sdes, style),
             settings::Encryption::Sdes => Encryption::required(Keying::Sdes),
-            settings::Encryption::DtlsPreferred => Encryption::preferred(Keying::Dtls, OfferStyle::OneLine),
+            settings::Encryption::DtlsPreferred => Encryption::preferred(Keying::Dtls, style),
             settings::Encryption::Dtls => Encryption::required(Keying::Dtls),
         },
         dtmf: match settings.dtmf {
@@ -399,5 +415,39 @@ fn leg_policy(settings: &TrunkSettings) -> LegPolicy {
             settings::Dtmf::Inband => DtmfManner::Inband,
         },
         ..LegPolicy::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn policy(more: Value) -> LegPolicy {
+        let mut document = json!({ "name": "a" });
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        leg_policy(&serde_json::from_value(document).unwrap())
+    }
+
+    #[test]
+    fn what_is_set_is_what_is_spoken() {
+        assert_eq!(policy(json!({})), LegPolicy::default());
+        let set = policy(json!({
+            "codecs": ["pcma", "pcmu"], "codec_order": "ours", "packet_ms": 40, "dtmf": "info",
+            "encryption": "sdes_preferred", "encryption_offer": "two_lines",
+        }));
+        let wanted = LegPolicy {
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            codec_order: CodecOrder::Ours,
+            ptime_ms: Some(40),
+            dtmf: DtmfManner::Info,
+            encryption: Encryption::preferred(Keying::Sdes, OfferStyle::TwoLines),
+            ..LegPolicy::default()
+        };
+        assert_eq!(set, wanted);
+        let keying = |name: &str| policy(json!({ "encryption": name })).encryption;
+        assert_eq!(keying("off"), Encryption::OFF);
+        assert_eq!(keying("dtls"), Encryption::required(Keying::Dtls));
+        assert_eq!(keying("dtls_preferred"), Encryption::preferred(Keying::Dtls, OfferStyle::OneLine));
     }
 }
