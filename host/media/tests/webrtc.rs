@@ -107,6 +107,46 @@ fn a_browser_hears_the_prompt_and_is_heard_whatever_the_codec() {
     }
 }
 
+/// Something like speech: a tone and its overtones that rise and fall.
+fn speech(samples: usize) -> Vec<i16> {
+    let at = |n: usize| {
+        let swell = (n as f32 * 0.002).sin().abs();
+        let voice: f32 = (1..6).map(|k| (n as f32 * 0.09 * k as f32).sin() / k as f32).sum();
+        (swell * voice * 8_000.0) as i16
+    };
+    (0..samples).map(at).collect()
+}
+
+#[test]
+fn a_browser_gets_the_opus_that_it_asks_for() {
+    // A packet of speech whose second bit behind the first byte is set holds the one before once more (RFC 6716 §4.2.3).
+    let repeats = |(_, _, payload): &(u8, u32, Vec<u8>)| match payload[..] {
+        [kind, bits, ..] => kind >> 3 < 16 && bits & 0x40 != 0,
+        _ => false,
+    };
+    let call = |asked: &str| {
+        let plane = plane(1, |_, _| {});
+        let (mut browser, offer) = Browser::new(&Wishes::default(), None);
+        assert!(offer.contains("useinbandfec=1"), "{offer}");
+        let offer = Offer::parse(&offer.replace("useinbandfec=1", asked)).unwrap();
+        let policy = WebRtcPolicy { codecs: vec![Codec::Opus], dtx: true, ..WebRtcPolicy::default() };
+        let mut opened = plane.open_webrtc(&CallId("call".into()), &offer, &policy).unwrap();
+        browser.caller.accept(&opened.answer.sdp).unwrap();
+        play(&opened.session, 1, speech(8_000));
+        event(&mut browser, &mut opened.events, |event| matches!(event, MediaEvent::PromptEnded { .. }));
+        (plane, opened, browser)
+    };
+    for (asked, wanted) in [("useinbandfec=0", false), ("useinbandfec=1", true)] {
+        let (_plane, _opened, mut browser) = call(asked);
+        // Most of the second has been spoken.
+        browser.until(|browser| browser.seen.packets.iter().filter(|(_, _, payload)| payload.len() > 20).count() > 30);
+        assert_eq!(browser.seen.packets.iter().any(repeats), wanted, "{asked}");
+    }
+    // Where both sides want pauses, silence is no packet each 20 ms.
+    let (_plane, _opened, mut browser) = call("usedtx=1");
+    browser.until(|browser| browser.seen.packets.windows(2).any(|two| two[1].1.wrapping_sub(two[0].1) >= 10 * 960));
+}
+
 #[test]
 fn keys_and_messages_pass_in_both_directions() {
     for codec in [Codec::Opus, Codec::Pcma] {
