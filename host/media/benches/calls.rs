@@ -37,6 +37,13 @@ enum Protection {
     Dtls,
 }
 
+/// Whether all calls play one clip, as they do with what a script always says, or each one of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prompts {
+    Shared,
+    Own,
+}
+
 /// Whether somebody listens to the calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ears {
@@ -89,7 +96,14 @@ fn keys(suite: SrtpSuite, n: usize, side: u8) -> SrtpKeys {
     SrtpKeys::random(suite, &random)
 }
 
-fn measure(name: &str, codec: Codec, protection: Protection, ears: Ears, calls: usize, speech: &Arc<Clip>) {
+fn measure(
+    name: &str,
+    codec: Codec,
+    protection: Protection,
+    (ears, prompts): (Ears, Prompts),
+    calls: usize,
+    speech: &Arc<Clip>,
+) {
     let sides = [Side::new(calls), Side::new(calls)];
     let payload_type = codec.static_payload_type().unwrap_or(96);
     for n in 0..calls {
@@ -105,13 +119,19 @@ fn measure(name: &str, codec: Codec, protection: Protection, ears: Ears, calls: 
                     fingerprint: sides[1 - side].plane.fingerprint(),
                 },
             };
-            let plan = MediaPlan { security, ..MediaPlan::new(codec, payload_type, theirs.local_rtp()) };
+            // What browsers ask for.
+            let fec = codec == Codec::Opus;
+            let plan = MediaPlan { security, fec, ..MediaPlan::new(codec, payload_type, theirs.local_rtp()) };
             let prompt = PromptId(1);
+            let clip = match prompts {
+                Prompts::Shared => Arc::clone(speech),
+                Prompts::Own => Clip::from_pcm(speech.samples().to_vec()),
+            };
             ours.send(MediaCommand::Configure(plan)).unwrap();
             if ears == Ears::Open {
                 ours.send(MediaCommand::Listen { tap: None }).unwrap();
             }
-            ours.send(MediaCommand::Append { prompt, clip: speech.clone() }).unwrap();
+            ours.send(MediaCommand::Append { prompt, clip }).unwrap();
             ours.send(MediaCommand::Complete { prompt }).unwrap();
             ours.send(MediaCommand::Play { prompt }).unwrap();
         }
@@ -167,22 +187,25 @@ fn main() {
     println!("{calls} calls, a prompt playing each way, jitter buffers and RTCP on");
     if !std::env::args().any(|arg| arg == "listened") {
         for codec in Codec::ALL {
-            measure(codec.name(), *codec, Protection::None, Ears::Shut, calls, &speech);
+            measure(codec.name(), *codec, Protection::None, (Ears::Shut, Prompts::Shared), calls, &speech);
         }
+        let own = (Ears::Shut, Prompts::Own);
+        measure("Opus, each its own prompt", Codec::Opus, Protection::None, own, calls, &speech);
         for (name, codec, protection) in [
             ("PCMU, SRTP AES_CM_128_80", Codec::Pcmu, Protection::Sdes(AesCm128HmacSha1_80)),
             ("PCMU, SRTP AEAD_AES_128_GCM", Codec::Pcmu, Protection::Sdes(AeadAes128Gcm)),
             ("PCMU, DTLS-SRTP", Codec::Pcmu, Protection::Dtls),
             ("Opus, DTLS-SRTP", Codec::Opus, Protection::Dtls),
         ] {
-            measure(name, codec, protection, Ears::Shut, calls, &speech);
+            measure(name, codec, protection, (Ears::Shut, Prompts::Shared), calls, &speech);
         }
     }
     for (name, codec, ears) in [
         ("PCMU, not listened to", Codec::Pcmu, Ears::Shut),
         ("PCMU, listened to", Codec::Pcmu, Ears::Open),
         ("G722, listened to", Codec::G722, Ears::Open),
+        ("Opus, listened to", Codec::Opus, Ears::Open),
     ] {
-        measure(name, codec, Protection::None, ears, calls, &speech);
+        measure(name, codec, Protection::None, (ears, Prompts::Shared), calls, &speech);
     }
 }

@@ -1,24 +1,31 @@
 //! A piece of audio that is ready to be played to any number of calls.
 
-use crate::codec::Law;
+use crate::codec::{Law, Packets};
 use callbox_dialogue::time::Millis;
 use std::sync::{Arc, OnceLock};
 
 /// The longest silence a clip can hold: ten minutes.
 pub const MAX_SILENCE: Millis = 600_000;
 
-/// Mono PCM at 8 kHz, with its G.711 encodings made once, on first use, outside the media threads.
+/// Mono PCM at 8 kHz, with its G.711 encodings made once, on first use, outside the media threads, and with the packets
+/// of Opus that calls have made of it.
 pub struct Clip {
     samples: Box<[i16]>,
     pcmu: OnceLock<Box<[u8]>>,
     pcma: OnceLock<Box<[u8]>>,
+    opus: OnceLock<Packets>,
 }
 
 impl Clip {
+    /// Bytes that each sample takes once the clip has been played by every codec: two, one for each law of G.711, and one
+    /// for the packets of Opus.
+    pub const BYTES_PER_SAMPLE: usize = 5;
+
     /// Takes samples of 16 bits at 8 kHz.
     #[must_use]
     pub fn from_pcm(samples: Vec<i16>) -> Arc<Self> {
-        Arc::new(Self { samples: samples.into_boxed_slice(), pcmu: OnceLock::new(), pcma: OnceLock::new() })
+        let samples = samples.into_boxed_slice();
+        Arc::new(Self { samples, pcmu: OnceLock::new(), pcma: OnceLock::new(), opus: OnceLock::new() })
     }
 
     /// Silence of at most [`MAX_SILENCE`].
@@ -49,6 +56,19 @@ impl Clip {
     #[must_use]
     pub fn already_encoded(&self, law: Law) -> Option<&[u8]> {
         self.cell(law).get().map(|bytes| &**bytes)
+    }
+
+    /// Makes room for packets of Opus, so that calls which play this one after another share them; not for silence, whose
+    /// packets are all the same. Media threads do not allocate: what is played without this is encoded by each call.
+    pub fn share_opus(&self) {
+        if self.opus.get().is_none() && self.samples.iter().any(|sample| *sample != 0) {
+            self.opus.get_or_init(|| Packets::new(self.samples.len()));
+        }
+    }
+
+    /// The packets of Opus that calls have made, where [`Self::share_opus`] has been called before.
+    pub(crate) fn opus(&self) -> Option<&Packets> {
+        self.opus.get()
     }
 
     const fn cell(&self, law: Law) -> &OnceLock<Box<[u8]>> {

@@ -13,7 +13,7 @@
 //! * [`latch`] – whom to listen to, whom to answer (symmetric RTP)
 //! * [`playout`], [`bridge`], [`tap`] – what is said: prompts, or another call; and who listens beside us
 //! * `voice`, `listener` – whether the caller speaks, and who wants to know what
-//! * `incoming`, `outgoing` – the two directions of one call: decoded in order, encoded live
+//! * `incoming`, `outgoing` – the two directions of one call: decoded in order, encoded live where no other call has done it
 //! * `stream`, `report` – all of the above for one call: packets, commands and time in; packets and events out
 //! * [`security`], [`srtp`], `dtls`, `shield` – what protects packets, and the guard between the sockets and a stream
 //! * `capture` – what passes, as pcap files, on a thread of its own

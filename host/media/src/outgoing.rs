@@ -2,7 +2,8 @@
 
 use crate::FRAME;
 use crate::bridge::Bridge;
-use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusSettings};
+use crate::clip::Clip;
+use crate::codec::{Before, Codec, Encoder, MAX_PAYLOAD, OpusSettings, Packets};
 use crate::command::{MediaEvent, MediaPlan};
 use crate::dtmf::{self, Step};
 use crate::halfband::{Downsampler, Upsampler};
@@ -11,6 +12,8 @@ use crate::playout::Playout;
 use crate::rtp::{self, HEADER};
 use crate::stream::Output;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Samples at 8 kHz in the longest packet we send: 60 ms.
@@ -19,6 +22,9 @@ pub(crate) const MOST: usize = 480;
 const NOISE_EVERY: Duration = Duration::from_millis(200);
 /// The time between two packets in a pause of Opus, as its own encoders do it.
 const OPUS_EVERY: Duration = Duration::from_millis(400);
+
+/// Packets of silence after which those of Opus are all alike: 200 ms in packets of 10 ms.
+const SETTLED: u32 = 20;
 
 /// What is counted.
 #[derive(Debug, Default)]
@@ -51,7 +57,15 @@ pub(crate) struct Outgoing {
     up: Upsampler,
     down: Downsampler,
     /// The end of what was said last, at 8 kHz.
-    before: [i16; FRAME],
+    before: [i16; 2 * FRAME],
+    /// Where in a clip that was, as far as other calls say the same.
+    said: Before,
+    /// The encoder has not seen that: a packet that another call had made was sent, or a key.
+    behind: bool,
+    /// Packets of silence that the encoder of Opus has made one after another; the last one is still in `packet`.
+    silent: u32,
+    /// The length of the last payload.
+    length: usize,
     /// That was in the present packet time.
     speaks: bool,
     packet: [u8; HEADER + MAX_PAYLOAD],
@@ -85,7 +99,11 @@ impl Outgoing {
             encoder: None,
             up: Upsampler::default(),
             down: Downsampler::default(),
-            before: [0; FRAME],
+            before: [0; 2 * FRAME],
+            said: Before::Silence,
+            behind: false,
+            silent: 0,
+            length: 0,
             speaks: false,
             packet: [0; HEADER + MAX_PAYLOAD],
         }
@@ -99,22 +117,16 @@ impl Outgoing {
         };
         if self.encoder.as_ref().is_none_or(|(codec, settings, _)| (*codec, *settings) != (plan.codec, opus)) {
             self.encoder = Encoder::new(plan.codec, opus).map(|encoder| (plan.codec, opus, encoder));
-            if let Some((Codec::Opus, _, encoder)) = &mut self.encoder {
-                // It looks ahead, and would begin with silence and a step: it is given what was said before, and what
-                // it makes of that is not sent. (G.722 looks ahead for less than a period of the voice, and its
-                // decoder must see all that its encoder has seen.)
-                let mut voice = [0; 2 * MOST];
-                let samples = 16 * usize::from(plan.ptime_ms);
-                let length = samples.min(2 * FRAME);
-                self.up.push(&self.before[FRAME - length / 2..], &mut voice[samples - length..samples]);
-                encoder.encode(&voice[..samples], &mut self.packet[HEADER..]);
-            }
+            // Opus looks ahead, and would begin with silence and a step. (G.722 looks ahead for less than a period of the
+            // voice, and its decoder must see all that its encoder has seen.)
+            self.behind = plan.codec == Codec::Opus;
+            self.silent = 0;
         }
     }
 
     /// The last of what is said in the present packet time, at 8 kHz, 20 ms at most; empty where nothing is sent.
     pub(crate) fn said(&self) -> &[i16] {
-        if self.speaks { &self.before } else { &[] }
+        if self.speaks { &self.before[FRAME..] } else { &[] }
     }
 
     /// Packet times of so many samples at 8 kHz pass in which nothing is said.
@@ -146,6 +158,9 @@ impl Outgoing {
         let (header, payload) = self.packet.split_at_mut(HEADER);
         let step = self.digits.step(samples as u32, plan.dtmf.is_some(), || out.event(MediaEvent::DigitsSent));
         let mut starts = false;
+        // Packets that other calls have made, or will send, are of 20 ms.
+        let shareable = *codec == Codec::Opus && samples == FRAME;
+        let (mut made, mut frame, mut to_keep) = (None, None, None::<(Arc<Clip>, usize)>);
         let source = match step {
             Step::Packet { .. } => Source::Event,
             Step::Tone { code, at } => {
@@ -160,7 +175,7 @@ impl Outgoing {
                 match encoder {
                     Encoder::G711(law) => {
                         let (law, bytes) = (*law, &mut payload[..samples]);
-                        let copy = |clip: &crate::Clip, from: usize, to: std::ops::Range<usize>| {
+                        let copy = |clip: &Arc<Clip>, from: usize, to: Range<usize>| {
                             let (target, samples) = (&mut bytes[to.clone()], from..from + to.len());
                             match clip.already_encoded(law) {
                                 Some(ready) => target.copy_from_slice(&ready[samples]),
@@ -172,12 +187,23 @@ impl Outgoing {
                         if filled > 0 { Source::Bytes } else { Source::Silence }
                     }
                     _ => {
-                        let copy = |clip: &crate::Clip, from: usize, to: std::ops::Range<usize>| {
-                            let length = to.len();
-                            said[to].copy_from_slice(&clip.samples()[from..from + length]);
+                        let copy = |clip: &Arc<Clip>, from: usize, to: Range<usize>| {
+                            let (number, whole) = (from / FRAME, to.len() == samples && from.is_multiple_of(FRAME));
+                            said[to.clone()].copy_from_slice(&clip.samples()[from..from + to.len()]);
+                            let Some(packets) = clip.opus().filter(|_| shareable && whole) else { return };
+                            frame = Some(packets.frame(number));
+                            match packets.place(number, self.said, plan.fec).map(|place| place.read(payload)) {
+                                Some(Some(length)) => made = Some(length),
+                                Some(None) => to_keep = Some((Arc::clone(clip), number)),
+                                None => {}
+                            }
                         };
                         let filled = self.playout.fill(samples, copy, |event| out.event(event));
-                        if filled > 0 { Source::Narrow } else { Source::Silence }
+                        match made {
+                            Some(_) => Source::Bytes,
+                            None if filled > 0 => Source::Narrow,
+                            None => Source::Silence,
+                        }
                     }
                 }
             }
@@ -199,6 +225,9 @@ impl Outgoing {
         } else {
             self.paused = None;
         }
+        let silent = *codec == Codec::Opus
+            && matches!(source, Source::Silence | Source::Narrow)
+            && said.iter().all(|sample| *sample == 0);
         let mut written = (plan.payload_type, self.marker | (starts && source != Source::Silence), timestamp);
         let length = match (source, step) {
             (Source::Event, Step::Packet { mut event, first }) => {
@@ -215,14 +244,36 @@ impl Outgoing {
                 written = (noise.unwrap_or_default(), false, timestamp);
                 1
             }
-            (Source::Bytes, _) => samples,
-            (Source::Voice, _) => encoder.encode(voice, payload),
-            (_, _) if wide => {
-                self.up.push(said, voice);
-                encoder.encode(voice, payload)
+            (Source::Bytes, _) => made.unwrap_or(samples),
+            (Source::Silence | Source::Narrow, _) if silent && self.silent >= SETTLED => self.length,
+            _ => {
+                if std::mem::take(&mut self.behind) && *codec == Codec::Opus {
+                    // It is shown what was said last; what it makes of that is not sent.
+                    let mut shown = [0; 2 * MOST];
+                    let least = samples.min(2 * FRAME);
+                    for part in self.before.chunks_exact(least) {
+                        self.up.push(part, &mut shown[2 * (samples - least)..2 * samples]);
+                        encoder.encode(&shown[..2 * samples], payload);
+                    }
+                }
+                if source == Source::Voice {
+                    encoder.encode(voice, payload)
+                } else if wide {
+                    self.up.push(said, voice);
+                    encoder.encode(voice, payload)
+                } else {
+                    encoder.encode(said, payload)
+                }
             }
-            (_, _) => encoder.encode(said, payload),
         };
+        if let Some((clip, number)) = &to_keep
+            && let Some(place) = clip.opus().and_then(|packets: &Packets| packets.place(*number, self.said, plan.fec))
+        {
+            place.keep(&payload[..length]);
+        }
+        self.behind |= matches!(source, Source::Bytes | Source::Event);
+        self.silent = if silent { self.silent.saturating_add(1) } else { 0 };
+        self.length = length;
         let (payload_type, marker, timestamp) = written;
         // Only audio begins a talk spurt of audio.
         self.marker &= payload_type != plan.payload_type;
@@ -251,9 +302,14 @@ impl Outgoing {
             }
         }
         self.speaks = true;
-        let tail = said.len().min(FRAME);
+        let tail = said.len().min(2 * FRAME);
         self.before.copy_within(tail.., 0);
-        self.before[FRAME - tail..].copy_from_slice(&said[said.len() - tail..]);
+        self.before[2 * FRAME - tail..].copy_from_slice(&said[said.len() - tail..]);
+        self.said = match frame {
+            Some(frame) => frame,
+            None if self.before[FRAME..].iter().all(|sample| *sample == 0) => Before::Silence,
+            None => Before::Unique,
+        };
         if !recorded || (masked && matches!(step, Step::Tone { .. })) {
             said.fill(0);
         }

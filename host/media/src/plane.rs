@@ -3,7 +3,7 @@
 use crate::bridge::Bridge;
 use crate::capture::{Captures, Local};
 use crate::clip::Clip;
-use crate::codec::{Codec, Law};
+use crate::codec::Codec;
 use crate::command::{MediaCommand, MediaEvent, SessionId};
 use crate::dtls::Credentials;
 use crate::dtmf;
@@ -338,7 +338,7 @@ impl MediaPlane {
             local_other: other.map(|other| SocketAddr::new(other.advertise, port)),
             workers: Arc::clone(&inner.workers),
             link,
-            law: AtomicU8::new(0),
+            codec: AtomicU8::new(0),
             is_webrtc: false,
         };
         Ok((session, receiver))
@@ -374,7 +374,7 @@ impl MediaPlane {
         let port = reach.udp.first().map_or(0, SocketAddr::port);
         let opened = Opened::Browser(Box::new(browser), Box::new(plan));
         let (mut session, events) = self.start_session(call, placed, identity, opened, port)?;
-        session.know_law(answer.codec);
+        session.know_codec(answer.codec);
         session.local_rtp = reach.peers.candidates.first().map_or(session.local_rtp, |first| first.address);
         session.local_other = None;
         session.is_webrtc = true;
@@ -542,8 +542,8 @@ pub struct Session {
     local_other: Option<SocketAddr>,
     workers: Arc<[Handle]>,
     link: Arc<Link>,
-    /// The law of the last plan, where its codec is G.711: 1 and its place in [`Law::ALL`].
-    law: AtomicU8,
+    /// The codec of the last plan: 1 and its place in [`Codec::ALL`].
+    codec: AtomicU8,
     /// It is one of WebRTC.
     is_webrtc: bool,
 }
@@ -573,14 +573,14 @@ impl Session {
         self.local_other
     }
 
-    /// Hands a command to the worker without waiting. What needs work, the encoding of a clip, is done here, on the
+    /// Hands a command to the worker without waiting. What needs work or room, the encoding of a clip, is done here, on the
     /// caller's thread.
     ///
     /// # Errors
     /// [`MediaError::Busy`], [`MediaError::Stopped`], [`MediaError::InvalidDigits`], [`MediaError::InvalidBridge`].
     pub fn send(&self, command: MediaCommand) -> Result<(), MediaError> {
         match &command {
-            MediaCommand::Configure(plan) => self.know_law(plan.codec),
+            MediaCommand::Configure(plan) => self.know_codec(plan.codec),
             MediaCommand::Append { clip, .. } => self.encode(clip),
             MediaCommand::SendDigits { digits } if !dtmf::sendable(digits) => {
                 return Err(MediaError::InvalidDigits(digits.clone()));
@@ -606,7 +606,7 @@ impl Session {
     pub async fn renegotiate(&self, offer: Offer) -> Result<Answer, MediaError> {
         match self.ask(Question::Offer(offer)).await? {
             Reply::Offer(answer) => {
-                self.know_law(answer.codec);
+                self.know_codec(answer.codec);
                 Ok(answer)
             }
             Reply::Fragment(_) => Err(MediaError::NotWebRtc),
@@ -636,15 +636,16 @@ impl Session {
         Ok(answer.await.map_err(|_| MediaError::Stopped)??)
     }
 
-    fn know_law(&self, codec: Codec) {
-        let place = Law::ALL.iter().position(|law| Some(*law) == codec.law());
-        self.law.store(place.map_or(0, |place| place as u8 + 1), Ordering::Relaxed);
+    fn know_codec(&self, codec: Codec) {
+        let place = Codec::ALL.iter().position(|known| *known == codec);
+        self.codec.store(place.map_or(0, |place| place as u8 + 1), Ordering::Relaxed);
     }
 
     fn encode(&self, clip: &Clip) {
-        let known = usize::from(self.law.load(Ordering::Relaxed));
-        if let Some(law) = known.checked_sub(1).and_then(|place| Law::ALL.get(place)) {
-            clip.encoded(*law);
+        let known = usize::from(self.codec.load(Ordering::Relaxed));
+        match known.checked_sub(1).and_then(|place| Codec::ALL.get(place)) {
+            Some(Codec::Opus) => clip.share_opus(),
+            codec => _ = codec.and_then(|codec| codec.law()).map(|law| clip.encoded(law)),
         }
     }
 

@@ -111,7 +111,7 @@ impl Playout {
     pub fn fill(
         &mut self,
         samples: usize,
-        mut copy: impl FnMut(&Clip, usize, Range<usize>),
+        mut copy: impl FnMut(&Arc<Clip>, usize, Range<usize>),
         mut event: impl FnMut(MediaEvent),
     ) -> usize {
         let mut filled = 0;
@@ -200,7 +200,7 @@ mod tests {
 
     fn fill(playout: &mut Playout) -> (Vec<i16>, usize, Vec<MediaEvent>) {
         let (mut out, mut events) = (vec![0; 160], Vec::new());
-        let copy = |clip: &Clip, from: usize, to: Range<usize>| {
+        let copy = |clip: &Arc<Clip>, from: usize, to: Range<usize>| {
             let length = to.len();
             out[to].copy_from_slice(&clip.samples()[from..from + length]);
         };

@@ -613,4 +613,6 @@ const fn reachable(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod codecs;
 #[cfg(test)]
+mod opus;
+#[cfg(test)]
 mod tests;

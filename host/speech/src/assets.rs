@@ -7,10 +7,6 @@ use callbox_media::{Clip, wav};
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes a sample takes once it has been played: two, and one for each law of
-/// G.711.
-const BYTES_PER_SAMPLE: usize = 4;
-
 /// Decoded files by their digest: the same jingle in ten versions of ten
 /// scripts is one clip.
 pub(crate) struct Assets {
@@ -36,7 +32,7 @@ impl Assets {
                 return Ok(clip);
             }
             let clip = wav::read(&file).map_err(|error| SpeechError::BadAsset { path, what: error.to_string() })?;
-            let bytes = clip.samples().len() * BYTES_PER_SAMPLE;
+            let bytes = clip.samples().len() * Clip::BYTES_PER_SAMPLE;
             self.clips.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, clip.clone(), bytes);
             Ok(clip)
         };

@@ -25,10 +25,11 @@ pub(crate) struct OpusSettings {
 
 /// An encoder and what it remembers of the audio before.
 ///
-/// Codecs with a memory are encoded live, frame by frame, and not once for all calls that play a clip: the far end's
-/// decoder must have the memory that the encoder assumes. Where a clip is cut off, where silence or a bridged voice
-/// goes on behind it, or where a clip ends within a word because it came in pieces, bytes that were made from another
-/// state would click.
+/// Codecs with a memory are encoded live, frame by frame, and not clip by clip like G.711: the far end's decoder must
+/// have the memory that the encoder assumes. Where a clip is cut off, where silence or a bridged voice goes on behind it,
+/// or where a clip ends within a word because it came in pieces, bytes that were made from another state would click.
+/// Of Opus, which finds its way after any loss, calls share packets where they come from the same audio: see
+/// [`Packets`](super::Packets).
 pub(crate) enum Encoder {
     G711(Law),
     G722(Box<G722Encoder>),

@@ -3,10 +3,12 @@
 mod decode;
 mod encode;
 mod g711;
+mod shared;
 
 pub(crate) use decode::{Decoders, MOST, length};
 pub(crate) use encode::{Encoder, MAX_PAYLOAD, OpusSettings, packet_time};
 pub use g711::Law;
+pub(crate) use shared::{Before, Packets};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

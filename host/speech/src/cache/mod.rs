@@ -14,6 +14,7 @@ use crate::error::SpeechError;
 use crate::order::{Attempt, Post};
 use crate::synthesiser::{Chunk, EngineInfo, Part, Utterance};
 use callbox_dialogue::time::Millis;
+use callbox_media::Clip;
 pub(crate) use lru::Lru;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -22,16 +23,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Bytes that a sample takes once it has been played: two, and one for each
-/// law of G.711.
-const BYTES_PER_SAMPLE: usize = 4;
 /// What an entry costs besides its samples.
 const BYTES_PER_ENTRY: usize = 512;
 
 /// Where rendered audio is kept.
 #[derive(Clone, Debug)]
 pub struct CacheConfig {
-    /// Bytes of audio in memory; half an hour of speech is 58 MB.
+    /// Bytes of audio in memory; half an hour of speech is 72 MB.
     pub memory_bytes: usize,
     /// Also here, across restarts. Several hosts may share it.
     pub directory: Option<PathBuf>,
@@ -99,7 +97,7 @@ impl Rendered {
 
     fn bytes(&self) -> usize {
         let samples: usize = self.chunks.iter().map(|chunk| chunk.clip.samples().len()).sum();
-        samples * BYTES_PER_SAMPLE + BYTES_PER_ENTRY
+        samples * Clip::BYTES_PER_SAMPLE + BYTES_PER_ENTRY
     }
 }
 
