@@ -30,6 +30,7 @@ mod business;
 mod bystander;
 mod carrier;
 mod clinic;
+pub mod coder;
 pub mod fidelity;
 mod handset;
 mod host;

@@ -2,7 +2,9 @@
 //! and tells what came packet by packet. Signalling is our own stack; the audio
 //! is written out here, byte by byte, so that nothing of the host judges itself.
 
+use crate::coder::Coder;
 use crate::{Host, SOON, eventually, handset};
+use callbox_media::Codec;
 use callbox_sip::{
     Credentials, Dialog, DialogEvent, IncomingCall, OutgoingCall, Registration, RegistrationConfig, SipConfig, SipStack,
 };
@@ -24,6 +26,8 @@ const KEYS: u8 = 101;
 /// A telephone on a free port of 127.0.0.1.
 pub struct Phone {
     stack: SipStack,
+    /// The one that it speaks.
+    codec: Codec,
     incoming: tokio::sync::Mutex<mpsc::Receiver<IncomingCall>>,
 }
 
@@ -60,17 +64,24 @@ struct Audio {
     shaky: u32,
     keys: Vec<char>,
     heard: Vec<u8>,
+    /// The same, as it was decoded.
+    samples: Vec<i16>,
     heard_keys: String,
     last_key: Option<u32>,
     sent: Vec<u8>,
 }
 
 impl Phone {
-    /// A telephone.
+    /// A telephone that speaks PCMU, as all do.
     pub async fn new() -> Self {
+        Self::speaking(Codec::Pcmu).await
+    }
+
+    /// A telephone that speaks this and nothing else. Only one that speaks PCMU has keys.
+    pub async fn speaking(codec: Codec) -> Self {
         let config = SipConfig { udp: vec![([127, 0, 0, 1], 0).into()], ..SipConfig::default() };
         let (stack, incoming) = SipStack::start(config).await.unwrap();
-        Self { stack, incoming: tokio::sync::Mutex::new(incoming) }
+        Self { stack, codec, incoming: tokio::sync::Mutex::new(incoming) }
     }
 
     /// Its address as a target.
@@ -108,7 +119,7 @@ impl Phone {
             target: target.to_owned(),
             from: "sip:phone@127.0.0.1".into(),
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            offer: Some(self.description(&rtp).into_bytes()),
             ..OutgoingCall::default()
         };
         self.up(call, rtp).await
@@ -121,7 +132,7 @@ impl Phone {
             target: target.to_owned(),
             from: from.to_owned(),
             headers: headers.to_vec(),
-            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            offer: Some(self.description(&rtp).into_bytes()),
             ..OutgoingCall::default()
         };
         let (dialog, mut events) = self.stack.call(call).await.unwrap();
@@ -137,7 +148,7 @@ impl Phone {
             }
         };
         let answer = timeout(SOON, heard).await.expect("the host answers in time")?;
-        Ok(Line::new(dialog, events, rtp, &answer))
+        Ok(Line::new(self.codec, dialog, events, rtp, &answer))
     }
 
     async fn up(&self, call: OutgoingCall, rtp: UdpSocket) -> Result<Line, Over> {
@@ -152,7 +163,7 @@ impl Phone {
             }
         };
         let answer = timeout(SOON, up).await.expect("the host answers in time")?;
-        Ok(Line::new(dialog, events, rtp, &answer))
+        Ok(Line::new(self.codec, dialog, events, rtp, &answer))
     }
 
     /// Calls the probe in a mode that speaks before it answers; up to its early media, which it hears.
@@ -163,7 +174,7 @@ impl Phone {
             target: format!("sip:2000@{}", host.sip),
             from: "sip:phone@127.0.0.1".into(),
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            offer: Some(self.description(&rtp).into_bytes()),
             ..OutgoingCall::default()
         };
         let (dialog, mut events) = self.stack.call(call).await.unwrap();
@@ -177,7 +188,7 @@ impl Phone {
             }
         };
         let answer = timeout(SOON, early).await.expect("early media comes in time");
-        Line::new(dialog, events, rtp, &answer)
+        Line::new(self.codec, dialog, events, rtp, &answer)
     }
 
     /// Calls the probe in a mode, with further options.
@@ -206,7 +217,7 @@ impl Phone {
             target: format!("sip:{number}@callbox"),
             from: format!("sip:{account}@callbox"),
             registration: Some(registration.id()),
-            offer: Some(description(rtp.local_addr().unwrap()).into_bytes()),
+            offer: Some(self.description(&rtp).into_bytes()),
             ..OutgoingCall::default()
         };
         self.up(call, rtp).await
@@ -226,17 +237,42 @@ impl Phone {
     /// Answers a call.
     pub async fn pick_up(&self, call: IncomingCall) -> Line {
         let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        call.dialog.answer(description(rtp.local_addr().unwrap()).into_bytes()).await.unwrap();
-        Line::new(call.dialog, call.events, rtp, &call.invite.offer.expect("an offer"))
+        call.dialog.answer(self.description(&rtp).into_bytes()).await.unwrap();
+        Line::new(self.codec, call.dialog, call.events, rtp, &call.invite.offer.expect("an offer"))
+    }
+
+    fn description(&self, rtp: &UdpSocket) -> String {
+        let at = rtp.local_addr().unwrap();
+        let (number, clock) = (number(self.codec), self.codec.rtp_clock());
+        let channels = if self.codec.channels_in_sdp() == 2 { "/2" } else { "" };
+        let (more, keys) = match self.codec {
+            Codec::Pcmu => {
+                (format!(" {KEYS}"), format!("a=rtpmap:{KEYS} telephone-event/8000\r\na=fmtp:{KEYS} 0-15\r\n"))
+            }
+            _ => (String::new(), String::new()),
+        };
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 {}\r\nt=0 0\r\nm=audio {} RTP/AVP {number}{more}\r\n\
+             a=rtpmap:{number} {}/{clock}{channels}\r\n{keys}",
+            at.ip(),
+            at.port(),
+            self.codec.name(),
+        )
     }
 }
 
 impl Line {
-    fn new(dialog: Dialog, events: mpsc::Receiver<DialogEvent>, rtp: UdpSocket, description: &[u8]) -> Self {
+    fn new(
+        codec: Codec,
+        dialog: Dialog,
+        events: mpsc::Receiver<DialogEvent>,
+        rtp: UdpSocket,
+        description: &[u8],
+    ) -> Self {
         let host_rtp = media_address(description);
         let shared = Arc::new(Mutex::new(Audio::default()));
         let audio = shared.clone();
-        let pump = handset::live(rtp, move |rtp| pump(rtp, host_rtp, audio));
+        let pump = handset::live(rtp, move |rtp| pump(rtp, host_rtp, audio, codec));
         Self { dialog, host_rtp, events, shared, pump }
     }
 
@@ -340,6 +376,12 @@ impl Line {
         self.shared.lock().unwrap().heard.clone()
     }
 
+    /// All that came, at 8 kHz.
+    #[must_use]
+    pub fn heard_samples(&self) -> Vec<i16> {
+        self.shared.lock().unwrap().samples.clone()
+    }
+
     /// All that was sent, in PCMU.
     #[must_use]
     pub fn sent(&self) -> Vec<u8> {
@@ -395,13 +437,9 @@ async fn over(events: &mut mpsc::Receiver<DialogEvent>) -> Over {
     timeout(2 * SOON, over).await.expect("the call ends in time")
 }
 
-fn description(rtp: SocketAddr) -> String {
-    format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 {}\r\nt=0 0\r\nm=audio {} RTP/AVP 0 {KEYS}\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=rtpmap:{KEYS} telephone-event/8000\r\na=fmtp:{KEYS} 0-15\r\n",
-        rtp.ip(),
-        rtp.port(),
-    )
+/// The payload type of a codec in our descriptions.
+fn number(codec: Codec) -> u8 {
+    codec.static_payload_type().unwrap_or(96)
 }
 
 fn media_address(description: &[u8]) -> SocketAddr {
@@ -412,7 +450,9 @@ fn media_address(description: &[u8]) -> SocketAddr {
 }
 
 /// Sends a frame every 20 ms and takes what comes.
-async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
+async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>, codec: Codec) {
+    let mut coder = Coder::new(codec);
+    let ticks = codec.rtp_clock() / 50;
     let mut tick = interval(Duration::from_millis(20));
     // A machine that was busy does not make the audio shorter.
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -438,7 +478,7 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
                             }
                             told
                         }
-                        None => (0, false, time, next_frame(&mut audio)),
+                        None => (number(codec), false, time, coder.encode(&next_frame(&mut audio))),
                     })
                 };
                 let mut bytes = vec![0x80, kind | if marker { 0x80 } else { 0 }];
@@ -459,7 +499,7 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
                     }
                 }
                 sequence = sequence.wrapping_add(1);
-                time = time.wrapping_add(160);
+                time = time.wrapping_add(ticks);
             }
             received = rtp.recv_from(&mut packet) => {
                 let Ok((length, source)) = received else { continue };
@@ -468,22 +508,22 @@ async fn pump(rtp: UdpSocket, host: SocketAddr, shared: Arc<Mutex<Audio>>) {
                 if source != host || length == 0 {
                     continue;
                 }
-                take(&mut shared.lock().unwrap(), &packet[..length]);
+                take(&mut shared.lock().unwrap(), &packet[..length], &mut coder);
             }
         }
     }
 }
 
-fn next_frame(audio: &mut Audio) -> Vec<u8> {
-    let frame: Vec<u8> = if audio.words.is_empty() {
+fn next_frame(audio: &mut Audio) -> [i16; FRAME] {
+    let frame = if audio.words.is_empty() {
         let at = |index| audio.sound.get((audio.played + index) % audio.sound.len().max(1));
-        let frame = (0..FRAME).map(|index| compress(at(index).copied().unwrap_or_default())).collect();
+        let frame = std::array::from_fn(|index| at(index).copied().unwrap_or_default());
         audio.played += FRAME;
         frame
     } else {
-        (0..FRAME).map(|_| compress(audio.words.pop_front().unwrap_or_default())).collect()
+        std::array::from_fn(|_| audio.words.pop_front().unwrap_or_default())
     };
-    audio.sent.extend(&frame);
+    audio.sent.extend(frame.iter().map(|sample| compress(*sample)));
     frame
 }
 
@@ -499,11 +539,19 @@ fn event(digit: char, frames: u16) -> Vec<u8> {
     payload
 }
 
-fn take(audio: &mut Audio, packet: &[u8]) {
+fn take(audio: &mut Audio, packet: &[u8], coder: &mut Coder) {
     assert!(packet.len() >= 12 && packet[0] >> 6 == 2, "RTP");
     let stamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
     match packet[1] & 0x7f {
-        0 => audio.heard.extend(&packet[12..]),
+        kind if kind == number(coder.codec()) => {
+            let samples = coder.decode(&packet[12..]);
+            match coder {
+                // Byte for byte: there are two zeros.
+                Coder::Pcmu => audio.heard.extend(&packet[12..]),
+                _ => audio.heard.extend(samples.iter().map(|sample| compress(*sample))),
+            }
+            audio.samples.extend(samples);
+        }
         KEYS if audio.last_key != Some(stamp) => {
             audio.last_key = Some(stamp);
             audio.heard_keys.push(match packet[12] {

@@ -1,6 +1,9 @@
 //! People who speak, and what their lines do to them: flite's voices, as no espeak-ng's are heard well at 8 kHz.
 
+use callbox_dialogue::leg::VoiceSettings;
+use callbox_dialogue::script::Segment;
 use callbox_media::wav;
+use callbox_speech::{Speech, SpeechConfig};
 use std::process::Command;
 
 /// How loud everybody speaks, root mean square: -22 dBov.
@@ -47,6 +50,18 @@ impl Voice {
         let gain = LOUD / rms(samples);
         samples.iter().map(|sample| to_i16(f64::from(*sample) * gain)).collect()
     }
+}
+
+/// What the host's own voice makes of a text in English, where nothing is configured.
+pub async fn of_the_host(text: &str) -> Vec<i16> {
+    let speech = Speech::new(SpeechConfig::default()).unwrap();
+    let voice = VoiceSettings { voice: None, language: "en".into(), rate: None };
+    let mut chunks = speech.render(&Segment::Text(text.into()), &voice, |_| None);
+    let mut samples = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        samples.extend_from_slice(chunk.unwrap().clip.samples());
+    }
+    samples
 }
 
 /// So many milliseconds of nothing.

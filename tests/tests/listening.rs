@@ -7,9 +7,7 @@
 //! `host/call`, and words in `host/speech/tests/pocketsphinx.rs`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says why it goes on")]
 
-use callbox_dialogue::leg::VoiceSettings;
-use callbox_dialogue::script::Segment;
-use callbox_speech::{Speech, SpeechConfig};
+use callbox_media::{Codec, FRAME, Law};
 use callbox_speechd::{Script, Server, Settings};
 use callbox_tests::voices::{self, Voice, noise, silence};
 use callbox_tests::web_caller::WebCaller;
@@ -60,13 +58,26 @@ async fn listening_host(options: Options) -> Host {
 struct Told {
     answers: Vec<Value>,
     record: Value,
+    /// What happened, in its order: kinds.
+    happened: Vec<String>,
     /// What the caller heard, in PCMU.
     heard: Vec<u8>,
 }
 
+impl Told {
+    /// How often something happened.
+    fn count(&self, kind: &str) -> usize {
+        self.happened.iter().filter(|happened| *happened == kind).count()
+    }
+}
+
 /// Has the probe ask a caller this, who does `what`; then it should be so.
 async fn asked(host: &Host, questions: Value, what: impl AsyncFn(&Line), so: impl Fn(&Told)) {
-    let phone = Phone::new().await;
+    asked_by(&Phone::new().await, host, questions, what, so).await;
+}
+
+/// The same, of a caller with this telephone.
+async fn asked_by(phone: &Phone, host: &Host, questions: Value, what: impl AsyncFn(&Line), so: impl Fn(&Told)) {
     for n in 1..=CALLS {
         let watch = Watch::start();
         let mut line = phone.dial_probe(host, "spoken", &[("X-Probe-Questions", &questions.to_string())]).await;
@@ -93,7 +104,11 @@ async fn told(host: &Host, heard: Vec<u8>, is_it: impl Fn(&Value) -> bool) -> To
     })
     .await;
     let answers = record["fields"]["answers"].as_array().unwrap_or_else(|| panic!("{record}")).clone();
-    Told { answers, record, heard }
+    let id = record["call_id"].as_str().unwrap();
+    let timeline = host.get(&format!("/v1/calls/{id}/timeline")).await;
+    let kind = |entry: &Value| entry["kind"].as_str().unwrap().to_owned();
+    let happened = timeline["data"].as_array().unwrap().iter().map(kind).collect();
+    Told { answers, record, happened, heard }
 }
 
 /// Whether it is as it should be. If it is not, and the machine did not keep its time, that is no proof.
@@ -101,15 +116,14 @@ async fn judged(host: &Host, told: &Told, watch: &Watch, n: usize, so: impl Fn(&
     let Err(wrong) = catch_unwind(AssertUnwindSafe(|| so(told))) else { return true };
     let figure = |name: &str| told.record["media"][name].as_u64().unwrap_or_default();
     let id = told.record["call_id"].as_str().unwrap();
-    let timeline = host.get(&format!("/v1/calls/{id}/timeline")).await.to_string();
     // What the line itself loses is 20 ms each.
     let audio =
         figure("skipped") + figure("resyncs") + figure("late") > 0 || figure("concealed_ms") > 20 * figure("lost");
-    if watch.was_late() || audio || timeline.contains("recogniser_failed") {
+    if watch.was_late() || audio || told.count("recogniser_failed") > 0 {
         eprintln!("call {n}: the machine did not keep its time, {watch:?}");
         return false;
     }
-    eprintln!("{timeline}");
+    eprintln!("{}", host.get(&format!("/v1/calls/{id}/timeline")).await);
     resume_unwind(wrong)
 }
 
@@ -135,6 +149,8 @@ async fn answers_are_understood() {
         silence_and_other_words(&host),
         a_secret(&host),
         a_prompt_that_nothing_cuts(&host),
+        a_wide_band_caller(&host, Codec::G722),
+        a_wide_band_caller(&host, Codec::Opus),
     );
 }
 
@@ -162,6 +178,19 @@ async fn three_questions(host: &Host) {
         let turns: Vec<_> = turns.map(|turn| turn["text"].clone()).collect();
         // It may have been a "yep".
         assert_eq!(turns[1..], ["make an appointment", "four seven one nine"], "{}", told.record);
+    })
+    .await;
+}
+
+async fn a_wide_band_caller(host: &Host, codec: Codec) {
+    let words = Voice::Rms.says("cancel my appointment");
+    let questions = json!([{"ask": "What can we do for you?", "grammar": menu(), "start": PATIENT}]);
+    let caller = async |line: &Line| {
+        answer(line, 0, &words).await;
+    };
+    asked_by(&Phone::speaking(codec).await, host, questions, caller, |told| {
+        assert_eq!(told.record["media"]["codec"], codec.name().to_lowercase(), "{}", told.record);
+        assert_eq!(meanings(told), json!([{"choice": "cancel"}]), "{}", told.record);
     })
     .await;
 }
@@ -286,7 +315,7 @@ async fn a_sound_that_is_no_word(host: &Host) {
     // Somebody coughs, and clears his throat.
     let cough = [noise(100), silence(800), noise(400), silence(500)].concat();
     let words = Voice::Slt.says("make an appointment");
-    let synthesised = synthesised(LONG).await;
+    let synthesised = voices::of_the_host(LONG).await;
     let caller = async |line: &Line| {
         line.hears_somebody(0).await;
         line.say(&cough);
@@ -295,13 +324,12 @@ async fn a_sound_that_is_no_word(host: &Host) {
         answer(line, line.heard().len(), &words).await;
     };
     let questions = json!([{"ask": LONG, "grammar": menu(), "start": PATIENT}]);
-    asked(host, questions, caller, |told @ Told { answers, record, heard }| {
+    asked(host, questions, caller, |told @ Told { answers, record, heard, .. }| {
         assert_eq!(meanings(told), json!([{"choice": "book"}]), "{record}");
         let prompt = &answers[0]["prompt"];
         assert_eq!((&prompt["end"], &prompt["heard_text"]), (&json!("finished"), &json!(LONG)), "{record}");
         // All of it was heard, in its order and without a gap within words, however often it paused.
-        let heard: Vec<i16> = heard.iter().map(|&byte| expand(byte)).collect();
-        let found = fidelity::compare(&synthesised, &heard);
+        let found = fidelity::compare(&synthesised, &pcm(heard));
         assert!(found.slips.len() <= 3 && found.slips.iter().all(|(_, by)| *by > 0), "{found:?}");
         let is_pause = |gap: usize| found.slips.iter().any(|(slip, _)| slip.abs_diff(gap) <= 200);
         assert!(found.gaps.iter().all(|(gap, _)| is_pause(*gap)), "{found:?}");
@@ -310,25 +338,12 @@ async fn a_sound_that_is_no_word(host: &Host) {
     .await;
 }
 
-/// What the host's voice makes of a text.
-async fn synthesised(text: &str) -> Vec<i16> {
-    let speech = Speech::new(SpeechConfig::default()).unwrap();
-    let voice = VoiceSettings { voice: None, language: "en".into(), rate: None };
-    let mut chunks = speech.render(&Segment::Text(text.into()), &voice, |_| None);
-    let mut samples = Vec::new();
-    while let Some(chunk) = chunks.recv().await {
-        samples.extend_from_slice(chunk.unwrap().clip.samples());
-    }
-    samples
-}
-
 /// The words come by a script, so that it is certain what they are; the voice, and the prompt that gives way to it, are real.
 #[tokio::test]
-async fn who_only_agrees_interrupts_nobody() {
-    let settings = || Settings {
-        script: Script::parse("transcripts: [{ text: uh-huh }, { text: on Friday at noon }]").unwrap(),
-        ..Settings::default()
-    };
+async fn a_voice_silences_the_prompt_and_words_decide() {
+    // Of the first voice the recogniser makes nothing, the second one agrees; then somebody has something to say.
+    let script = "transcripts: [{ text: '' }, { text: uh-huh }, { text: on Friday at noon }]";
+    let settings = || Settings { script: Script::parse(script).unwrap(), ..Settings::default() };
     let mut server = Server::start(([127, 0, 0, 1], 0).into(), settings()).await.unwrap();
     let address = server.address();
     let config = tempfile::NamedTempFile::new().unwrap();
@@ -339,31 +354,70 @@ async fn who_only_agrees_interrupts_nobody() {
     std::fs::write(config.path(), scripted).unwrap();
     let flags = vec!["--config".to_owned(), config.path().display().to_string()];
     let host = listening_host(Options { flags, ..Options::default() }).await;
-    let (agrees, answers) = (Voice::Rms.says("uh huh"), Voice::Rms.says("on Friday at noon"));
-    let questions = json!([{"ask": LONG, "start": PATIENT}]).to_string();
+    let said = voices::of_the_host(LONG).await;
+    let said = voiced(&said.iter().map(|&sample| Law::Mu.encode_sample(sample)).collect::<Vec<_>>());
     for n in 1..=CALLS {
-        let watch = Watch::start();
-        let phone = Phone::new().await;
-        let mut line = phone.dial_probe(&host, "spoken", &[("X-Probe-Questions", &questions)]).await;
-        line.hears_somebody(0).await;
-        line.say(&agrees);
-        line.has_said_it().await;
-        answer(&line, line.heard().len(), &answers).await;
-        assert!(line.over().await.by_host);
-        let call = line.dialog.id().to_owned();
-        let told = told(&host, line.heard(), |record| record["sip"]["call_id"] == *call).await;
-        let so = |Told { answers, record, .. }: &Told| {
-            let prompt = &answers[0]["prompt"];
-            assert_eq!((&prompt["end"], &prompt["heard_text"]), (&json!("finished"), &json!(LONG)), "{record}");
-            assert_eq!(answers[0]["heard"]["speech"], "on Friday at noon", "{record}");
-        };
-        if judged(&host, &told, &watch, n, so).await {
-            return;
+        if a_false_interruption_and_a_nod(&host, &said, n).await {
+            break;
         }
         // The script begins anew.
         drop(server);
         server = eventually("the port is free", async || Server::start(address, settings()).await.ok()).await;
     }
+    let questions = json!([{"ask": LONG, "start": PATIENT}]);
+    let words = Voice::Rms.says("on Friday at noon");
+    let caller = async |line: &Line| {
+        line.hears_somebody(0).await;
+        line.say(&words);
+    };
+    asked(&host, questions, caller, |told @ Told { answers, record, heard, .. }| {
+        assert_eq!(answers[0]["prompt"]["end"], "cut_by_speech", "{record}");
+        assert_eq!(answers[0]["heard"]["speech"], "on Friday at noon", "{record}");
+        // It fell silent before anybody knew the words, and has not said another one since.
+        assert_eq!((told.count("prompt_paused"), told.count("prompt_resumed")), (1, 0), "{record}");
+        let heard = voiced(heard);
+        assert!(said.starts_with(&heard) && heard.len() < said.len() / 2, "{} of {}", heard.len(), said.len());
+    })
+    .await;
+}
+
+/// A call in which the prompt is interrupted twice by nobody who means it. Whether it was as it should be.
+async fn a_false_interruption_and_a_nod(host: &Host, said: &[i16], n: usize) -> bool {
+    let [well, agrees, answers] = ["well I never", "uh huh", "on Friday at noon"].map(|words| Voice::Rms.says(words));
+    let watch = Watch::start();
+    let questions = json!([{"ask": LONG, "start": PATIENT}]).to_string();
+    let mut line = Phone::new().await.dial_probe(host, "spoken", &[("X-Probe-Questions", &questions)]).await;
+    let mut from = line.hears_somebody(0).await;
+    for words in [well, agrees] {
+        line.say(&words);
+        line.has_said_it().await;
+        // It goes on.
+        from = line.hears_somebody(line.heard().len()).await;
+    }
+    answer(&line, from, &answers).await;
+    assert!(line.over().await.by_host);
+    let call = line.dialog.id().to_owned();
+    let told = told(host, line.heard(), |record| record["sip"]["call_id"] == *call).await;
+    let so = |told @ Told { answers, record, heard, .. }: &Told| {
+        let prompt = &answers[0]["prompt"];
+        assert_eq!((&prompt["end"], &prompt["heard_text"]), (&json!("finished"), &json!(LONG)), "{record}");
+        assert_eq!(answers[0]["heard"]["speech"], "on Friday at noon", "{record}");
+        assert_eq!((told.count("prompt_paused"), told.count("prompt_resumed")), (2, 2), "{record}");
+        // Each time it went on where it had stopped: without the silence, it is what was said.
+        let found = fidelity::compare(said, &voiced(heard));
+        assert!(found.is_whole(), "{found:?}");
+    };
+    judged(host, &told, &watch, n, so).await
+}
+
+/// The samples of the frames in which something sounds.
+fn voiced(pcmu: &[u8]) -> Vec<i16> {
+    let sounds = |frame: &&[i16]| frame.iter().any(|sample| sample.unsigned_abs() > 8);
+    pcm(pcmu).chunks(FRAME).filter(sounds).flatten().copied().collect()
+}
+
+fn pcm(pcmu: &[u8]) -> Vec<i16> {
+    pcmu.iter().map(|&byte| expand(byte)).collect()
 }
 
 async fn a_key_decides_although_somebody_speaks(host: &Host) {

@@ -53,10 +53,6 @@ impl Synthesiser for Tone {
         Ok(())
     }
 
-    fn word_times(&self) -> bool {
-        false
-    }
-
     fn describe(&self) -> Pending<'_, Result<EngineInfo, SpeechError>> {
         Box::pin(std::future::ready(Ok(EngineInfo { version: "1".into(), voices: 1 })))
     }
