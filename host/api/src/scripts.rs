@@ -120,7 +120,9 @@ pub(crate) async fn publish(
     Path(script): Path<String>,
     Json(what): Json<Publish>,
 ) -> Result<Json<Publication>, Problem> {
-    Ok(Json(api.store().publish(&caller.tenant, &script, what.version, &caller.actor).await?))
+    let publication = api.store().publish(&caller.tenant, &script, what.version, &caller.actor).await?;
+    api.platform().rehearse(&caller.tenant, &script, publication.version);
+    Ok(Json(publication))
 }
 
 /// Bring back what answered before
@@ -137,7 +139,9 @@ pub(crate) async fn rollback(
     caller: Caller,
     Path(script): Path<String>,
 ) -> Result<Json<Publication>, Problem> {
-    Ok(Json(api.store().rollback(&caller.tenant, &script, &caller.actor).await?))
+    let publication = api.store().rollback(&caller.tenant, &script, &caller.actor).await?;
+    api.platform().rehearse(&caller.tenant, &script, publication.version);
+    Ok(Json(publication))
 }
 
 /// What was live when

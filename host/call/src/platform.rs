@@ -350,6 +350,23 @@ impl Platform {
         self.inner.live.broadcast(|| CallCommand::Hangup { reason: EndReason::PlatformShutdown, why: why.to_owned() });
     }
 
+    /// A version answers calls from now on: what it declares to be said is rendered before the first of them, in the
+    /// background. What cannot be rendered now is when it is said, or fails then.
+    pub fn rehearse(&self, tenant: &TenantId, script: &str, version: u32) {
+        let (rooms, tenant, script) = (self.inner.rooms.clone(), tenant.clone(), script.to_owned());
+        tokio::spawn(async move {
+            let stored = match rooms.store.version(&tenant, &script, version).await {
+                Ok(stored) => stored,
+                Err(error) => return tracing::info!(script, version, %error, "no prompt is rendered ahead"),
+            };
+            match serde_json::from_value::<Manifest>(stored.manifest) {
+                Ok(manifest) if manifest.prompts.is_empty() => {}
+                Ok(manifest) => rooms.speech.rehearse(&stored.digest, || prompts(&manifest)),
+                Err(error) => tracing::info!(script, version, %error, "no prompt is rendered ahead"),
+            }
+        });
+    }
+
     /// A script, ready to run: from memory, from the cache of artefacts, or compiled.
     pub(crate) async fn script(&self, digest: &str) -> Result<Arc<Script>, ScriptError> {
         let rooms = &self.inner.rooms;
