@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use callbox_store::Page;
-use callbox_store::keys::{IssuedKey, Key, NewKey};
+use callbox_store::keys::{IssuedKey, Key, NewKey, Scopes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,17 +30,26 @@ pub(crate) struct KeyMade {
 /// It cannot do more than the key that makes it.
 #[utoipa::path(post, path = "/v1/keys", tag = "administration", security(("api_key" = ["keys:write"])),
     request_body(content = NewKey, example = json!({"name": "crm", "scopes": ["calls:read", "calls:write"]})),
-    responses((status = 201, description = "Made", body = KeyMade)))]
+    responses(
+        (status = 201, description = "Made", body = KeyMade),
+        (status = 403, description = "The key lacks the scope, or may do less than the one that is to be made")))]
 pub(crate) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Json(new): Json<NewKey>,
 ) -> Result<impl IntoResponse, Problem> {
-    if !caller.scopes.cover(&new.scopes) {
-        let detail = "a key cannot make one that may do more than itself";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "scopes_exceeded", detail));
-    }
+    within(&caller, &new.scopes, "make")?;
     shown(api.store().create_key(&caller.tenant, new, &caller.actor).await?)
+}
+
+/// Refuses whoever would make, replace or revoke a key that may do more than its own. A key's scopes never change, so
+/// that what was looked at before still holds when it is done.
+fn within(caller: &Caller, scopes: &Scopes, what: &str) -> Result<(), Problem> {
+    if caller.scopes.cover(scopes) {
+        return Ok(());
+    }
+    let detail = format!("a key cannot {what} one that may do more than itself");
+    Err(Problem::new(StatusCode::FORBIDDEN, "scopes_exceeded", detail))
 }
 
 /// The answer that shows a new key, and what is remembered of it.
@@ -113,24 +122,23 @@ pub(crate) async fn rotate(
     if keep_old_ms > LONGEST_MS {
         return Err(Problem::field("keep_old_ms", "out_of_range", format!("at most 30 days: {LONGEST_MS}")));
     }
-    let old = api.store().key(&caller.tenant, &key).await?;
-    if !caller.scopes.cover(&old.scopes) {
-        let detail = "a key cannot replace one that may do more than itself";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "scopes_exceeded", detail));
-    }
+    within(&caller, &api.store().key(&caller.tenant, &key).await?.scopes, "replace")?;
     shown(api.store().rotate_key(&caller.tenant, &key, keep_old_ms, &caller.actor).await?)
 }
 
 /// Revoke a key
 ///
-/// It is refused from now on. Revoking it again changes nothing.
+/// It is refused from now on. Revoking it again changes nothing. A key cannot revoke one that may do more than itself.
 #[utoipa::path(delete, path = "/v1/keys/{key}", tag = "administration", security(("api_key" = ["keys:write"])),
     params(("key" = String, Path, description = "`key_…`")),
-    responses((status = 200, description = "Revoked", body = Key)))]
+    responses(
+        (status = 200, description = "Revoked", body = Key),
+        (status = 403, description = "The key lacks the scope, or may do less than the one that is to be revoked")))]
 pub(crate) async fn revoke(
     State(api): State<Api>,
     caller: Caller,
     Path(key): Path<String>,
 ) -> Result<Json<Key>, Problem> {
+    within(&caller, &api.store().key(&caller.tenant, &key).await?.scopes, "revoke")?;
     Ok(Json(api.store().revoke_key(&caller.tenant, &key, &caller.actor).await?))
 }

@@ -197,6 +197,29 @@ async fn a_key_makes_no_stronger_one() {
 }
 
 #[tokio::test]
+async fn a_key_touches_no_stronger_one() {
+    let house = House::new().await;
+    let (own, key) = house.make_key(&house.tenant, &["keys:write", "calls:read"]).await;
+    let (equal, _) = house.make_key(&house.tenant, &["keys:write"]).await;
+    for scope in ["admin", "operator", "calls:write", "scripts:read"] {
+        let (stronger, text) = house.make_key(&house.tenant, &[scope]).await;
+        let path = format!("/v1/keys/{stronger}");
+        house.request(Some(&key), "DELETE", &path, None).await.problem(403, "scopes_exceeded");
+        let body = serde_json::json!({ "keep_old_ms": 0 });
+        let rotated = house.request(Some(&key), "POST", &format!("{path}/rotate"), Some(&body)).await;
+        rotated.problem(403, "scopes_exceeded");
+        // Whatever it lacks otherwise, it is known.
+        let answer = house.request(Some(&text), "GET", "/v1/tenant", None).await;
+        assert_eq!(answer.status, 200, "{scope}: {}", answer.json);
+    }
+    for covered in [equal, own] {
+        let revoked = house.request(Some(&key), "DELETE", &format!("/v1/keys/{covered}"), None).await;
+        assert!(revoked.ok()["revoked_at"].is_string());
+    }
+    house.request(Some(&key), "GET", "/v1/tenant", None).await.problem(401, "unauthorized");
+}
+
+#[tokio::test]
 async fn a_key_that_asks_too_often_waits_and_others_do_not() {
     let house = House::with(5).await;
     let (_, other) = house.stranger().await;
