@@ -1,7 +1,7 @@
 //! Context and results: what a customer's system gives and receives.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callbox_tests::{Answer, Business, Host, peer};
+use callbox_tests::{Answer, Business, Host, Phone, peer};
 use serde_json::json;
 use std::time::Duration;
 
@@ -76,6 +76,7 @@ async fn the_result_arrives_signed_once_and_in_order() {
             "/webhooks" => events.push(request),
             _ => {}
         }
+        assert!(events.iter().all(|event| event.body["type"] != "call.turn"), "nobody asked for turns");
         let completed = events.iter().any(|event| event.body["type"] == "call.completed");
         if completed && pushes.len() >= 3 {
             break;
@@ -90,6 +91,34 @@ async fn the_result_arrives_signed_once_and_in_order() {
     assert_eq!(completed[0].id, completed[0].body["id"]);
     assert_eq!(document["outcome"], "answered");
     assert_eq!(*document, host.finished_call().await["record"]);
+}
+
+#[tokio::test]
+async fn each_turn_is_told_to_who_asks_for_turns() {
+    let host = Host::start().await;
+    let business = Business::start().await;
+    host.publish_probe(None).await;
+    let turns = json!({ "url": business.url("/turns"), "secret": business.secret, "event_types": ["call.turn"] });
+    host.post("/v1/webhooks", &turns).await;
+    let all = json!({ "url": business.url("/all"), "secret": business.secret });
+    host.post("/v1/webhooks", &all).await;
+    let mut line = Phone::new().await.dial_probe(&host, "echo", &[("X-Probe-Count", "2")]).await;
+    // The first answer has been told while the call runs on: it waits for the second.
+    let first = business.next_at("/turns").await;
+    for keys in ["42#", "7#"] {
+        line.press(keys);
+    }
+    assert!(line.over().await.by_host);
+    let transcript = host.finished_call().await["record"]["transcript"].clone();
+    let transcript = transcript.as_array().unwrap();
+    let mut told = vec![first];
+    while told.len() < transcript.len() {
+        told.push(business.next_at("/turns").await);
+    }
+    told.sort_by_key(|event| event.body["sequence"].as_i64());
+    let data: Vec<_> = told.iter().map(|event| event.body["data"].clone()).collect();
+    assert_eq!(data, *transcript);
+    assert!(told.iter().all(|event| event.body["type"] == "call.turn"), "{told:?}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use callbox_dialogue::llm::Event;
 use callbox_dialogue::script::{Handle, HostCall, HostError, LogLevel, ScriptEnd};
 use callbox_dialogue::{CallId, EndCause, Setup, Time};
 use callbox_script::{Answered, Script, ScriptHost, Seat, Session};
+use callbox_store::calls::CallStart;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -252,7 +253,9 @@ impl Actor {
                 break;
             }
         }
-        self.leg.tell(self.engine.record());
+        let record = self.engine.record();
+        self.leg.tell(record);
+        self.ledger.hear(&record.transcript);
     }
 
     async fn carry_out(&mut self, output: Output) {
@@ -326,7 +329,8 @@ impl Actor {
         let trunk = closing.trunk.as_ref().map(|used| used.trunk.as_str());
         self.observer.over(self.ledger.start(), trunk, record);
         let run = self.script.take();
-        self.ledger.complete(|start| completion::of(start, record, run, closing, recorded, &signalling)).await;
+        let fill = |start: &CallStart| completion::of(start, record, run, closing, recorded, &signalling);
+        self.ledger.complete(&record.transcript, fill).await;
         recordings.wake();
     }
 }

@@ -6,11 +6,12 @@
 
 use callbox_dialogue::Time;
 use callbox_dialogue::leg::LegEvent;
+use callbox_dialogue::record::Turn;
 use callbox_store::calls::CallStart;
 use callbox_store::completion::CallCompletion;
 use callbox_store::outbox::NewPush;
 use callbox_store::{Store, StoreError, UnixMs};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -92,7 +93,8 @@ enum Entry {
     Started,
     Answered(UnixMs),
     Push(NewPush),
-    Transferred(serde_json::Value),
+    Transferred(Value),
+    Turn(Box<Turn>),
 }
 
 /// The books of one call.
@@ -103,32 +105,43 @@ pub(crate) struct Ledger {
     pushes: Vec<NewPush>,
     entries: Option<mpsc::Sender<Entry>>,
     begun: Begun,
+    /// Turns of the transcript that were entered: all before this one.
+    turns: usize,
     writer: JoinHandle<()>,
+}
+
+/// How far the books of a call are.
+#[derive(Clone, Copy, Default)]
+struct Opened {
+    /// The call is in them.
+    written: bool,
+    /// Somebody wants its turns.
+    turns: bool,
 }
 
 /// Whether a call is in the books.
 #[derive(Clone)]
-pub(crate) struct Begun(watch::Receiver<bool>);
+pub(crate) struct Begun(watch::Receiver<Opened>);
 
 impl Begun {
     pub(crate) fn is_written(&self) -> bool {
-        *self.0.borrow()
+        self.0.borrow().written
     }
 
     /// Waits until it is, as long as the database is away. Cancel-safe.
     pub(crate) async fn written(&mut self) {
         // A writer that failed writes nothing any more: its call's end does.
-        let _ = self.0.wait_for(|written| *written).await;
+        let _ = self.0.wait_for(|opened| opened.written).await;
     }
 }
 
 impl Ledger {
     pub(crate) fn new(store: Store, health: StoreHealth, start: CallStart) -> Self {
         let (entries, receiver) = mpsc::channel(ENTRIES);
-        let (written, begun) = watch::channel(false);
-        let writer = tokio::spawn(write(store.clone(), health.clone(), start.clone(), receiver, written));
+        let (opened, begun) = watch::channel(Opened::default());
+        let writer = tokio::spawn(write(store.clone(), health.clone(), start.clone(), receiver, opened));
         let begun = Begun(begun);
-        let ledger = Self { store, health, start, pushes: Vec::new(), entries: Some(entries), begun, writer };
+        let ledger = Self { store, health, start, pushes: Vec::new(), entries: Some(entries), begun, turns: 0, writer };
         ledger.enter(Entry::Started);
         ledger
     }
@@ -167,6 +180,31 @@ impl Ledger {
         }
     }
 
+    /// Turns may be over by now: enters them in their order, where somebody wants them. They leave half of the queue to
+    /// what is only in it; what finds no place now does so later.
+    pub(crate) fn hear(&mut self, transcript: &[Turn]) {
+        if !self.begun.0.borrow().turns {
+            return;
+        }
+        let Some(entries) = &self.entries else { return };
+        while let Some(turn) = transcript.get(self.turns).filter(|turn| turn.is_over())
+            && entries.capacity() > ENTRIES / 2
+            && entries.try_send(Entry::Turn(Box::new(turn.clone()))).is_ok()
+        {
+            self.turns += 1;
+        }
+    }
+
+    /// The call is over: enters the turns that are left, whether they came to their end or not.
+    async fn hear_all(&mut self, transcript: &[Turn]) {
+        self.begun.written().await;
+        let (true, Some(entries)) = (self.begun.0.borrow().turns, &self.entries) else { return };
+        for turn in transcript.iter().skip(self.turns) {
+            // Nobody takes them where the writer failed.
+            let _ = entries.send(Entry::Turn(Box::new(turn.clone()))).await;
+        }
+    }
+
     /// The script pushed something.
     pub(crate) fn push(&mut self, seq: u32, destination: String, body: String) {
         let script_id = self.start.script.as_ref().map(|script| script.id.clone()).unwrap_or_default();
@@ -184,7 +222,8 @@ impl Ledger {
     }
 
     /// Closes the books: one transaction, again and again until the database takes it.
-    pub(crate) async fn complete(mut self, fill: impl FnOnce(&CallStart) -> CallCompletion) {
+    pub(crate) async fn complete(mut self, transcript: &[Turn], fill: impl FnOnce(&CallStart) -> CallCompletion) {
+        self.hear_all(transcript).await;
         self.entries = None;
         if let Err(error) = self.writer.await {
             tracing::error!(call = self.start.id, %error, "the books' writer failed");
@@ -229,11 +268,11 @@ async fn write(
     health: StoreHealth,
     start: CallStart,
     mut entries: mpsc::Receiver<Entry>,
-    written: watch::Sender<bool>,
+    opened: watch::Sender<Opened>,
 ) {
     while let Some(entry) = entries.recv().await {
         loop {
-            let result = entry.write(&store, &start).await;
+            let result = entry.write(&store, &start, &opened).await;
             health.wrote(&result);
             match result {
                 Err(error) if error.is_transient() => {
@@ -248,19 +287,24 @@ async fn write(
             }
         }
         // The first entry is the call itself.
-        written.send_replace(true);
+        opened.send_if_modified(|opened| !std::mem::replace(&mut opened.written, true));
     }
 }
 
 impl Entry {
-    async fn write(&self, store: &Store, start: &CallStart) -> Result<(), StoreError> {
+    async fn write(&self, store: &Store, start: &CallStart, opened: &watch::Sender<Opened>) -> Result<(), StoreError> {
+        let tell =
+            async |kind, data: &Value| store.emit_call_event(&start.tenant_id, &start.id, kind, data).await.map(drop);
         match self {
-            Self::Started => store.start_call(start.clone()).await,
+            Self::Started => {
+                let turns = store.start_call(start.clone()).await?;
+                opened.send_modify(|opened| opened.turns = turns);
+                Ok(())
+            }
             Self::Answered(at) => store.mark_answered(start, *at).await,
             Self::Push(push) => store.enqueue_push(push.clone()).await.map(drop),
-            Self::Transferred(data) => {
-                store.emit_call_event(&start.tenant_id, &start.id, "call.transferred", data).await.map(drop)
-            }
+            Self::Transferred(data) => tell("call.transferred", data).await,
+            Self::Turn(turn) => tell("call.turn", &json!(turn)).await,
         }
     }
 
@@ -270,6 +314,7 @@ impl Entry {
             Self::Answered(_) => "answer",
             Self::Push(_) => "push",
             Self::Transferred(_) => "transfer",
+            Self::Turn(_) => "turn",
         }
     }
 }
@@ -278,9 +323,11 @@ impl Entry {
 mod tests {
     use super::*;
     use callbox_dialogue::call::{Direction, Party, Transport};
-    use callbox_store::PageRequest;
+    use callbox_dialogue::record::Role;
     use callbox_store::calls::CallFilter;
     use callbox_store::document::CallDocument;
+    use callbox_store::webhooks::NewWebhook;
+    use callbox_store::{Actor, PageRequest};
 
     fn begin(store: &Store) -> CallStart {
         CallStart {
@@ -301,6 +348,82 @@ mod tests {
             // Far more than fits where the disk is full.
             parameters: Some(json!("x".repeat(1 << 20))),
             created_at: store.now(),
+        }
+    }
+
+    fn turn(seq: u32, role: Role, text: &str, heard: Option<&str>) -> Turn {
+        Turn {
+            seq,
+            role,
+            text: text.into(),
+            heard_text: heard.map(Into::into),
+            digits: None,
+            start_ms: 0,
+            end_ms: 0,
+            node: None,
+            interrupted_by: None,
+            confidence: None,
+            latency: None,
+        }
+    }
+
+    /// What a call that is over leaves.
+    fn end(start: &CallStart) -> CallCompletion {
+        CallCompletion {
+            start: start.clone(),
+            document: CallDocument::begin(start),
+            timeline: Vec::new(),
+            tape: None,
+            signalling: None,
+            recordings: Vec::new(),
+            lost_recording: None,
+            pushes: Vec::new(),
+        }
+    }
+
+    /// The kinds and the data of a call's events, in order.
+    async fn events(store: &Store, start: &CallStart) -> Vec<(String, Value)> {
+        let events = store.call_events(&start.tenant_id, &start.id).await.unwrap();
+        let data = |body: &str| serde_json::from_str::<Value>(body).unwrap()["data"].clone();
+        events.into_iter().map(|event| (event.kind, data(event.body.get()))).collect()
+    }
+
+    #[tokio::test]
+    async fn each_turn_is_told_once_and_in_order_to_who_asked_for_turns() {
+        for wanted in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite://{}", folder.path().join("callbox.db").display());
+            let store = Store::open(&url, &folder.path().join("artefacts")).await.unwrap();
+            let event_types = wanted.then(|| "call.turn".to_owned()).into_iter().collect();
+            let webhook = NewWebhook { url: "https://a.example".into(), description: None, event_types, enabled: true };
+            store.create_webhook(store.default_tenant(), webhook, &Actor::system()).await.unwrap();
+            let start = CallStart { parameters: None, ..begin(&store) };
+            let mut ledger = Ledger::new(store.clone(), StoreHealth::new(store.clone()), start.clone());
+            ledger.begun().written().await;
+            // Keys that come while a prompt sounds are told when it is over.
+            let mut transcript = vec![turn(1, Role::Robot, "Welcome", None), turn(2, Role::Caller, "", None)];
+            ledger.hear(&transcript);
+            assert_eq!(ledger.turns, 0);
+            transcript[0] = turn(1, Role::Robot, "Welcome", Some("Wel"));
+            for _ in 0..3 {
+                ledger.hear(&transcript);
+            }
+            assert_eq!(ledger.turns, if wanted { 2 } else { 0 });
+            let turns = u32::try_from(ENTRIES).unwrap();
+            transcript.extend((3..=turns).map(|seq| turn(seq, Role::Caller, "yes", None)));
+            ledger.hear(&transcript);
+            assert!(ledger.turns <= ENTRIES / 2 + 2, "they leave room for what matters more");
+            // One that never came to its end is told of, too.
+            transcript.push(turn(turns + 1, Role::Robot, "Bye", None));
+            ledger.complete(&transcript, end).await;
+            let mut told = events(&store, &start).await;
+            assert_eq!(told.pop().unwrap().0, "call.completed");
+            if wanted {
+                let expected = transcript.iter().map(|turn| ("call.turn".to_owned(), json!(turn)));
+                assert_eq!(told, expected.collect::<Vec<_>>());
+            } else {
+                assert!(told.iter().all(|(kind, _)| kind == "call.started"), "{told:?}");
+            }
         }
     }
 
@@ -327,19 +450,8 @@ mod tests {
         while listed().await == 0 || health.is_failing() {
             tokio::task::yield_now().await;
         }
-        ledger
-            .complete(|start| CallCompletion {
-                start: start.clone(),
-                document: CallDocument::begin(start),
-                timeline: Vec::new(),
-                tape: None,
-                signalling: None,
-                recordings: Vec::new(),
-                lost_recording: None,
-                pushes: Vec::new(),
-            })
-            .await;
-        let events = store.call_events(&start.tenant_id, &start.id).await.unwrap();
-        assert_eq!(events.last().map(|event| event.kind.as_str()), Some("call.completed"));
+        ledger.complete(&[], end).await;
+        let (last, _) = events(&store, &start).await.pop().unwrap();
+        assert_eq!(last, "call.completed");
     }
 }

@@ -176,6 +176,15 @@ pub struct Turn {
     pub latency: Option<Latency>,
 }
 
+impl Turn {
+    /// Whether nothing of it will change: what the caller says or presses is whole when it is written down, a prompt when
+    /// it is known how much of it was heard.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.role == Role::Caller || self.heard_text.is_some()
+    }
+}
+
 /// How long a caller waited for an answer, in parts that follow each other and add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {

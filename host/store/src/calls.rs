@@ -3,7 +3,7 @@
 use crate::document::{ScriptUsed, address};
 use crate::statement::Statement;
 use crate::writer::Db;
-use crate::{Page, PageRequest, Store, StoreError, TenantId, UnixMs, columns, outbox};
+use crate::{Page, PageRequest, Store, StoreError, TenantId, UnixMs, columns, outbox, webhooks};
 use callbox_dialogue::call::{Direction, Party, Transport};
 use callbox_dialogue::record::TimelineEntry;
 use serde::{Deserialize, Serialize};
@@ -289,28 +289,36 @@ pub(crate) fn search(tenant: &TenantId, filter: &CallFilter, page: &PageRequest)
 }
 
 impl Store {
-    /// Opens the books of a call: the row, and `call.started` for whoever wants it.
-    /// Until this succeeds the call is not accepted: answer an error with 503.
-    pub async fn start_call(&self, start: CallStart) -> Result<(), StoreError> {
+    /// Opens the books of a call: the row, and `call.started` for whoever wants it; whether anybody wants its turns
+    /// (`call.turn`). Until this succeeds the call is not accepted: answer an error with 503.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn start_call(&self, start: CallStart) -> Result<bool, StoreError> {
         if !crate::id::is("call", &start.id) {
             return Err(StoreError::Internal(format!("not a call id: {:?}", start.id)));
         }
-        let wake = self
+        let (told, turns) = self
             .write_beside(move |db| {
                 Box::pin(async move {
-                    if !insert(db, &start).await? {
-                        return Ok(false);
-                    }
-                    let data = brief(&start, None).to_string();
-                    let (tenant, call) = (&start.tenant_id, start.id.as_str());
-                    Ok(outbox::tell(db, tenant, call, "call.started", &data, start.created_at).await?.is_some())
+                    const STARTED: &str = "call.started";
+                    let (tenant, call, at) = (&start.tenant_id, start.id.as_str(), start.created_at);
+                    let begun = insert(db, &start).await?;
+                    let [started, turns] = webhooks::subscribers_of(db, tenant, [STARTED, "call.turn"]).await?;
+                    let told = if begun {
+                        let data = brief(&start, None).to_string();
+                        outbox::tell_them(db, tenant, call, STARTED, &data, at, &started).await?
+                    } else {
+                        None
+                    };
+                    Ok((told.is_some(), !turns.is_empty()))
                 })
             })
             .await?;
-        if wake {
+        if told {
             self.wake_outbox();
         }
-        Ok(())
+        Ok(turns)
     }
 
     /// The call was answered: the row, and `call.answered` for whoever wants it.

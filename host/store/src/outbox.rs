@@ -155,12 +155,25 @@ pub(crate) async fn tell(
     at: UnixMs,
 ) -> Result<Option<String>, StoreError> {
     let endpoints = webhooks::subscribers(db, tenant, kind).await?;
+    tell_them(db, tenant, call, kind, data, at, &endpoints).await
+}
+
+/// The same, where it is known who wants it.
+pub(crate) async fn tell_them(
+    db: &mut Db,
+    tenant: &TenantId,
+    call: &str,
+    kind: &str,
+    data: &str,
+    at: UnixMs,
+    endpoints: &[String],
+) -> Result<Option<String>, StoreError> {
     if endpoints.is_empty() {
         return Ok(None);
     }
     let sequence = Some(next_sequence(db, tenant, call).await?);
     let event = NewEvent { id: id::new("evt"), tenant, call: Some(call), sequence, push_seq: None, kind, data, at };
-    put(db, &event, &endpoints).await?;
+    put(db, &event, endpoints).await?;
     Ok(Some(event.id))
 }
 

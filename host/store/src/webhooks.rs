@@ -139,15 +139,28 @@ fn sql(tail: &str) -> sqlx::AssertSqlSafe<String> {
 
 /// The ids of those who want this kind of event now.
 pub(crate) async fn subscribers(db: &mut Db, tenant: &TenantId, kind: &str) -> Result<Vec<String>, StoreError> {
+    let [wanting] = subscribers_of(db, tenant, [kind]).await?;
+    Ok(wanting)
+}
+
+/// The same for several kinds at once.
+pub(crate) async fn subscribers_of<const N: usize>(
+    db: &mut Db,
+    tenant: &TenantId,
+    kinds: [&str; N],
+) -> Result<[Vec<String>; N], StoreError> {
     let all: Vec<(String, String)> =
         sqlx::query_as("SELECT id, event_types FROM webhooks WHERE tenant_id = $1 AND enabled = 1 ORDER BY id")
             .bind(tenant)
             .fetch_all(db)
             .await?;
-    let mut wanting = Vec::new();
+    let mut wanting = [const { Vec::new() }; N];
     for (id, event_types) in all {
-        if wants(&columns::from_json("webhooks.event_types", &event_types)?, kind) {
-            wanting.push(id);
+        let event_types = columns::from_json("webhooks.event_types", &event_types)?;
+        for (kind, wanting) in kinds.iter().zip(&mut wanting) {
+            if wants(&event_types, kind) {
+                wanting.push(id.clone());
+            }
         }
     }
     Ok(wanting)

@@ -6,7 +6,7 @@
 //! keys, messages for the script, and the end. What else comes is passed over.
 
 use callbox_dialogue::CallRecord;
-use callbox_dialogue::record::{Role, Turn};
+use callbox_dialogue::record::Turn;
 use callbox_dialogue::script::TransferOutcome;
 use callbox_dialogue::time::Time;
 use serde::Deserialize;
@@ -119,7 +119,7 @@ impl Channel {
     fn captions(&mut self, transcript: &[Turn], over: bool, news: &mut Vec<String>) {
         self.unfinished.retain_mut(|(at, told)| {
             let Some(turn) = transcript.get(*at) else { return false };
-            let finished = over || is_final(turn);
+            let finished = over || turn.is_over();
             if finished || turn.text.len() != *told {
                 *told = turn.text.len();
                 news.push(caption(turn, finished));
@@ -127,7 +127,7 @@ impl Channel {
             !finished
         });
         for (at, turn) in transcript.iter().enumerate().skip(self.turns) {
-            let finished = over || is_final(turn);
+            let finished = over || turn.is_over();
             if !finished {
                 self.unfinished.push((at, turn.text.len()));
             }
@@ -154,11 +154,6 @@ impl Channel {
     }
 }
 
-/// What the caller says or presses is whole when it is written down; a prompt when it is known how much was heard.
-fn is_final(turn: &Turn) -> bool {
-    turn.role == Role::Caller || turn.heard_text.is_some()
-}
-
 fn caption(turn: &Turn, finished: bool) -> String {
     let text = turn.heard_text.as_deref().filter(|_| finished).unwrap_or(&turn.text);
     let mut message = json!({ "type": "caption", "seq": turn.seq, "role": turn.role, "text": text, "final": finished });
@@ -172,7 +167,7 @@ fn caption(turn: &Turn, finished: bool) -> String {
 mod tests {
     use super::*;
     use callbox_dialogue::call::EndReason;
-    use callbox_dialogue::record::{EndedBy, TransferRecord};
+    use callbox_dialogue::record::{EndedBy, Role, TransferRecord};
     use callbox_dialogue::script::TransferMode;
     use serde_json::Value;
 
