@@ -6,7 +6,8 @@
 //! calls are closed (`end_reason: platform_error`) and its deliveries are free again. Silence is measured by the clock
 //! of whoever watches, which never goes back, and only while it can look: after a time without the database everybody
 //! begins anew. A host that was only frozen finds its calls closed when it comes back; what it closes then changes
-//! nothing ([`crate::completion::Completed::first`]).
+//! nothing ([`crate::completion::Completed::first`]). One that wrote a call into the books after that, and then fell silent
+//! for good, is buried again: a host is watched as long as it has calls that run.
 
 use crate::dialect::Dialect;
 use crate::recovery::{self, Recovered};
@@ -97,6 +98,15 @@ pub struct Runner {
     pub active: bool,
 }
 
+/// Calls that run on other hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Of a tenant.
+    pub tenant: u32,
+    /// Of these, those of a number.
+    pub number: u32,
+}
+
 /// The name that this process has taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
@@ -115,7 +125,7 @@ pub enum Standing {
     Replaced,
 }
 
-/// Judges who is silent. Knows nothing of the database.
+/// Judges who is silent, among those who are watched. Knows nothing of the database.
 #[derive(Debug, Default)]
 pub struct Watch {
     seen: HashMap<String, Seen>,
@@ -130,14 +140,14 @@ struct Seen {
 }
 
 impl Watch {
-    /// Looks at all hosts at a moment, with this time between heartbeats; who is dead by now. Who looks later than it
-    /// should counts the time only in part: it may have been away itself, or the database.
+    /// Looks at them ([`Store::watched_hosts`]) at a moment, with this time between heartbeats; who is dead by now. Who
+    /// looks later than it should counts the time only in part: it may have been away itself, or the database.
     pub fn look(&mut self, hosts: &[Host], heartbeat: Duration, now: Instant) -> Vec<Host> {
         let step = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last)).min(heartbeat * 2);
         self.last = Some(now);
-        self.seen.retain(|id, _| hosts.iter().any(|host| host.id == *id && host.state != HostState::Gone));
+        self.seen.retain(|id, _| hosts.iter().any(|host| host.id == *id));
         let mut dead = Vec::new();
-        for host in hosts.iter().filter(|host| host.state != HostState::Gone) {
+        for host in hosts {
             let fresh = || Seen { run: host.run.clone(), beats: host.beats, silent: Duration::ZERO };
             let seen = self.seen.entry(host.id.clone()).or_insert_with(fresh);
             if seen.beats == host.beats && seen.run == host.run {
@@ -147,6 +157,10 @@ impl Watch {
             }
             if seen.silent >= heartbeat * SILENCE {
                 dead.push(host.clone());
+                if host.state == HostState::Gone {
+                    // Should one of its calls be such that it cannot be closed, nobody tries every second.
+                    seen.silent = Duration::ZERO;
+                }
             }
         }
         dead
@@ -189,6 +203,21 @@ impl Store {
         rows.into_iter().map(Row::read).collect()
     }
 
+    /// Those that others watch: all that have neither said goodbye nor been buried, and of the others those that calls
+    /// are still kept for.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn watched_hosts(&self) -> Result<Vec<Host>, StoreError> {
+        let sql = format!(
+            "{COLUMNS} WHERE state <> 'gone'
+                 OR (SELECT id FROM calls WHERE host = hosts.id AND state = 'active' LIMIT 1) IS NOT NULL
+             ORDER BY id LIMIT 1000"
+        );
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(self.readers()).await?;
+        rows.into_iter().map(Row::read).collect()
+    }
+
     /// The name that this process has taken; none before [`Store::start_host`].
     #[must_use]
     pub fn host_name(&self) -> Option<String> {
@@ -211,6 +240,27 @@ impl Store {
         .fetch_optional(self.readers())
         .await?;
         Ok(row.map(|(host, address, state)| Runner { host, address, active: state == "active" }))
+    }
+
+    /// How many calls of a tenant, and of one of its numbers, run on other hosts: as the books say, which they are in
+    /// before they are answered. What only this host can run costs no query.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn calls_elsewhere(&self, tenant: &TenantId, number: Option<&str>) -> Result<Elsewhere, StoreError> {
+        let Some(here) = self.host_name().filter(|_| self.inner.file.is_none()) else {
+            return Ok(Elsewhere::default());
+        };
+        let (tenant, number): (i64, i64) = sqlx::query_as(
+            "SELECT COUNT(*), COUNT(CASE WHEN number_id = $3 THEN 1 END) FROM calls
+             WHERE tenant_id = $1 AND state = 'active' AND host <> $2",
+        )
+        .bind(tenant)
+        .bind(here)
+        .bind(number.unwrap_or_default())
+        .fetch_one(self.readers())
+        .await?;
+        Ok(Elsewhere { tenant: columns::count32(tenant), number: columns::count32(number) })
     }
 
     /// Whether a process lives that has this name: its counter rises while we wait. Nobody waits for a host that said
@@ -320,7 +370,7 @@ struct Buried {
 async fn bury_some(db: &mut Db, seen: &Host, after: String, now: UnixMs) -> Result<Buried, StoreError> {
     let skip = Dialect::of(db).skip_locked();
     let Some(host) = read(db, &seen.id, skip).await? else { return Ok(Buried::default()) };
-    if host.run != seen.run || host.beats != seen.beats || host.state == HostState::Gone {
+    if host.run != seen.run || host.beats != seen.beats {
         return Ok(Buried::default());
     }
     let (closed, next) = recovery::close_some(db, &seen.id, after, now, SILENT).await?;
@@ -328,8 +378,10 @@ async fn bury_some(db: &mut Db, seen: &Host, after: String, now: UnixMs) -> Resu
         return Ok(Buried { closed, freed: 0, next });
     }
     let freed = recovery::free(db, &seen.id, now).await?;
-    sqlx::query("UPDATE hosts SET state = 'gone' WHERE id = $1").bind(&seen.id).execute(db).await?;
-    tracing::warn!(host = seen.id, "a host is silent and taken for dead: its calls are closed");
+    if host.state != HostState::Gone {
+        sqlx::query("UPDATE hosts SET state = 'gone' WHERE id = $1").bind(&seen.id).execute(db).await?;
+        tracing::warn!(host = seen.id, "a host is silent and taken for dead: its calls are closed");
+    }
     Ok(Buried { closed, freed, next: None })
 }
 
@@ -420,7 +472,7 @@ async fn look(store: Store) {
     let mut watch = Watch::default();
     loop {
         ticks.tick().await;
-        let hosts = match store.hosts().await {
+        let hosts = match store.watched_hosts().await {
             Ok(hosts) => hosts,
             Err(StoreError::Closed) => return,
             Err(error) => {
@@ -474,10 +526,12 @@ mod tests {
             assert_eq!(dead.len(), usize::from(second >= SILENCE), "after {second} s");
             assert!(dead.iter().all(|dead| dead.id == "silent"));
         }
-        let mut gone = host("silent", "r", 7);
+        assert!(watch.look(&[], BEAT, start + BEAT * 61).is_empty(), "it is not watched any more");
+        let mut gone = host("gone", "r", 7);
         gone.state = HostState::Gone;
-        assert!(watch.look(&[gone], BEAT, start + BEAT * 61).is_empty());
-        assert!(watch.look(&[host("silent", "r2", 7)], BEAT, start + BEAT * 62).is_empty(), "it has started again");
+        let dead = (62..=92).map(|second| watch.look(std::slice::from_ref(&gone), BEAT, start + BEAT * second).len());
+        assert_eq!(dead.sum::<usize>(), 3, "one with calls left is buried again, and not every second");
+        assert!(watch.look(&[host("silent", "r2", 7)], BEAT, start + BEAT * 93).is_empty(), "it has started again");
     }
 
     #[test]

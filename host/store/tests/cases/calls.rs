@@ -4,8 +4,9 @@ use crate::fixture::{House, T0, end};
 use callbox_dialogue::call::{Direction, EndReason};
 use callbox_dialogue::record::{Outcome, TimelineEntry};
 use callbox_dialogue::time::Time;
-use callbox_store::calls::{CallFilter, CallState};
+use callbox_store::calls::{CallFilter, CallStart, CallState};
 use callbox_store::completion::NewRecording;
+use callbox_store::hosts::{HostKeeper, HostState};
 use callbox_store::outbox::NewPush;
 use callbox_store::{PageRequest, TenantId, UnixMs, id};
 use serde_json::Value;
@@ -183,6 +184,32 @@ async fn calls_of_a_dead_host_are_closed_once() {
         assert_eq!(body["data"]["outcome"], if at == 0 { "answered" } else { "cancelled" });
         assert_eq!(body["data"]["times"]["ended"], "2026-11-21T09:06:40.000Z");
     }
+}
+
+/// A host that was taken for dead, or has said goodbye, puts a call into the books at the last moment and dies.
+#[tokio::test]
+async fn a_call_of_a_host_that_is_gone_already_is_closed_by_the_next_that_watches() {
+    let house = House::new().await;
+    let (store, tenant) = (&house.store, house.tenant());
+    store.start_host("host-a").await.unwrap();
+    HostKeeper::start(store.clone()).unwrap().stop().await;
+    assert_eq!(store.hosts().await.unwrap()[0].state, HostState::Gone);
+    store.start_host("host-b").await.unwrap();
+    let (late, own) = (house.call(), CallStart { host: "host-b".to_owned(), ..house.call() });
+    for start in [&late, &own] {
+        store.start_call(start.clone()).await.unwrap();
+    }
+    let keeper = HostKeeper::start(store.clone()).unwrap();
+    while store.active_calls(&tenant).await.unwrap() > 1 {
+        tokio::task::yield_now().await;
+    }
+    let events = store.call_events(&tenant, &late.id).await.unwrap();
+    let body: Value = serde_json::from_str(events[0].body.get()).unwrap();
+    assert_eq!((events.len(), &body["data"]["end_reason"]), (1, &"platform_error".into()));
+    assert!(store.call_events(&tenant, &own.id).await.unwrap().is_empty(), "its host lives");
+    let watched: Vec<String> = store.watched_hosts().await.unwrap().into_iter().map(|host| host.id).collect();
+    assert_eq!(watched, ["host-b"]);
+    keeper.stop().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::fixture::{House, end, who};
 use callbox_store::calls::CallStart;
 use callbox_store::deliveries::LeaseRequest;
-use callbox_store::hosts::{Host, HostKeeper, HostState, Standing};
+use callbox_store::hosts::{Elsewhere, Host, HostKeeper, HostState, Standing};
 use callbox_store::revisions::Topic;
 use callbox_store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,26 @@ async fn the_calls_of_a_host_that_dies_are_closed_once_by_the_others() {
         let left = if name == "host-b" { HostState::Up } else { HostState::Gone };
         assert_eq!(host(&b, name).await.state, left, "one with calls does not say goodbye");
     }
+}
+
+#[tokio::test]
+async fn calls_of_other_hosts_are_counted_until_they_are_over() {
+    let house = House::new().await;
+    let (a, b) = (&house.store, house.another().await);
+    let (tenant, number) = (house.tenant(), Some("num_1"));
+    assert_eq!(b.calls_elsewhere(&tenant, number).await.unwrap(), Elsewhere::default(), "it has no name yet");
+    a.start_host("host-a").await.unwrap();
+    b.start_host("host-b").await.unwrap();
+    let on_number = CallStart { number_id: number.map(ToOwned::to_owned), ..house.call() };
+    a.start_call(on_number.clone()).await.unwrap();
+    begin(a, &house, "host-a").await;
+    begin(&b, &house, "host-b").await;
+    assert_eq!(b.calls_elsewhere(&tenant, number).await.unwrap(), Elsewhere { tenant: 2, number: 1 });
+    assert_eq!(a.calls_elsewhere(&tenant, None).await.unwrap(), Elsewhere { tenant: 1, number: 0 });
+    a.complete_call(end(&on_number)).await.unwrap();
+    assert_eq!(b.calls_elsewhere(&tenant, number).await.unwrap(), Elsewhere { tenant: 1, number: 0 });
+    let other = a.create_tenant("other", &who()).await.unwrap().id;
+    assert_eq!(b.calls_elsewhere(&other, number).await.unwrap(), Elsewhere::default());
 }
 
 #[tokio::test]

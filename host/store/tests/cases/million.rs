@@ -208,7 +208,7 @@ async fn work(store: &Store, large: &TenantId) {
     store.delete_webhook(large, &hook, &who()).await.unwrap();
     store.revision(Topic::Trunks).await.unwrap();
     // Ten calls of a host that never came back; the first few thousand that are too old.
-    let dead: Vec<Host> = store.hosts().await.unwrap().into_iter().filter(|host| host.id == "host-0").collect();
+    let dead: Vec<Host> = store.watched_hosts().await.unwrap().into_iter().filter(|host| host.id == "host-0").collect();
     assert_eq!(store.bury(&dead[0]).await.unwrap().calls, 0, "the books of these are no documents");
     let keep =
         Retention { calls_days: Some(7), recordings_days: Some(7), tapes_days: Some(7), deliveries_days: Some(7) };
