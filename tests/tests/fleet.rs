@@ -179,6 +179,15 @@ async fn any_host_serves_the_calls_of_all() {
         (call["state"] == "active" && call["record"]["transcript"][0]["text"] == "I wait.").then_some(())
     })
     .await;
+    // It counts there, too.
+    let tenant = format!("/v1/tenants/{}", a.get("/v1/tenant").await["id"].as_str().unwrap());
+    let at_most = async |calls: Value| {
+        b.ok(Method::PATCH, &tenant, Some(&json!({ "quotas": { "concurrent_calls": calls } }))).await
+    };
+    at_most(json!(1)).await;
+    let refused = raw::ask_invite(b.sip, "2000", "full").await;
+    assert!(refused.starts_with("SIP/2.0 486") && refused.contains("concurrent calls exceeded"), "{refused}");
+    at_most(Value::Null).await;
     b.post(&format!("{path}/messages"), &json!({ "from": "b" })).await;
     // Its own answer to what is wrong comes through as it is.
     let (status, problem) = b.request(Method::POST, &format!("{path}/no-such-thing"), Some(&json!({}))).await;

@@ -6,7 +6,7 @@ use crate::hearing;
 use crate::ledger::Ledger;
 use crate::leg::{LegParts, Placed, Senses, SipLeg};
 use crate::legs::Leg;
-use crate::live::{Full, Seat};
+use crate::live::{CallCommand, Full, Seat};
 use crate::negotiation::{Negotiation, Terms};
 use crate::outbound::{Dial, uri_host};
 use crate::packets::Packets;
@@ -30,6 +30,7 @@ use callbox_sip::{Identity, IncomingCall, InviteInfo, Replaced};
 use callbox_store::UnixMs;
 use callbox_store::calls::CallStart;
 use callbox_store::document::ScriptUsed;
+use callbox_store::hosts::Elsewhere;
 use callbox_store::numbers::Recording;
 use callbox_store::quotas::Quotas;
 use callbox_store::routing::Route;
@@ -79,6 +80,7 @@ impl Refusal {
                 let later = Self::later("the tenant begins more calls than it may");
                 Self { headers: vec![("Retry-After".into(), seconds)], ..later }.because("call rate exceeded")
             }
+            Full::Unknown => Self::later("how many calls there are is not known"),
         }
     }
 
@@ -146,13 +148,8 @@ impl Platform {
         let admitted = self.admit(&invite).await?;
         let route = &admitted.route;
         let id = CallId(callbox_store::id::new("call"));
-        let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
         let quotas = self.quotas_of(route);
-        let (seat, commands) =
-            inner.live.enter(&id, tenant, number, route.max_concurrent, &quotas).map_err(|full| {
-                self.full(route, full);
-                Refusal::full(full)
-            })?;
+        let (seat, commands) = self.enter(&id, route, &quotas).await.map_err(Refusal::full)?;
         // Again, now that whoever is told of the end of the host finds this call.
         if inner.draining.load(Ordering::Relaxed) {
             return Err(Refusal::later("the host is going down"));
@@ -384,11 +381,39 @@ impl Platform {
         self.inner.rooms.scripts.reserve().map(|seat| seat.within(memory, quotas.script_cpu_per_call_ms))
     }
 
-    /// Counts that a call found no place, where that is for a limit of its tenant.
-    pub(crate) fn full(&self, route: &Route, full: Full) {
-        if let Some(quota) = full.quota() {
-            self.inner.refusals.count(&route.tenant_id, quota, route.number_id.as_deref());
-        }
+    /// Takes a call in, where its number and its tenant may have one more: of this host as they are counted here, of the
+    /// others as the books say. So calls that begin on several hosts in the same moment may be one too many.
+    ///
+    /// # Errors
+    /// There is no place. Where that is for a limit of the tenant, it is counted and told.
+    pub(crate) async fn enter(
+        &self,
+        id: &CallId,
+        route: &Route,
+        quotas: &Quotas,
+    ) -> Result<(Seat, mpsc::Receiver<CallCommand>), Full> {
+        let (tenant, number) = (&route.tenant_id, route.number_id.as_deref());
+        let limited = quotas.concurrent_calls.is_some() || route.max_concurrent.is_some();
+        let elsewhere = if limited {
+            self.inner.rooms.store.calls_elsewhere(tenant, number).await
+        } else {
+            Ok(Elsewhere::default())
+        };
+        let known = elsewhere.map_err(|error| {
+            tracing::error!(%tenant, %error, "how many calls run on other hosts is not known");
+            Full::Unknown
+        });
+        let entered = known.and_then(|elsewhere| {
+            let most = route.max_concurrent.map(|most| most.saturating_sub(elsewhere.number));
+            let concurrent_calls = quotas.concurrent_calls.map(|most| most.saturating_sub(elsewhere.tenant));
+            let quotas = Quotas { concurrent_calls, ..quotas.clone() };
+            self.inner.live.enter(id, tenant.as_str(), number, most, &quotas)
+        });
+        entered.inspect_err(|full| {
+            if let Some(quota) = full.quota() {
+                self.inner.refusals.count(tenant, quota, number);
+            }
+        })
     }
 
     /// At whose expense a call calls others, and how far.

@@ -73,13 +73,15 @@ pub(crate) enum Full {
         /// Then it may.
         retry_in_ms: u64,
     },
+    /// The database does not say how many run on other hosts.
+    Unknown,
 }
 
 impl Full {
     /// The tenant's limit that was met, if it was one.
     pub(crate) const fn quota(self) -> Option<Quota> {
         match self {
-            Self::Number => None,
+            Self::Number | Self::Unknown => None,
             Self::Tenant => Some(Quota::ConcurrentCalls),
             Self::Rate { .. } => Some(Quota::CallsPerSecond),
         }

@@ -152,16 +152,13 @@ impl Platform {
             return Err(PlaceError::Trunk("a trunk is for numbers, and the tenant needs one in service".into()));
         }
         let quotas = self.quotas_of(&route);
-        let (number, limit) = (route.number_id.as_deref(), route.max_concurrent);
-        let (seat, commands) = inner.live.enter(&id, tenant.as_str(), number, limit, &quotas).map_err(|full| {
-            self.full(&route, full);
-            match full {
-                Full::Number => PlaceError::Busy,
-                Full::Tenant => PlaceError::Quota { quota: Quota::ConcurrentCalls, retry_in_ms: None },
-                Full::Rate { retry_in_ms } => {
-                    PlaceError::Quota { quota: Quota::CallsPerSecond, retry_in_ms: Some(retry_in_ms) }
-                }
+        let (seat, commands) = self.enter(&id, &route, &quotas).await.map_err(|full| match full {
+            Full::Number => PlaceError::Busy,
+            Full::Tenant => PlaceError::Quota { quota: Quota::ConcurrentCalls, retry_in_ms: None },
+            Full::Rate { retry_in_ms } => {
+                PlaceError::Quota { quota: Quota::CallsPerSecond, retry_in_ms: Some(retry_in_ms) }
             }
+            Full::Unknown => PlaceError::Unavailable("how many calls there are is not known".into()),
         })?;
         // Again, now that whoever is told of the end of the host finds this call.
         if inner.draining.load(Ordering::Relaxed) {

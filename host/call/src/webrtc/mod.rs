@@ -278,12 +278,7 @@ impl Platform {
         let inner = &self.inner;
         let id = CallId(callbox_store::id::new("call"));
         let quotas = self.quotas_of(route);
-        let (tenant, number) = (route.tenant_id.as_str(), route.number_id.as_deref());
-        let entered = inner.live.enter(&id, tenant, number, route.max_concurrent, &quotas);
-        let (seat, commands) = entered.map_err(|full| {
-            self.full(route, full);
-            VisitError::Busy
-        })?;
+        let (seat, commands) = self.enter(&id, route, &quotas).await.map_err(|_| VisitError::Busy)?;
         inner.live.held_by(&id, visit.holder);
         // Again, now that whoever is told of the end of the host finds this call.
         if inner.draining.load(Ordering::Relaxed) {

@@ -175,6 +175,8 @@ async fn work(store: &Store, large: &TenantId) {
         let start = call(store);
         store.start_call(start.clone()).await.unwrap();
         store.mark_answered(&start, store.now()).await.unwrap();
+        store.calls_elsewhere(large, start.number_id.as_deref()).await.unwrap();
+        store.is_outlived(&start.id).await.unwrap();
         let push = NewPush {
             tenant_id: large.clone(),
             call_id: start.id.clone(),
