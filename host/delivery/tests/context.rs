@@ -15,6 +15,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// What the stores of these tests lie in: none of them has one.
+const IN: fixture::Database = fixture::Database::Sqlite;
+
 const LIMIT: Duration = Duration::from_secs(10);
 
 async fn ask(egress: &Egress, url: &str, limit: Duration) -> Result<String, FetchError> {

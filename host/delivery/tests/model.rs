@@ -16,6 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+/// What the stores of these tests lie in: none of them has one.
+const IN: fixture::Database = fixture::Database::Sqlite;
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn request() -> Request {

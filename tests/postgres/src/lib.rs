@@ -2,7 +2,7 @@
 //! process that started it, also where that panics or is killed: a shell keeps it (`keeper.sh`) and notices that nobody
 //! holds its stdin any more.
 //!
-//! [`shared`] is one for all tests of a process, each with a database of its own; [`Postgres::start`] makes one that a
+//! [`shared`] is one for all tests of a process, each with a [`Database`] of its own; [`Postgres::start`] makes one that a
 //! test can take away from its clients.
 
 #![allow(clippy::unwrap_used, reason = "only tests use it, and they may panic")]
@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The superuser of the server: no password, from this machine only.
@@ -67,6 +68,52 @@ impl std::fmt::Debug for Postgres {
 pub fn shared() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
     SHARED.get_or_init(Postgres::start)
+}
+
+/// A database on the server of this process, gone with its owner.
+#[derive(Debug)]
+pub struct Database(String);
+
+impl Database {
+    /// An empty one.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::made("")
+    }
+
+    /// A copy of one that nobody uses meanwhile.
+    #[must_use]
+    pub fn copy_of(template: &str) -> Self {
+        Self::made(&format!("TEMPLATE {template}"))
+    }
+
+    fn made(how: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("house_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        shared().run(&format!("CREATE DATABASE {name} {how}"));
+        Self(name)
+    }
+
+    /// What the server calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        shared().url(&self.0)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test that failed says why itself.
+        if !std::thread::panicking() {
+            shared().run(&format!("DROP DATABASE {} WITH (FORCE)", self.0));
+        }
+    }
 }
 
 /// Where Debian has the server's programs, the newest version's; elsewhere they are in the path.

@@ -1,5 +1,6 @@
-//! A host without its listener: rooms on free ports, a store in a temporary folder,
-//! two tenants with keys, and one of everything.
+//! A host without its listener: rooms on free ports, a store in a temporary folder or on a server, as the test's root file
+//! says, two tenants with keys, and one of everything.
+#![allow(dead_code, reason = "each root file uses a part of it")]
 
 use axum::Router;
 use axum::body::Body;
@@ -19,12 +20,20 @@ use callbox_store::calls::CallStart;
 use callbox_store::completion::{CallCompletion, NewRecording};
 use callbox_store::document::{CallDocument, ScriptUsed};
 use callbox_store::keys::{NewKey, Scopes};
+use callbox_store::objects::Objects;
 use callbox_store::quotas::Quotas;
 use callbox_store::scripts::NewVersion;
-use callbox_store::{Actor, Store, TenantId, UnixMs, id};
+use callbox_store::{Actor, Store, StoreOptions, TenantId, UnixMs, id};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tower::ServiceExt;
+
+/// Where stores lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    Sqlite,
+    Postgres,
+}
 
 /// What came back.
 pub(crate) struct Answer {
@@ -61,6 +70,7 @@ impl Answer {
 
 pub(crate) struct House {
     pub(crate) router: Router,
+    pub(crate) platform: Platform,
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
     /// May do everything, also with other tenants.
@@ -69,6 +79,7 @@ pub(crate) struct House {
     pub(crate) operator: String,
     pub(crate) recordings: PathBuf,
     folder: tempfile::TempDir,
+    _own: Option<callbox_test_postgres::Database>,
 }
 
 /// One of everything, by the names that paths use.
@@ -100,7 +111,14 @@ impl House {
     pub(crate) async fn for_pages(requests_per_second: u32, webrtc: WebCallConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let store = Store::open(&format!("sqlite://{}", at("callbox.db").display()), &at("artefacts")).await.unwrap();
+        let own = match crate::IN {
+            Database::Sqlite => None,
+            Database::Postgres => Some(callbox_test_postgres::Database::empty()),
+        };
+        let file = || format!("sqlite://{}", at("callbox.db").display());
+        let url = own.as_ref().map_or_else(file, callbox_test_postgres::Database::url);
+        let options = StoreOptions { connections: 6, ..StoreOptions::default() };
+        let store = Store::open_with(&url, Objects::folder(&at("artefacts")).unwrap(), options).await.unwrap();
         let mut scripts = ScriptConfig::new(at("cache"), "/bin/false");
         scripts.max_instances = 4;
         let sip = SipConfig { udp: vec!["127.0.0.1:0".parse().unwrap()], ..SipConfig::default() };
@@ -140,9 +158,11 @@ impl House {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             webrtc,
         };
-        let router = callbox_api::router(Platform::new(rooms, policy), config);
+        let platform = Platform::new(rooms, policy);
+        let router = callbox_api::router(platform.clone(), config);
         let tenant = store.default_tenant().clone();
-        let mut house = Self { router, store, tenant, key: String::new(), operator: String::new(), recordings, folder };
+        let (key, operator) = (String::new(), String::new());
+        let mut house = Self { router, platform, store, tenant, key, operator, recordings, folder, _own: own };
         house.key = house.make_key(&house.tenant, &["admin", "operator"]).await.1;
         house.operator = house.make_key(&house.tenant, &["operator"]).await.1;
         house
