@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what a host carries, measured from outside.
 
-    tools/bench.py [wire] [latency] [rate] [registrations] [media] [webrtc] [codecs] [listening] [results] [books] [reads] [keys] [model] [scripts] [replay] [scenarios]
+    tools/bench.py [wire] [latency] [rate] [registrations] [media] [webrtc] [codecs] [listening] [results] [books] [reads] [live] [keys] [model] [scripts] [replay] [scenarios]
                    [--free] [--calls 500,1500,2000] [--phones 10000]
 
 SIPp places the calls, `callbox-load` (tests/load) is the far end of their audio and the telephones that register, the host
@@ -35,6 +35,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from neighbour import Neighbours, Source
 from stored import CALLS as STORED, FIRST, Postgres, fill_sqlite
 from talker import Talker, says
 
@@ -51,7 +52,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 # Linux's number; Python knows it from 3.14 on.
 SO_TIMESTAMPNS = 35
-PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "books", "reads", "keys", "model", "scripts", "replay", "scenarios"]
+PARTS = ["wire", "latency", "rate", "registrations", "media", "webrtc", "codecs", "listening", "results", "books", "reads", "live", "keys", "model", "scripts", "replay", "scenarios"]
 PASSWORD = "as good as any other"
 
 
@@ -207,14 +208,15 @@ class Load(Program):
 
 
 class Host(Program):
-    """A release host on free ports with an empty data folder, unless it comes back to one it had, with the key it gave."""
+    """A release host on free ports with an empty data folder, unless it comes back to one it had, with the key it gave. One
+    with a name is one of several: its folder is its own, and always empty."""
 
-    def __init__(self, pinned: Pinned, key: str | None = None, **settings):
-        self.data = RUN / "data"
-        if key is None:
+    def __init__(self, pinned: Pinned, key: str | None = None, name: str = "", **settings):
+        self.data = RUN / f"data{name}"
+        if key is None or name:
             shutil.rmtree(self.data, ignore_errors=True)
             self.data.mkdir(parents=True)
-        self.log = RUN / "host.log"
+        self.log = RUN / f"host{name}.log"
         settings = {
             "HTTP__REQUESTS_PER_SECOND": 1000, "SIP__INVITES_PER_SECOND": 100_000,
             "SIP__REQUESTS_PER_SECOND_PER_SOURCE": 0, "CALLS__MAX": 3000, "CALLS__DRAIN_MS": 3000, **settings,
@@ -957,6 +959,37 @@ def read_all(host: Host) -> dict:
     return {"all": {"count": len(every), "p50_ms": percentile(every, 500), "p99_ms": percentile(every, 990), "max_ms": max(every)}, **found}
 
 
+def live(pinned: Pinned, _) -> dict:
+    """What is changed on one host until another acts on it, both on one PostgreSQL."""
+    found, hosts, source = {}, [], Source()
+    server = Postgres(ROOT / "tests/postgres/src/keeper.sh")
+    try:
+        key = subprocess.run([BINARY, "keys", "new"], capture_output=True, text=True, check=True).stdout.strip()
+        settings = {"STORE__URL": server.url, "STORE__OBJECTS": f"file://{RUN / 'objects'}", "STORE__KEY": key, "EGRESS__ALLOW_PRIVATE": "true",
+                    "HTTP__REQUESTS_PER_SECOND": 100_000}
+        for name in ("-a", "-b"):
+            hosts.append(Host(pinned, key=hosts[0].key if hosts else None, name=name, STORE__HOST=f"voice{name}", **settings))
+        hosts[0].publish(PROBE)
+        both = Neighbours(*hosts, source, NUMBER, PROBE.read_bytes())
+        for what in ("number", "version", "binding", "trunk"):
+            rows = both.measured(f"of_{what}", 200)
+            times = [ms for ms, _ in rows]
+            found[what] = {"changes": len(rows), "at_the_first_look": sum(looks == 1 for _, looks in rows),
+                           "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "max_ms": max(times)}
+            row = found[what]
+            say(f"   {what}: p50 {row['p50_ms']:.1f}, p99 {row['p99_ms']:.1f}, max {row['max_ms']:.1f} ms of {row['changes']}; "
+                f"{row['at_the_first_look']} were there at the first look")
+    except OSError as error:
+        raise Failed(str(error)) from error
+    finally:
+        for host in hosts:
+            host.process.kill()
+            host.process.wait()
+        source.stop()
+        server.stop()
+    return found
+
+
 def keys(pinned: Pinned, _) -> dict:
     calls = 400
     with Stage(pinned, press_ms=800) as stage:
@@ -1262,6 +1295,8 @@ def table(found: dict) -> list:
         row = found["keys"]
         add("key → last packet of the prompt", "", f"p50 {row['last_packet']['p50_ms']:.1f} ms, p99 {row['last_packet']['p99_ms']:.1f} ms")
         add("key → first packet of the answer", "", f"p50 {row['answer']['p50_ms']:.1f} ms, p99 {row['answer']['p99_ms']:.1f} ms")
+    for what, row in found.get("live", {}).items():
+        add(f"changed on one host → live on the other: {what}", "1 s", f"p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
     if "model" in found:
         row = found["model"]
         add("a model's first token → first packet of its words", "", f"p50 {row['p50_ms']:.0f} ms, p95 {row['p95_ms']:.0f} ms")
