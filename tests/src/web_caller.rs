@@ -179,7 +179,12 @@ impl WebCaller {
 
     /// Calls with a token.
     pub async fn call(host: &Host, token: &str, offering: Offering) -> Self {
-        let response = post(host, token, &offering.offer, &[]).await;
+        Self::call_with(host, token, offering, &[]).await
+    }
+
+    /// The same with these headers.
+    pub async fn call_with(host: &Host, token: &str, offering: Offering, headers: &[(&str, &str)]) -> Self {
+        let response = post(host, token, &offering.offer, headers).await;
         let status = response.status();
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (path, etag) = (header("location"), header("etag"));

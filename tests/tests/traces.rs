@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callbox_store::UnixMs;
+use callbox_tests::web_caller::{self, Offering, WebCaller};
 use callbox_tests::{Answer, Business, Collector, Host, Options, Phone, Span};
 use serde_json::{Value, json};
 
@@ -106,4 +107,19 @@ async fn a_call_is_a_trace_and_a_turn_a_span() {
         assert!(!all.contains(private), "{private:?} in {all}");
     }
     assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn the_call_of_a_page_is_linked_to_the_span_that_it_names() {
+    let mut collector = Collector::start().await;
+    let env = vec![("CALLBOX_TELEMETRY__OTLP", collector.url()), ("CALLBOX_TELEMETRY__DELAY_MS", "50".to_owned())];
+    let host = Host::start_with(Options { env, ..Options::default() }).await;
+    host.publish_probe(None).await;
+    let token = web_caller::token(&host, "2000", json!({ "variables": { "X-Probe-Mode": "hello" } })).await;
+    let traceparent = format!("00-{}-{}-01", CAUSE.0, CAUSE.1);
+    let named = [("traceparent", traceparent.as_str())];
+    let caller = WebCaller::call_with(&host, &token, Offering::new().await, &named).await;
+    let root = collector.span("of the call", |span| span.name == "call inbound").await;
+    assert_eq!(format!("call_{}", root.trace), caller.id());
+    assert_eq!((root.parent.as_str(), root.links), ("", vec![(CAUSE.0.to_owned(), CAUSE.1.to_owned())]));
 }

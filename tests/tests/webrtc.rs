@@ -186,7 +186,8 @@ async fn pages_may_ask_before_they_call() {
     assert_eq!(answer.status(), 204);
     assert_eq!(answer.headers()["accept-post"], "application/sdp");
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://any.example");
-    assert!(answer.headers()["access-control-allow-headers"].to_str().unwrap().contains("Authorization"));
+    let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
+    assert!(allowed.contains("Authorization") && allowed.contains("Traceparent"), "{allowed}");
     let answer = ask("/v1/webrtc/calls/call_1").await;
     assert!(answer.headers()["accept-patch"].to_str().unwrap().contains("application/trickle-ice-sdpfrag"));
     // The rest of the API is not for pages of others.

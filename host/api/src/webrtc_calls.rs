@@ -91,7 +91,8 @@ fn typed(status: StatusCode, kind: &'static str, text: String, ice_session: &str
 /// Call
 ///
 /// From a web page or an app: an offer with audio, and an SDP answer to it. Audio flows as soon as ICE and DTLS are done.
-/// A data channel named `callbox`, where the offer has one, carries captions, states, keys and messages.
+/// A data channel named `callbox`, where the offer has one, carries captions, states, keys and messages. Where the operator
+/// traces, the call's trace is linked to the span that the header `traceparent` names.
 #[utoipa::path(post, path = "/v1/webrtc/calls", tag = "webrtc", security(("webrtc_token" = [])),
     request_body(content = String, content_type = "application/sdp", description = "The offer"),
     responses(
@@ -108,11 +109,12 @@ pub(crate) async fn create(
     mut visitor: Visitor,
     request: Request,
 ) -> Result<Response, Problem> {
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let (_, offer) = description(request, &[SDP]).await?;
     let token = visitor.take_token()?;
     let Visitor { holder, from, client, .. } = visitor;
     let servers = api.ice_servers(&token.id);
-    let welcome = api.platform().answer_webrtc(Visit { token, holder, offer, from, client }).await?;
+    let welcome = api.platform().answer_webrtc(Visit { token, holder, offer, from, client, traceparent }).await?;
     let mut response = typed(StatusCode::CREATED, SDP, welcome.answer.sdp, &welcome.answer.ice_session)?;
     let headers = response.headers_mut();
     let location = format!("{}/{}", crate::webrtc_cors::CALLS, welcome.call);

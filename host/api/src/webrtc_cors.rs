@@ -51,7 +51,7 @@ pub(crate) async fn cors(request: Request, next: Next) -> Response {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PATCH, DELETE"));
             headers.insert(
                 ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static("Authorization, Content-Type, If-Match, X-Request-Id"),
+                HeaderValue::from_static("Authorization, Content-Type, If-Match, X-Request-Id, Traceparent"),
             );
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
         }

@@ -64,6 +64,8 @@ pub struct Visit {
     pub from: IpAddr,
     /// The page, and what it runs in, for the books.
     pub client: Option<String>,
+    /// What the page says of its own trace: a `traceparent`.
+    pub traceparent: Option<String>,
 }
 
 /// A call that has begun.
@@ -324,7 +326,7 @@ impl Platform {
         });
         leg.step(What::Answer, &opened.answer.sdp);
         let fetcher = ContextFetcher::new(inner.rooms.clone(), inner.models.clone(), route, &start, &setup);
-        let observer = self.observer(&id.0, None);
+        let observer = self.observer(&id.0, visit.traceparent.as_deref());
         let ledger = Ledger::new(inner.rooms.store.clone(), inner.health.clone(), start);
         let scripts = inner.rooms.scripts.clone();
         let script = script.map(|script| (room, script)).map_err(|error| error.to_string());
