@@ -234,8 +234,9 @@ pub(crate) async fn read(
 
 /// Erase a call
 ///
-/// It and everything about it, its recordings too, once nothing of it is on its way; for a person who asks for it. Its
-/// events that were delivered stay with whoever received them. The audit log keeps that it was done.
+/// It and everything about it, its recordings and captures too, once nothing of it is on its way; for a person who asks for
+/// it. Captures that another host made go within minutes. Its events that were delivered stay with whoever received them.
+/// The audit log keeps that it was done.
 #[utoipa::path(delete, path = "/v1/calls/{call}", tag = "calls", security(("api_key" = ["retention:write"])),
     params(("call" = String, Path, description = "`call_…`")),
     responses(
@@ -249,6 +250,9 @@ pub(crate) async fn erase(
     let recordings = api.platform().recordings();
     let remove = async |location: String| recordings.remove(&location).await;
     api.store().erase_call(&caller.tenant, &call, remove, &caller.actor).await?;
+    if let Err(error) = api.platform().remove_captured(&CallId(call)).await {
+        tracing::warn!(%error, "captures of a call that was erased are left to the sweep");
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -194,6 +194,11 @@ impl LiveCalls {
         self.lock().get(id).is_some_and(|call| call.tenant == tenant)
     }
 
+    /// Whether the books of a call, whoever's it is, are not closed.
+    pub(crate) fn is_open(&self, id: &CallId) -> bool {
+        self.lock().contains_key(id)
+    }
+
     /// Sends a command to a tenant's call.
     pub(crate) fn send(&self, tenant: &str, id: &CallId, command: CallCommand) -> Result<(), LiveError> {
         self.send_to(id, |call| call.tenant == tenant, command)

@@ -2,9 +2,11 @@
 
 use callbox_dialogue::CallId;
 use callbox_media::{MediaCommand, Session};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fs, io};
 
 /// Files of one call; sessions of further transfers are not captured.
 const FILES: usize = 16;
@@ -61,6 +63,22 @@ pub(crate) fn files(folder: &Path, call: &CallId) -> Vec<PathBuf> {
     (0..FILES).map(|number| file(folder, call, number)).filter(|path| path.is_file()).collect()
 }
 
+/// The calls that have files.
+pub(crate) fn calls(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let mut calls = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let named = name.to_str().and_then(|name| name.strip_suffix(".pcap")?.rsplit_once('-'));
+        calls.extend(named.map(|(call, _)| call.to_owned()).filter(|call| callbox_store::id::is("call", call)));
+    }
+    Ok(calls)
+}
+
+/// Takes the files of a call away.
+pub(crate) fn remove(folder: &Path, call: &CallId) -> io::Result<()> {
+    files(folder, call).into_iter().try_for_each(fs::remove_file)
+}
+
 fn file(folder: &Path, call: &CallId, number: usize) -> PathBuf {
     folder.join(format!("{call}-{number}.pcap"))
 }
@@ -74,11 +92,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (CallId("call_1".into()), CallId("call_11".into()));
         for (call, number) in [(&one, 0), (&one, 1), (&other, 0)] {
-            std::fs::write(file(folder.path(), call, number), b"").unwrap();
+            fs::write(file(folder.path(), call, number), b"").unwrap();
         }
         assert_eq!(files(folder.path(), &one).len(), 2);
         assert_eq!(files(folder.path(), &other).len(), 1);
         let packets = Packets::new(folder.path(), &one);
         assert!(packets.begin() && !packets.begin());
+        let known = CallId(callbox_store::id::new("call"));
+        for name in [file(folder.path(), &known, 0), file(folder.path(), &known, 15), folder.path().join("a.pcap")] {
+            fs::write(name, b"").unwrap();
+        }
+        assert_eq!(calls(folder.path()).unwrap(), BTreeSet::from([known.0.clone()]), "what others put there stays");
+        remove(folder.path(), &known).unwrap();
+        assert!(files(folder.path(), &known).is_empty() && calls(folder.path()).unwrap().is_empty());
+        assert_eq!(files(folder.path(), &one).len(), 2);
     }
 }

@@ -25,13 +25,15 @@ use callbox_script::{Manifest, PromptDeclaration, Script, ScriptError, ScriptHos
 use callbox_sip::{IncomingCall, SipStack};
 use callbox_speech::{Ears, Speech};
 use callbox_store::quotas::Quotas;
-use callbox_store::{Store, TenantId};
+use callbox_store::{Store, StoreError, TenantId};
 use callbox_traces::Traces;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Calls that have come in and whose script has not asked for anything yet. A host that keeps up has fewer than ten.
@@ -301,6 +303,33 @@ impl Platform {
     #[must_use]
     pub fn captured(&self, call: &CallId) -> Vec<PathBuf> {
         packets::files(&self.inner.policy.captures, call)
+    }
+
+    /// Takes away what was captured of a call on this host.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub async fn remove_captured(&self, call: &CallId) -> io::Result<()> {
+        let (folder, call) = (self.inner.policy.captures.clone(), call.clone());
+        spawn_blocking(move || packets::remove(&folder, &call)).await.map_err(io::Error::other)?
+    }
+
+    /// Takes away the captures on this host that are not to be kept any longer: no other host can.
+    ///
+    /// # Errors
+    /// What the database says, or the folder; what was removed before stays so.
+    pub async fn sweep_captures(&self) -> Result<(), StoreError> {
+        let broken = |error: io::Error| StoreError::Unavailable(format!("the folder of captures: {error}"));
+        let folder = self.inner.policy.captures.clone();
+        let calls = spawn_blocking(move || packets::calls(&folder)).await.map_err(io::Error::other).flatten();
+        for call in calls.map_err(broken)? {
+            let call = CallId(call);
+            // One that runs may not be in the books yet.
+            if !self.inner.live.is_open(&call) && self.inner.rooms.store.is_outlived(&call.0).await? {
+                self.remove_captured(&call).await.map_err(broken)?;
+            }
+        }
+        Ok(())
     }
 
     /// The signalling of a tenant's running call, so far; none where it is not kept.

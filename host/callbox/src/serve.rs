@@ -255,7 +255,7 @@ impl Host {
         let platform = Platform::new(rooms, rooms::policy(config, recordings, captures, public_url, &name).await?);
         let background = [
             AbortOnDrop(tokio::spawn(platform.keep_recordings())),
-            AbortOnDrop(tokio::spawn(crate::sweep::run(store.clone(), platform.recordings().clone()))),
+            AbortOnDrop(tokio::spawn(crate::sweep::run(store.clone(), platform.clone()))),
         ];
         let worker = WorkerConfig {
             per_second: config.delivery.requests_per_second,

@@ -1,6 +1,6 @@
 //! Takes away what is older than the rules of its tenant say: `callbox_store::retention`.
 
-use callbox_call::Recordings;
+use callbox_call::Platform;
 use callbox_store::{Store, StoreError};
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ const SOON: Duration = Duration::from_secs(5);
 const MOST: u64 = 2_000;
 
 /// Sweeps until the store is closed.
-pub(crate) async fn run(store: Store, recordings: Recordings) {
+pub(crate) async fn run(store: Store, platform: Platform) {
     loop {
-        let recordings = &recordings;
+        let recordings = platform.recordings();
         let pause = match store.sweep(MOST, async move |location: String| recordings.remove(&location).await).await {
             Ok(swept) if swept.more => SOON,
             Ok(_) => EVERY,
@@ -24,6 +24,9 @@ pub(crate) async fn run(store: Store, recordings: Recordings) {
                 EVERY
             }
         };
+        if let Err(error) = platform.sweep_captures().await {
+            tracing::warn!(code = error.code(), %error, "old captures cannot be swept away");
+        }
         tokio::time::sleep(pause).await;
     }
 }

@@ -2,7 +2,8 @@
 //! older is swept away in small steps, so that calls and deliveries do not notice; several hosts may sweep at once.
 //!
 //! A rule's time counts from the beginning of a call. What a rule takes away: *recordings* with their files, *tapes*
-//! with the SIP messages, *deliveries* with their attempts, or *calls* with everything about them.
+//! with the SIP messages, *deliveries* with their attempts, or *calls* with everything about them. Captures of packets are
+//! kept as long as recordings; they lie with the host that made them, which asks ([`Store::is_outlived`]).
 
 use crate::dialect::Dialect;
 use crate::writer::Db;
@@ -21,7 +22,7 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// Recordings, 1 or more.
+    /// Recordings and captures of packets, 1 or more.
     pub recordings_days: Option<u32>,
     /// Tapes of scripts and SIP messages, 1 or more.
     pub tapes_days: Option<u32>,
@@ -427,6 +428,26 @@ impl Store {
             }
         }
         Ok(swept)
+    }
+
+    /// Whether what was recorded of a call, by whatever means, is not to be kept any longer: because of its age, or because
+    /// no such call is in the books (any more).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_outlived(&self, call: &str) -> Result<bool, StoreError> {
+        let row: Option<(TenantId, Option<String>, UnixMs, String)> =
+            sqlx::query_as("SELECT tenant_id, number_id, created_at, state FROM calls WHERE id = $1")
+                .bind(call)
+                .fetch_optional(self.readers())
+                .await?;
+        let Some((tenant, number, created_at, state)) = row else { return Ok(true) };
+        let rules = self.retention(&tenant).await?;
+        let own = rules.iter().find(|rule| rule.number_id.is_some() && rule.number_id == number);
+        let rule = own.or_else(|| rules.iter().find(|rule| rule.number_id.is_none()));
+        let days = rule.and_then(|rule| [rule.keep.recordings_days, rule.keep.calls_days].into_iter().flatten().min());
+        let before = |days| created_at < self.now().plus(-i64::from(days) * DAY_MS);
+        Ok(state == "completed" && days.is_some_and(before))
     }
 
     /// Up to so many calls of one rule; how many, and whether more are left.

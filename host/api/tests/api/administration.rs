@@ -258,6 +258,13 @@ async fn a_call_is_erased_when_somebody_asks_for_it() {
     let script = house.post("/v1/scripts", json!({ "name": "hello" })).await.ok()["id"].as_str().unwrap().to_owned();
     let (call, recording) = house.finished_call(&house.tenant, &script, "num_1").await;
     let path = format!("/v1/calls/{call}");
+    let capture = |call: &str| house.recordings.join(format!("{call}-0.pcap"));
+    let unknown = callbox_store::id::new("call");
+    for call in [&call, &unknown] {
+        std::fs::write(capture(call), b"its packets").unwrap();
+    }
+    house.platform.sweep_captures().await.unwrap();
+    assert_eq!((capture(&call).exists(), capture(&unknown).exists()), (true, false), "one of no call is nobody's");
     // Its recording is still being brought away.
     house.request(Some(&house.key), "DELETE", &path, None).await.problem(409, "call_unsettled");
     let (due, _) = house.store.due_recordings("test", 9).await.unwrap();

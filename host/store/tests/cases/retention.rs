@@ -58,6 +58,8 @@ async fn what_is_older_than_its_rule_goes_and_nothing_else() {
     }
     let mut files = Vec::new();
     assert_eq!(sweep(&house, &mut files).await, Swept::default());
+    let running = house.call();
+    store.start_call(running.clone()).await.unwrap();
     // A moment after so many days: which calls are there, which have recordings, which tapes, which deliveries.
     for (day, there, recorded, taped, delivered) in [
         (1, "1111", "1110", "1111", "1111"),
@@ -73,6 +75,7 @@ async fn what_is_older_than_its_rule_goes_and_nothing_else() {
         for call in &calls {
             let known = store.call(&tenant, call).await.is_ok();
             let recorded = !store.recordings(&tenant, call).await.unwrap().is_empty();
+            assert_eq!(store.is_outlived(call).await.unwrap(), !recorded, "what else was recorded, on day {day}");
             let taped = store.tape(&tenant, call).await.ok().flatten().is_some();
             for (seen, is) in seen.iter_mut().zip([known, recorded, taped]) {
                 seen.push(if is { '1' } else { '0' });
@@ -84,6 +87,7 @@ async fn what_is_older_than_its_rule_goes_and_nothing_else() {
         let deliveries: String = calls.iter().map(|call| if has(call) { '1' } else { '0' }).collect();
         assert_eq!(deliveries, delivered, "day {day}");
     }
+    assert!(!store.is_outlived(&running.id).await.unwrap() && store.is_outlived(&id::new("call")).await.unwrap());
     files.sort();
     let mut gone: Vec<String> = [0, 1, 3].map(|n: usize| format!("{}.wav", calls[n])).to_vec();
     gone.sort();
