@@ -970,9 +970,9 @@ def live(pinned: Pinned, _) -> dict:
         for name in ("-a", "-b"):
             hosts.append(Host(pinned, key=hosts[0].key if hosts else None, name=name, STORE__HOST=f"voice{name}", **settings))
         hosts[0].publish(PROBE)
-        both = Neighbours(*hosts, source, NUMBER, PROBE.read_bytes())
-        for what in ("number", "version", "binding", "trunk"):
-            rows = both.measured(f"of_{what}", 200)
+        both = Neighbours(*hosts, server, source, NUMBER, PROBE.read_bytes())
+        for what, changes in (("number", 200), ("version", 200), ("binding", 200), ("trunk", 200), ("trunk_unheard", 25)):
+            rows = both.measured(f"of_{what}", changes)
             times = [ms for ms, _ in rows]
             found[what] = {"changes": len(rows), "at_the_first_look": sum(looks == 1 for _, looks in rows),
                            "p50_ms": percentile(times, 500), "p99_ms": percentile(times, 990), "max_ms": max(times)}
@@ -1296,7 +1296,7 @@ def table(found: dict) -> list:
         add("key → last packet of the prompt", "", f"p50 {row['last_packet']['p50_ms']:.1f} ms, p99 {row['last_packet']['p99_ms']:.1f} ms")
         add("key → first packet of the answer", "", f"p50 {row['answer']['p50_ms']:.1f} ms, p99 {row['answer']['p99_ms']:.1f} ms")
     for what, row in found.get("live", {}).items():
-        add(f"changed on one host → live on the other: {what}", "1 s", f"p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
+        add(f"changed on one host → live on the other: {what.replace('_unheard', ', LISTEN broken')}", "1 s", f"p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
     if "model" in found:
         row = found["model"]
         add("a model's first token → first packet of its words", "", f"p50 {row['p50_ms']:.0f} ms, p95 {row['p95_ms']:.0f} ms")

@@ -82,8 +82,8 @@ class Source:
 class Neighbours:
     """What changes on the first host, and how it shows on the second. A guest with a source `early` is on the number already."""
 
-    def __init__(self, first, second, source: Source, number: str, guest: bytes):
-        self.first, self.second, self.source, self.number = first, second, source, number
+    def __init__(self, first, second, server, source: Source, number: str, guest: bytes):
+        self.first, self.second, self.server, self.source, self.number = first, second, server, source, number
         self.connection = http.client.HTTPConnection(second.base.removeprefix("http://"), timeout=PATIENCE_S)
         self.number_id = first.api("GET", "/v1/numbers")["data"][0]["id"]
         self.script = first.api("GET", "/v1/scripts")["data"][0]["id"]
@@ -162,3 +162,20 @@ class Neighbours:
         """Kept in memory by every host: the one that hears of a change by LISTEN/NOTIFY."""
         change = lambda n: self.first.api("PATCH", f"/v1/trunks/{self.trunk}", {"enabled": n % 2 == 1})
         return change, lambda n: self.look(f"/v1/trunks/{self.trunk}/status")["in_service"] == (n % 2 == 1)
+
+    def of_trunk_unheard(self):
+        """The same, while every connection that listens has just been broken."""
+        change, shows = self.of_trunk()
+        listening = "FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
+
+        def unheard(n: int):
+            # One that was not back yet would not be broken.
+            until = time.monotonic() + PATIENCE_S
+            while self.server.run("callbox", f"SELECT count(*) {listening}") != ["2"]:
+                if time.monotonic() > until:
+                    raise OSError("the hosts do not listen")
+                time.sleep(0.1)
+            self.server.run("callbox", f"SELECT pg_terminate_backend(pid) {listening}")
+            change(n)
+
+        return unheard, shows
