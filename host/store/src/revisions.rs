@@ -68,8 +68,8 @@ pub(crate) async fn raise(db: &mut Db, topic: Topic) -> Result<(), StoreError> {
 /// What changes are told on.
 const CHANNEL: &str = "callbox_changes";
 
-/// The pause before a connection that listens is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The pause before a connection that listens is tried again: what is read again then is live within a second all the same.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Hears of the changes of all hosts on a PostgreSQL, and passes them on; ends when it is dropped.
 pub(crate) struct Listener(JoinHandle<()>);
