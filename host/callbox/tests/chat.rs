@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use callbox_speechd::{Script, Server, Settings};
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -25,11 +27,16 @@ struct Desk {
 impl Desk {
     /// The example, built, and what is given to it.
     fn new() -> Self {
+        Self::with("examples/appointment")
+    }
+
+    /// A script, built, and what is given to the example.
+    fn with(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let wasm = folder.path().join("appointment.wasm");
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/appointment");
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(script);
+        let wasm = folder.path().join(project.file_name().unwrap()).with_extension("wasm");
         let desk = Self { folder, wasm };
-        let arguments = ["script", "build", example.to_str().unwrap(), "-o", desk.wasm.to_str().unwrap()];
+        let arguments = ["script", "build", project.to_str().unwrap(), "-o", desk.wasm.to_str().unwrap()];
         let built = desk.callbox(&arguments, "");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         std::fs::write(desk.folder.path().join("given.yaml"), GIVEN).unwrap();
@@ -54,7 +61,7 @@ impl Desk {
 
     /// A chat: its lines, and whether it says that all went well.
     fn chat(&self, more: &[&str], input: &str) -> (Vec<String>, bool) {
-        let arguments = [&["script", "chat", "appointment.wasm"], more].concat();
+        let arguments = [&["script", "chat", self.wasm.to_str().unwrap()], more].concat();
         let output = self.callbox(&arguments, input);
         let text = String::from_utf8(output.stdout).unwrap();
         (text.lines().map(ToOwned::to_owned).collect(), output.status.success())
@@ -136,4 +143,70 @@ fn whoever_has_no_more_to_say_hangs_up() {
     assert!(well, "{lines:#?}");
     assert!(position(&lines, "hangs up") < position(&lines, "over by caller: caller_hangup"), "{lines:#?}");
     position(&lines, "pushes to outcome: {\"outcome\":\"hung_up\"");
+}
+
+const MODEL: &str = r#"
+answers:
+  - { when: story, says: "Once upon a time there was a king. He had a castle on a hill. That is all." }
+  - { when: go on, calls: [{ name: note, arguments: { text: the king } }] }
+  - { after: note, says: "It is noted. Press a key." }
+  - { when: away, says: "I am here." }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_language_model_talks_and_what_it_said_is_saved() {
+    let script = Script::parse(MODEL).unwrap();
+    let settings = Settings { key: Some("s3cr3t".into()), script, ..Settings::default() };
+    let model = Server::start(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
+    let desk = Desk::with("tests/guests/talk");
+    let bindings = json!({
+        "models": {"assistant": {
+            "url": model.url("http", "/v1/chat/completions"),
+            "model": "storyteller",
+            "headers": {"authorization": "Bearer ${key}"},
+        }},
+        "secrets": {"key": "s3cr3t"},
+    });
+    std::fs::write(desk.folder.path().join("bindings.json"), bindings.to_string()).unwrap();
+    let (lines, well) = desk.chat(&["--bindings", "bindings.json"], "5\n/undo\n6\n7\n/save king.yaml\n");
+    assert!(well, "{lines:#?}");
+    let mut rest = lines.as_slice();
+    for part in [
+        "robot     Once upon a time there was a king.",
+        "robot     He had a castle on a hill.",
+        "robot     That is all.",
+        "caller    presses 5",
+        "robot     It is noted.",
+        "robot     Press a key.",
+        "taken back: 5",
+        "caller    presses 6",
+        "robot     Press a key.",
+        "over by script: script_returned",
+        "played again, it passes",
+    ] {
+        rest = &rest[position(rest, part) + 1..];
+    }
+    // What was asked before was not asked again.
+    let asked = reqwest::Client::new().get(model.url("http", "/requests")).bearer_auth("s3cr3t");
+    let asked: Vec<Value> = asked.send().await.unwrap().json().await.unwrap();
+    assert_eq!(asked.len(), 4, "{asked:#?}");
+    // The scenario needs no model.
+    drop(model);
+    let tested = desk.callbox(&["script", "test", "king.yaml"], "");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+}
+
+#[test]
+fn bindings_that_are_wrong_are_refused_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bindings.json");
+    std::fs::write(&path, r#"{"models": {"assistant": {"url": "file:///x", "model": "m"}}}"#).unwrap();
+    for command in ["chat", "run"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_callbox"))
+            .args(["script", command, "nowhere.wasm", "--bindings", path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && words.contains("models.assistant.url"), "{command}: {words}");
+    }
 }

@@ -97,9 +97,17 @@ struct Seen {
     pending: Option<(Time, HostCall)>,
     /// Turns of the transcript that were looked at.
     turns: usize,
-    /// The prompt that sounds, and its turn.
-    sounding: Option<(PromptId, Option<usize>)>,
+    sounding: Option<Sounding>,
     ended: bool,
+}
+
+/// The prompt that sounds.
+struct Sounding {
+    prompt: PromptId,
+    /// Its turn of the transcript.
+    turn: Option<usize>,
+    /// Bytes of its text that were told.
+    told: usize,
 }
 
 impl<R, F> Call<'_, R, F>
@@ -204,11 +212,16 @@ where
             }
             Output::Fetch { fetch, source, parameters } => self.fetch(fetch, source, parameters),
             Output::Model { run, request } => {
-                if !self.models.ask(self.now, run, &request) {
+                let plan = match self.models.planned(&request) {
+                    Some(plan) => Some(plan),
+                    None => self.far_end.model(&request).await,
+                };
+                if plan.is_none() {
                     let text =
                         format!("nobody says what the model `{}` answers, so it is not available", request.model);
                     self.see(Sight::Hint { text });
                 }
+                self.models.ask(self.now, run, &request.model, plan);
                 self.see(Sight::AsksModel { request });
             }
             Output::StopModel { run } => self.models.stop(run),
@@ -281,6 +294,13 @@ where
         let mut sights: Vec<Sight> =
             heard.map(|turn| Sight::Heard { text: turn.text.clone(), digits: turn.digits.clone() }).collect();
         self.seen.turns = record.transcript.len();
+        if let Some(sounding) = &mut self.seen.sounding
+            && let Some(turn) = sounding.turn.and_then(|turn| record.transcript.get(turn))
+            && let Some(more) = turn.text.get(sounding.told..).filter(|more| !more.is_empty())
+        {
+            sounding.told = turn.text.len();
+            sights.push(Sight::PromptGrew { prompt: sounding.prompt, text: more.trim_start().to_owned() });
+        }
         // Where the script has failed the reason is there at once, but the fallback speaks before anybody ends the call.
         let over = record.ended_by.is_some() || record.ended.is_some();
         if let Some(reason) = record.end_reason.filter(|_| over && !self.seen.ended) {
@@ -310,7 +330,7 @@ where
             LegEvent::PromptStarted { prompt } => (Some(*prompt), None),
             LegEvent::PromptEnded { prompt, played, complete } => (None, Some((*prompt, *played, *complete))),
             // The engine ends what sounds by itself.
-            LegEvent::Ended { .. } => (None, self.seen.sounding.map(|(prompt, _)| (prompt, 0, false))),
+            LegEvent::Ended { .. } => (None, self.seen.sounding.as_ref().map(|it| (it.prompt, 0, false))),
             _ => (None, None),
         };
         if let Some((prompt, played, complete)) = over {
@@ -323,14 +343,14 @@ where
             let transcript = &self.engine.record().transcript;
             let turn = (transcript.len() > turns).then(|| transcript.len() - 1);
             let text = turn.and_then(|turn| transcript.get(turn)).map(|turn| turn.text.clone()).unwrap_or_default();
-            self.seen.sounding = Some((prompt, turn));
+            self.seen.sounding = Some(Sounding { prompt, turn, told: text.len() });
             self.see(Sight::PromptStarted { prompt, text });
         }
     }
 
     fn prompt_ended(&mut self, prompt: PromptId, played: u32, complete: bool) {
-        let Some((_, turn)) = self.seen.sounding.take_if(|(sounding, _)| *sounding == prompt) else { return };
-        let turn = turn.and_then(|turn| self.engine.record().transcript.get(turn));
+        let Some(sounding) = self.seen.sounding.take_if(|sounding| sounding.prompt == prompt) else { return };
+        let turn = sounding.turn.and_then(|turn| self.engine.record().transcript.get(turn));
         let sight = Sight::PromptEnded {
             prompt,
             text: turn.map(|turn| turn.text.clone()).unwrap_or_default(),

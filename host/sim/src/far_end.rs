@@ -26,6 +26,12 @@ pub trait FarEnd: Send {
     /// Nothing more happens at `now`; the next thing by itself is at `next`, none where the call waits for the far
     /// end alone. What does the far end do first? Asked again after every move and every thing that happened.
     fn next(&mut self, now: Time, next: Option<Time>) -> impl Future<Output = Move> + Send;
+
+    /// A language model is asked, and the situation has no answer of it. What does it do, where the far end knows?
+    /// The call's clock stands still meanwhile.
+    fn model(&mut self, _request: &Request) -> impl Future<Output = Option<ModelPlan>> + Send {
+        ready(None)
+    }
 }
 
 /// What a far end decides.
@@ -163,7 +169,15 @@ pub enum Sight {
     PromptStarted {
         /// The prompt.
         prompt: PromptId,
-        /// All that it is to say, as far as known: SSML without its tags, `[path]` of an asset without text.
+        /// All that it is to say, as far as known: SSML without its tags, `[path]` of an asset without text. The rest
+        /// comes as [`Sight::PromptGrew`].
+        text: String,
+    },
+    /// What the robot is saying has become longer: a language model, or the script, writes while it is spoken.
+    PromptGrew {
+        /// The prompt.
+        prompt: PromptId,
+        /// What has been added.
         text: String,
     },
     /// The robot has stopped.

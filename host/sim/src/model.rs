@@ -115,19 +115,21 @@ impl SimModels {
         self.answers.insert(name, plans.into());
     }
 
-    /// A model is asked. False where nobody has said what it answers.
-    pub(crate) fn ask(&mut self, now: Time, run: Handle, request: &Request) -> bool {
-        let plan = self.answers.get_mut(&request.model).and_then(|answers| {
-            let index = answers.iter().position(|plan| plan.fits(request))?;
-            answers.remove(index)
-        });
-        let known = plan.is_some();
+    /// The answer to a request; none where nobody has said what the model answers.
+    pub(crate) fn planned(&mut self, request: &Request) -> Option<ModelPlan> {
+        let answers = self.answers.get_mut(&request.model)?;
+        let index = answers.iter().position(|plan| plan.fits(request))?;
+        answers.remove(index)
+    }
+
+    /// A model is asked, and does this; it is not there where nobody knows what it does.
+    pub(crate) fn ask(&mut self, now: Time, run: Handle, model: &str, plan: Option<ModelPlan>) {
         let plan = plan.unwrap_or_else(|| {
-            let error = format!("model {}: the simulation has no answer of it", request.model);
+            let error = format!("model {model}: the simulation has no answer of it");
             ModelPlan { after: 0, ..ModelPlan::does(ModelDoes::Fails(HostError::Unavailable(error))) }
         });
         let (pieces, again) = match plan.does {
-            ModelDoes::Never => return known,
+            ModelDoes::Never => return,
             ModelDoes::Fails(error) => (vec![Event::Failed { error }], Vec::new()),
             ModelDoes::Writes { text, calls, then } => {
                 let written = tokens(&text);
@@ -147,7 +149,6 @@ impl SimModels {
         let pause = 1_000 / u64::from(plan.tokens_per_second.max(1));
         let at = now + u64::from(plan.after);
         self.writing.insert(run, Writing { at, pieces: pieces.into(), pause: pause.max(1), again });
-        known
     }
 
     /// Nobody wants more of it.
@@ -222,7 +223,8 @@ mod tests {
     }
 
     fn all(models: &mut SimModels, now: u64, asked: &Request) -> Vec<(u64, Event)> {
-        models.ask(Time(now), Handle(1), asked);
+        let plan = models.planned(asked);
+        models.ask(Time(now), Handle(1), "assistant", plan);
         let mut events = Vec::new();
         while let Some(at) = models.next().filter(|_| events.len() < 20) {
             events.extend(models.fire(at).map(|(_, event)| (at.0, event)));
@@ -243,7 +245,8 @@ mod tests {
         let hello = vec![text(300, "Hello "), text(325, "there."), done(325)];
         assert_eq!(all(&mut models, 0, &request("Hi")), hello);
         assert_eq!(all(&mut models, 1_000, &request("On Tuesday?")).len(), 4);
-        assert!(!models.ask(Time(2_000), Handle(2), &request("Hi")), "there is no more");
+        assert_eq!(models.planned(&request("Hi")), None, "there is no more");
+        models.ask(Time(2_000), Handle(2), "assistant", None);
         assert!(matches!(models.fire(Time(2_000)), Some((Handle(2), Event::Failed { .. }))));
     }
 

@@ -446,6 +446,23 @@ impl BindingsInput {
         }
     }
 
+    /// The language models, and what their requests need: for whoever tries a script and stores nothing. A header whose
+    /// value is left out is not sent.
+    #[must_use]
+    pub fn into_models(self) -> BTreeMap<String, (ModelBinding, Credentials)> {
+        let (bindings, kept) = self.split();
+        let kept: Vec<(String, Secret)> =
+            kept.into_iter().filter_map(|(name, value)| Some((name, Secret::new(value?.0)))).collect();
+        let held = || kept.iter().map(|(name, value)| (name.clone(), vec![value.clone()]));
+        let models = bindings.models.into_iter();
+        models
+            .map(|(name, model)| {
+                let needs = credentials(&name::model(&name), held());
+                (name, (model, needs))
+            })
+            .collect()
+    }
+
     /// Takes the secrets out: the document to store, and each secret's name with
     /// its value, or none to keep what is there.
     fn split(self) -> (Bindings, Vec<(String, Option<SecretInput>)>) {
@@ -646,24 +663,28 @@ impl Store {
 
     async fn credentials(&self, tenant: &TenantId, script: &str, endpoint: &str) -> Result<Credentials, StoreError> {
         let now = self.now();
-        let mut signing = Vec::new();
-        let mut raw_headers = Vec::new();
-        let mut named = Vec::new();
-        for held in self.held_secrets(tenant, script).await? {
-            let held_name = held.name.clone();
-            let mut values = held.valid(now);
-            if held_name == endpoint {
-                signing = values;
-            } else if let Some(secret) = held_name.strip_prefix("secret:") {
-                named.push((secret.to_owned(), values.swap_remove(0)));
-            } else if let Some(header) = held_name.strip_prefix(endpoint).and_then(|r| r.strip_prefix(":header:")) {
-                raw_headers.push((header.to_owned(), values.swap_remove(0)));
-            }
-        }
-        let named: BTreeMap<&str, &Secret> = named.iter().map(|(n, s)| (n.as_str(), s)).collect();
-        let filled = |(header, value): (String, Secret)| (header, Secret::new(fill(value.expose(), &named)));
-        Ok(Credentials { signing, headers: raw_headers.into_iter().map(filled).collect() })
+        let held = self.held_secrets(tenant, script).await?;
+        Ok(credentials(endpoint, held.into_iter().map(|held| (held.name.clone(), held.valid(now)))))
     }
+}
+
+/// What the requests to one endpoint need, of all secrets by their names and with their values, the current one first.
+fn credentials(endpoint: &str, held: impl Iterator<Item = (String, Vec<Secret>)>) -> Credentials {
+    let mut signing = Vec::new();
+    let mut raw_headers = Vec::new();
+    let mut named = Vec::new();
+    for (held_name, mut values) in held {
+        if held_name == endpoint {
+            signing = values;
+        } else if let Some(secret) = held_name.strip_prefix("secret:") {
+            named.push((secret.to_owned(), values.swap_remove(0)));
+        } else if let Some(header) = held_name.strip_prefix(endpoint).and_then(|r| r.strip_prefix(":header:")) {
+            raw_headers.push((header.to_owned(), values.swap_remove(0)));
+        }
+    }
+    let named: BTreeMap<&str, &Secret> = named.iter().map(|(n, s)| (n.as_str(), s)).collect();
+    let filled = |(header, value): (String, Secret)| (header, Secret::new(fill(value.expose(), &named)));
+    Credentials { signing, headers: raw_headers.into_iter().map(filled).collect() }
 }
 
 #[cfg(test)]
@@ -712,6 +733,17 @@ mod tests {
         assert_eq!(fill("Bearer ${token}!", &named), "Bearer t0k3n${token}!");
         assert_eq!(fill("${other} ${ ${token}", &named), "${other} ${ t0k3n${token}");
         assert_eq!(fill("plain", &named), "plain");
+    }
+
+    #[test]
+    fn a_model_has_its_key_without_a_store() {
+        let document = r#"{"models": {"assistant": {"url": "https://llm.example/v1/chat/completions", "model": "m",
+            "headers": {"Authorization": "Bearer ${key}", "X-Kept": null}}}, "secrets": {"key": "s3cr3t"}}"#;
+        let models = parse(document.as_bytes()).unwrap().into_models();
+        let (binding, needs) = &models["assistant"];
+        assert_eq!((binding.model.as_str(), binding.patience_ms), ("m", Model::default().patience));
+        let headers: Vec<_> = needs.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(headers, [("authorization", "Bearer s3cr3t")]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Standard output carries data only – a path, an id – so that commands can be
 //! put together; what is meant for a person goes to standard error.
 
+mod bound;
 mod build;
 mod cargo;
 mod changes;

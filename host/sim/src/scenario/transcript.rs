@@ -90,7 +90,7 @@ fn line(sight: &Sight, masked: bool) -> Option<(Speaker, String)> {
         Sight::Ringing => (Speaker::Call, "rings".into()),
         Sight::EarlyMedia => (Speaker::Call, "audio before the answer".into()),
         Sight::Answered => (Speaker::Call, "answered".into()),
-        Sight::PromptStarted { text, .. } => (Speaker::Robot, text.clone()),
+        Sight::PromptStarted { text, .. } | Sight::PromptGrew { text, .. } => (Speaker::Robot, text.clone()),
         Sight::PromptEnded { complete: false, heard_text, interrupted_by, played, .. } => {
             let by = interrupted_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
             (Speaker::Robot, format!("(cut off{by} after {}; heard: \"{heard_text}\")", Span(*played)))

@@ -8,9 +8,11 @@ use super::command::{Entry, HELP, Voice, parse};
 use super::input::{Line, Lines};
 use super::save::Saver;
 use super::screen::Screen;
+use callbox_dialogue::llm::Request;
 use callbox_dialogue::script::Handle;
 use callbox_dialogue::time::Millis;
 use callbox_dialogue::{HostCall, HostReply, Time};
+use callbox_sim::model::ModelPlan;
 use callbox_sim::trace::{Renderer, clock, span};
 use callbox_sim::{Act, Exchange, FarEnd, KEPT, KEY_PACE, Move, Saying, Sight, SourcePlan, awaits_the_caller, spoken};
 use std::collections::{BTreeSet, VecDeque};
@@ -33,6 +35,17 @@ impl Turn {
     pub(super) fn line(&self) -> &str {
         &self.line
     }
+}
+
+/// What a call repeats of one before.
+#[derive(Default)]
+pub(super) struct Past {
+    /// What was done.
+    pub(super) turns: Vec<Turn>,
+    /// Up to when.
+    pub(super) to: Time,
+    /// What language models were asked, and what they did.
+    pub(super) answers: Vec<(Request, ModelPlan)>,
 }
 
 /// Why a call ended before it was over.
@@ -77,6 +90,10 @@ pub(super) struct Person<'a> {
     pub(super) sights: Vec<(Time, Sight)>,
     /// What sources were told to do.
     pub(super) world: Vec<(String, SourcePlan)>,
+    /// What language models were asked in the call that is repeated, and did.
+    repeated: VecDeque<(Request, ModelPlan)>,
+    /// The same of this call, so far.
+    pub(super) answers: Vec<(Request, ModelPlan)>,
 }
 
 /// What is known of the other side.
@@ -104,6 +121,10 @@ impl Robot {
             Sight::PromptStarted { text, .. } => {
                 (self.speaks_since, self.spoke_at) = (Some(at), Some(at));
                 self.words.clone_from(text);
+            }
+            Sight::PromptGrew { text, .. } => {
+                self.words.push(' ');
+                self.words.push_str(text);
             }
             Sight::PromptEnded { .. } => self.speaks_since = None,
             Sight::Asked { call } => self.waits = Some((at, call.clone())),
@@ -141,7 +162,7 @@ impl<'a> Person<'a> {
         screen: &'a mut Screen,
         saver: &'a Saver,
         pace: Pace,
-        (turns, floor): (Vec<Turn>, Time),
+        Past { turns, to: floor, answers }: Past,
     ) -> Self {
         let planned = turns.iter().flat_map(|turn| turn.acts.iter().cloned()).collect();
         screen.begin();
@@ -166,6 +187,8 @@ impl<'a> Person<'a> {
             failed: false,
             sights: Vec::new(),
             world: Vec::new(),
+            repeated: answers.into(),
+            answers: Vec::new(),
         }
     }
 
@@ -365,10 +388,12 @@ impl<'a> Person<'a> {
                     self.screen.say(&line);
                 }
             }
-            Entry::Save { file, name } => match self.saver.save(&file, name.as_deref(), &self.sights).await {
-                Ok(told) => self.screen.say(&format!("  {told}")),
-                Err(why) => self.mistake(&why),
-            },
+            Entry::Save { file, name } => {
+                match self.saver.save(&file, name.as_deref(), &self.sights, &self.answers).await {
+                    Ok(told) => self.screen.say(&format!("  {told}")),
+                    Err(why) => self.mistake(&why),
+                }
+            }
             Entry::Source { name, plan } => {
                 self.world.push((name, plan));
                 self.screen.say("  from the next call on: /again");
@@ -438,6 +463,19 @@ impl FarEnd for Person<'_> {
 
     async fn next(&mut self, now: Time, next: Option<Time>) -> Move {
         self.decides(now, next).await
+    }
+
+    async fn model(&mut self, request: &Request) -> Option<ModelPlan> {
+        // A call that is repeated is the same as long as the same is asked.
+        let plan = match self.repeated.pop_front().filter(|(asked, _)| asked == request) {
+            Some((_, plan)) => plan,
+            None => {
+                self.repeated.clear();
+                self.saver.models.answer(request).await?
+            }
+        };
+        self.answers.push((request.clone(), plan.clone()));
+        Some(plan)
     }
 }
 

@@ -6,11 +6,11 @@ mod input;
 mod save;
 mod screen;
 
+use super::bound::BindingsArgs;
 use super::subject::SubjectArgs;
 use super::{given, talk};
-use callbox_dialogue::Time;
 use command::{Entry, parse};
-use far_end::{Leaving, Person, Turn};
+use far_end::{Leaving, Past, Person, Turn};
 use input::{Line, Lines};
 use save::Saver;
 use screen::Screen;
@@ -33,6 +33,8 @@ pub(crate) struct ChatArgs {
     /// scenarios.
     #[arg(long, value_name = "FILE[:SCENARIO]")]
     given: Option<String>,
+    #[command(flatten)]
+    bindings: BindingsArgs,
     /// Show the script's host calls as they happen.
     #[arg(long)]
     trace: bool,
@@ -56,9 +58,10 @@ pub(crate) enum Pace {
 pub(super) async fn run(args: &ChatArgs) -> miette::Result<ExitCode> {
     // A mistake in the file is told before anything is built.
     let given = args.given.as_deref().map(given::read).transpose()?.unwrap_or_default();
+    let models = args.bindings.models()?;
     let subject = args.subject.component().await?;
     let stage = subject.stage().await?;
-    for stranger in given::strangers(&given, stage.manifest()) {
+    for stranger in given::strangers(&given, stage.manifest()).into_iter().chain(models.strangers(stage.manifest())) {
         talk(format_args!("warning: {stranger}"));
     }
     let (mut lines, above) = Lines::open()?;
@@ -66,7 +69,7 @@ pub(super) async fn run(args: &ChatArgs) -> miette::Result<ExitCode> {
         talk(format_args!("{}: type what the caller says; /help shows what else, /quit leaves", subject.name));
     }
     let component = (!subject.is_project).then_some(subject.origin);
-    let saver = Saver { stage, situation: given.situation(), given, component };
+    let saver = Saver { stage, situation: given.situation(), given, models, component };
     let mut screen = Screen::new(above, args.trace, args.pace == Pace::Real);
     let failed = converse(saver, args.pace, &mut lines, &mut screen).await;
     // Whoever typed has seen it; a pipe has not.
@@ -75,7 +78,7 @@ pub(super) async fn run(args: &ChatArgs) -> miette::Result<ExitCode> {
 
 /// Plays calls one after the other, as the person wants them. Whether a command failed.
 async fn converse(mut saver: Saver, pace: Pace, lines: &mut Lines, screen: &mut Screen) -> bool {
-    let mut from = (Vec::new(), Time::ZERO);
+    let mut from = Past::default();
     let mut failed = false;
     loop {
         let mut person = Person::new(lines, screen, &saver, pace, from);
@@ -87,24 +90,25 @@ async fn converse(mut saver: Saver, pace: Pace, lines: &mut Lines, screen: &mut 
         };
         failed |= person.failed;
         let (turns, world) = (std::mem::take(&mut person.turns), std::mem::take(&mut person.world));
+        let answers = std::mem::take(&mut person.answers);
         from = match leaving {
             Leaving::Home => return failed,
             Leaving::Again => {
                 saver.keep(world);
-                (Vec::new(), Time::ZERO)
+                Past::default()
             }
-            Leaving::Back { turns: kept, to } => back(screen, turns, kept, to),
+            Leaving::Back { turns: kept, to } => Past { turns: back(screen, turns, kept), to, answers },
         };
     }
 }
 
 /// The turns that are kept.
-fn back(screen: &mut Screen, mut turns: Vec<Turn>, kept: usize, to: Time) -> (Vec<Turn>, Time) {
+fn back(screen: &mut Screen, mut turns: Vec<Turn>, kept: usize) -> Vec<Turn> {
     if let Some(turn) = turns.get(kept) {
         screen.say(&format!("── taken back: {} ──", turn.line()));
     }
     turns.truncate(kept);
-    (turns, to)
+    turns
 }
 
 /// The call is over; it can still be looked at, saved and taken back.

@@ -1,9 +1,12 @@
 //! `/save`: what happened, as a scenario that is shown to pass.
 
+use super::super::bound::Models;
 use crate::beside::beside;
 use callbox_dialogue::Time;
+use callbox_dialogue::llm::Request;
 use callbox_sim::draft::draft;
-use callbox_sim::scenario::{Given, ScenarioFile, SourceAnswer, Span, Suite, tell};
+use callbox_sim::model::ModelPlan;
+use callbox_sim::scenario::{Given, ModelAnswer, ScenarioFile, SourceAnswer, Span, Suite, tell};
 use callbox_sim::{REACTION, Sight, Situation, SourcePlan, Stage};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +15,8 @@ pub(super) struct Saver {
     pub(super) stage: Stage,
     pub(super) given: Given,
     pub(super) situation: Situation,
+    /// Who is asked where the situation has no answer of a language model.
+    pub(super) models: Models,
     /// The component, where it is not that of a project.
     pub(super) component: Option<PathBuf>,
 }
@@ -44,9 +49,14 @@ impl Saver {
         file: &Path,
         name: Option<&str>,
         sights: &[(Time, Sight)],
+        answers: &[(Request, ModelPlan)],
     ) -> Result<String, String> {
         let name = name.map_or_else(|| named_after(file), ToOwned::to_owned);
-        let scenario = draft(&name, &self.given, sights);
+        let mut given = self.given.clone();
+        for (request, plan) in answers {
+            given.models.entry(request.model.clone()).or_default().push(ModelAnswer::of(plan));
+        }
+        let scenario = draft(&name, &given, sights);
         let steps = scenario.steps.len();
         let written = ScenarioFile {
             component: self.component.as_deref().map(|component| beside(file, component)),

@@ -30,9 +30,12 @@ pub(super) struct Screen {
     speaking: Option<Speaking>,
 }
 
-/// A prompt that is shown piece by piece: when each begins, and its words.
+/// A prompt that is shown piece by piece.
 struct Speaking {
+    /// When each begins, and its words.
     pieces: VecDeque<(Time, String)>,
+    /// When the last of them will have been said.
+    until: Time,
 }
 
 impl Screen {
@@ -108,7 +111,11 @@ impl Screen {
                     self.show(at, Label::Call, "", "(what the caller gives now is secret)");
                 }
             }
-            Sight::PromptStarted { text, .. } => self.prompt_started(at, text, words_a_minute),
+            Sight::PromptStarted { text, .. } => {
+                self.speaking = None;
+                self.speaks(at, text, words_a_minute);
+            }
+            Sight::PromptGrew { text, .. } => self.speaks(at, text, words_a_minute),
             Sight::PromptEnded { heard_text, complete, played, .. } => {
                 self.prompt_ended(at, heard_text, *played, *complete);
             }
@@ -131,20 +138,21 @@ impl Screen {
         }
     }
 
-    fn prompt_started(&mut self, at: Time, text: &str, words_a_minute: u16) {
+    /// The robot says this, behind what it is saying.
+    fn speaks(&mut self, at: Time, text: &str, words_a_minute: u16) {
         if text.is_empty() {
             return;
         }
         if !self.spoken {
             return self.show(at, Label::Robot, "robot", text);
         }
-        let mut begins = at;
-        let mut pieces = VecDeque::new();
+        let speaking = self.speaking.get_or_insert_with(|| Speaking { pieces: VecDeque::new(), until: at });
+        let mut begins = speaking.until.max(at);
         for piece in text.split_inclusive(['.', '!', '?', '。', '！', '？']) {
-            pieces.push_back((begins, piece.trim().to_owned()));
+            speaking.pieces.push_back((begins, piece.trim().to_owned()));
             begins = begins + u64::from(spoken(piece, words_a_minute));
         }
-        self.speaking = Some(Speaking { pieces });
+        speaking.until = begins;
         self.spoken_until(at);
     }
 

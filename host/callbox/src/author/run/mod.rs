@@ -7,6 +7,7 @@
 mod calls;
 mod world;
 
+use super::bound::BindingsArgs;
 use super::changes::Changes;
 use super::subject::{Subject, SubjectArgs};
 use super::{data, given, talk};
@@ -48,6 +49,8 @@ pub(crate) struct RunArgs {
     /// Take settings, and what the script's sources answer, from a scenario file, or from one of its scenarios.
     #[arg(long, value_name = "FILE[:SCENARIO]")]
     given: Option<String>,
+    #[command(flatten)]
+    bindings: BindingsArgs,
     /// Log filter of the host, for example info,callbox_sip=debug
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
@@ -59,6 +62,7 @@ pub(crate) struct RunArgs {
 /// The script does not build or is refused, the port is taken.
 pub(super) async fn run(args: &RunArgs) -> miette::Result<()> {
     let given = args.given.as_deref().map(given::read).transpose()?.unwrap_or_default();
+    let bound = args.bindings.document()?;
     let subject = args.subject.component().await?;
     crate::logging::start(&Log { filter: args.log.clone(), json: false })?;
     let mut stops = Stops::listen()?;
@@ -66,7 +70,7 @@ pub(super) async fn run(args: &RunArgs) -> miette::Result<()> {
     let folder = tempfile::tempdir().into_diagnostic()?;
     let host = Host::start(&config(args, folder.path(), &given)).await?;
     let world = World::start(&given).await.into_diagnostic()?;
-    let desk = Desk::open(&host, &given, &world, &subject.name).await?;
+    let desk = Desk::open(&host, &given, &world, bound, &subject.name).await?;
     desk.publish(&subject).await?;
 
     let telling = tokio::spawn(calls::tell(host.platform.clone(), host.store.clone(), desk.tenant.clone()));
@@ -127,12 +131,20 @@ struct Desk<'a> {
     host: &'a Host,
     given: &'a Given,
     world: &'a World,
+    /// What the person binds: it goes before the world.
+    bound: Value,
     tenant: TenantId,
     script: String,
 }
 
 impl<'a> Desk<'a> {
-    async fn open(host: &'a Host, given: &'a Given, world: &'a World, name: &str) -> miette::Result<Self> {
+    async fn open(
+        host: &'a Host,
+        given: &'a Given,
+        world: &'a World,
+        bound: Value,
+        name: &str,
+    ) -> miette::Result<Self> {
         let store: &Store = &host.store;
         let tenant = store.default_tenant().clone();
         let new = NewScript { name: name.to_owned(), description: None };
@@ -152,7 +164,7 @@ impl<'a> Desk<'a> {
             enabled: true,
         };
         store.create_number(&tenant, number, &Actor::system()).await.into_diagnostic()?;
-        Ok(Self { host, given, world, tenant, script })
+        Ok(Self { host, given, world, bound, tenant, script })
     }
 
     /// Lets a component answer from the next call on.
@@ -182,11 +194,12 @@ impl<'a> Desk<'a> {
         let uploaded = store.add_version(&self.tenant, &self.script, new, &actor).await.into_diagnostic()?;
         let version = uploaded.version.version;
         store.publish(&self.tenant, &self.script, version, &actor).await.into_diagnostic()?;
+        self.host.platform.rehearse(&self.tenant, &self.script, version);
         talk(format_args!("{}: version {version} answers from now on", subject.name));
         Ok(())
     }
 
-    /// What the names of a manifest mean here: the world in this process.
+    /// What the names of a manifest mean here: what the person says, else the world in this process.
     fn bindings(&self, manifest: &Manifest) -> Value {
         let sources = manifest.sources.keys().map(|name| {
             let answer = self.given.sources.get(name);
@@ -207,12 +220,19 @@ impl<'a> Desk<'a> {
             .keys()
             .filter_map(|name| Some((name.clone(), Value::String(self.given.settings.get(name)?.clone()))));
         let secrets = manifest.secrets.iter().map(|name| (name.clone(), json!("not a secret")));
-        json!({
+        let mut bindings = json!({
             "sources": sources.collect::<Map<_, _>>(),
+            "models": {},
             "destinations": destinations.collect::<Map<_, _>>(),
             "settings": settings.collect::<Map<_, _>>(),
             "secrets": secrets.collect::<Map<_, _>>(),
-        })
+        });
+        for (part, names) in self.bound.as_object().into_iter().flatten() {
+            if let (Some(all), Some(names)) = (bindings[part].as_object_mut(), names.as_object()) {
+                all.extend(names.clone());
+            }
+        }
+        bindings
     }
 }
 
