@@ -1089,6 +1089,16 @@ def listening(pinned: Pinned, _) -> dict:
         say(f"   {line}")
         if cost := re.match(r"(.*?) +([0-9.]+) % of a core a call +([0-9.]+) µs", line):
             found[cost[1]] = {"percent_of_core": float(cost[2]), "us_per_20_ms": float(cost[3])}
+    command = [BINARY, "speech", "accuracy", "--voices", "rms", "--channels", "g711", "--at-once", "1"]
+    process = pinned.start(pinned.host, command, stdout=subprocess.PIPE, text=True)
+    told = process.communicate()[0]
+    cost = re.search(r"(\d+) recognitions of .* ([0-9.]+) a second; ([0-9.]+) s of work for a second of audio", told)
+    if process.returncode or not cost:
+        raise Failed(f"callbox speech accuracy: {told}")
+    row = {"count": int(cost[1]), "per_second": float(cost[2]), "share_of_core": float(cost[3])}
+    found["recognition"] = row
+    say(f"   {row['count']} recognitions on one core, over G.711: {row['per_second']:.1f} a second; "
+        f"{1 / row['share_of_core']:.0f} callers at once who all speak")
     turns, callers, rounds = 10, 4, 6
     for name, what, grammar in (
         ("whole answer", says("rms", "opening hours"), MENU),
@@ -1286,6 +1296,10 @@ def table(found: dict) -> list:
     for name, row in found.get("listening", {}).items():
         if "us_per_20_ms" in row:
             add(f"one call, {name}", "", f"{row['percent_of_core']:.4f} % of a core, {row['us_per_20_ms']:.1f} µs per 20 ms")
+            continue
+        if "share_of_core" in row:
+            add("recognitions on one core, pocketsphinx", "",
+                f"{row['per_second']:.1f} a second; {1 / row['share_of_core']:.0f} callers at once who all speak")
             continue
         aim = "p50 ≤ 450 ms" if name == "whole answer" else "p50 ≤ 900 ms"
         add(f"caller's voice → silence on the wire ({name})", "p50 ≤ 250, p95 ≤ 350 ms", f"p50 {row['cut_p50_ms']:.0f}, p95 {row['cut_p95_ms']:.0f} ms")

@@ -3,7 +3,9 @@
 
 #![allow(unsafe_code, reason = "calls into a C library; each has its proof")]
 
+use super::clean::Voices;
 use super::confidence;
+use super::features::Cepstra;
 use super::ffi::{Functions, LoadError, RawDecoder, RawSegment};
 use super::passage::{self, Passage};
 use crate::recogniser::worker::frames::{Fault, Job, Said, SaidWord};
@@ -27,6 +29,7 @@ const GRAMMAR: &CStr = c"answer";
 pub(crate) struct Pocketsphinx {
     functions: Rc<Functions>,
     model: String,
+    voices: Rc<Voices>,
     /// A decoder that nothing was heard with yet. A forked copy finds it ready.
     ready: RefCell<Option<Decoder>>,
 }
@@ -43,10 +46,11 @@ impl Pocketsphinx {
         if !path.is_file() {
             return Err(missing(format!("no model at `{}`", path.display())));
         }
+        let voices = Voices::read(&model.join("en-us")).map_err(missing)?;
         let model = model.to_str().ok_or_else(|| missing("the path of the model is not UTF-8".to_owned()))?.to_owned();
         // SAFETY: null is documented as "no messages"; no decoder is at work.
         unsafe { (functions.err_set_logfp)(null_mut()) };
-        let opened = Self { functions: Rc::new(functions), model, ready: RefCell::new(None) };
+        let opened = Self { functions: Rc::new(functions), model, voices: Rc::new(voices), ready: RefCell::new(None) };
         let ready = opened.decoder()?;
         opened.ready.replace(Some(ready));
         Ok(opened)
@@ -54,8 +58,7 @@ impl Pocketsphinx {
 
     fn decoder(&self) -> Result<Decoder, Fault> {
         let acoustics = format!("{}/en-us", self.model);
-        // Silence is left in, as times would be wrong without it; `passage` has seen to what is around the words.
-        Decoder::new(&self.functions, &["-hmm", &acoustics, "-remove_silence", "no"])
+        Decoder::new(&self.functions, &["-hmm", &acoustics])
     }
 }
 
@@ -81,6 +84,8 @@ impl Engine for Pocketsphinx {
             decoder,
             words: job.words.iter().map(|(word, _)| word.clone()).collect(),
             passage: Passage::new(job.rate_hz),
+            voices: self.voices.clone(),
+            rate_hz: job.rate_hz,
             whole: None,
         })
     }
@@ -92,6 +97,8 @@ pub(crate) struct Recognition {
     /// What of a result is a word, and no silence or noise.
     words: HashSet<String>,
     passage: Passage,
+    voices: Rc<Voices>,
+    rate_hz: u32,
     /// The result, should nothing more be said.
     whole: Option<Said>,
 }
@@ -125,7 +132,11 @@ impl Recognition {
         self.whole = None;
         let Some((audio, before)) = self.passage.decode() else { return Ok(None) };
         let before_ms = u32::try_from(before * 1_000 / passage::RATE).unwrap_or(u32::MAX);
-        self.decoder.take(audio)?;
+        let frames = self.voices.alone(audio, self.rate_hz);
+        if frames.is_empty() {
+            return Ok(None);
+        }
+        self.decoder.take(frames)?;
         // Before the end of an utterance, its hypothesis need not be a whole sentence.
         let begun = self.decoder.hypothesis().map(|text| (text, self.decoder.segments()));
         self.decoder.end()?;
@@ -233,19 +244,17 @@ impl Decoder {
         self.check(unsafe { (self.functions.ps_set_search)(self.raw.as_ptr(), GRAMMAR.as_ptr()) }, "choose a grammar")
     }
 
-    /// Begins an utterance and gives it all of its audio.
-    fn take(&self, samples: &[i16]) -> Result<(), Fault> {
-        // SAFETY: a valid decoder, with no utterance begun: every one is ended. What it learnt of the background of
-        // another is forgotten.
-        let begun = unsafe {
-            (self.functions.ps_start_stream)(self.raw.as_ptr());
-            (self.functions.ps_start_utt)(self.raw.as_ptr())
-        };
-        self.check(begun, "begin")?;
-        // SAFETY: a valid decoder with an utterance begun; as many samples as are told are there, and only read.
-        // 0, 1: search at once; this is all of the utterance.
-        let done = unsafe { (self.functions.ps_process_raw)(self.raw.as_ptr(), samples.as_ptr(), samples.len(), 0, 1) };
-        self.check(done, "take audio")
+    /// Begins an utterance and gives it all of its frames.
+    fn take(&self, mut frames: Vec<Cepstra>) -> Result<(), Fault> {
+        let mut rows: Vec<*mut f32> = frames.iter_mut().map(|frame| frame.as_mut_ptr()).collect();
+        let count = c_int::try_from(rows.len()).map_err(|_| broken("too much audio"))?;
+        // SAFETY: a valid decoder, with no utterance begun: every one is ended.
+        self.check(unsafe { (self.functions.ps_start_utt)(self.raw.as_ptr()) }, "begin")?;
+        // SAFETY: a valid decoder with an utterance begun, of a model with as many cepstra in a frame, as
+        // `Voices::read` has seen; as many frames as are told are there, each a piece of `frames`, which lives longer
+        // than the call and is ours alone. 0, 1: search at once; this is all of the utterance.
+        let done = unsafe { (self.functions.ps_process_cep)(self.raw.as_ptr(), rows.as_mut_ptr(), count, 0, 1) };
+        self.check(done, "take frames")
     }
 
     fn end(&self) -> Result<(), Fault> {

@@ -93,8 +93,9 @@ functions! {
     ps_set_search: fn(*mut RawDecoder, *const c_char) -> c_int;
     /// Begins an utterance.
     ps_start_utt: fn(*mut RawDecoder) -> c_int;
-    /// Takes samples: count, whether not to search yet, whether this is all.
-    ps_process_raw: fn(*mut RawDecoder, *const i16, usize, c_int, c_int) -> c_int;
+    /// Takes cepstra, of which it takes the mean away in place: a pointer to each frame's, count, whether not to search
+    /// yet, whether this is all.
+    ps_process_cep: fn(*mut RawDecoder, *mut *mut f32, c_int, c_int, c_int) -> c_int;
     /// Ends an utterance.
     ps_end_utt: fn(*mut RawDecoder) -> c_int;
     /// The words so far, and their score; owned by the decoder until its next call.
@@ -109,6 +110,4 @@ functions! {
     ps_seg_frames: fn(*mut RawSegment, *mut c_int, *mut c_int);
     /// Its posterior, and by reference the acoustic and language scores and the back-off.
     ps_seg_prob: fn(*mut RawSegment, *mut i32, *mut i32, *mut i32) -> i32;
-    /// Forgets what it knows of the background.
-    ps_start_stream: fn(*mut RawDecoder) -> c_int;
 }

@@ -10,9 +10,11 @@
 //! no C: the sentences of the grammar, how its words are pronounced, and the
 //! audio's way there.
 
+mod clean;
 mod confidence;
 pub(crate) mod decoder;
 mod dictionary;
+mod features;
 mod ffi;
 mod letters;
 mod passage;

@@ -43,8 +43,6 @@ pub(super) struct Passage {
     sounded: Option<usize>,
     /// Where the last sound ended when it was last decoded.
     decoded: usize,
-    /// The state of a little noise.
-    noise: u32,
 }
 
 impl Passage {
@@ -58,7 +56,6 @@ impl Passage {
             background: f32::MAX,
             sounded: None,
             decoded: 0,
-            noise: 1,
         }
     }
 
@@ -90,8 +87,7 @@ impl Passage {
         let energy: f32 = block.iter().map(|&sample| f32::from(sample).powi(2)).sum();
         let level = (energy / BLOCK as f32).sqrt();
         self.background = level.min(self.background * RISES).max(1.0);
-        let noise = &mut self.noise;
-        self.audio.extend(block.iter().map(|&sample| sample.saturating_add(little_noise(noise))));
+        self.audio.extend_from_slice(block);
         if level > SOFTEST && level > self.background * STANDS_OUT {
             self.sounded = Some(self.audio.len());
         } else if self.sounded.is_none() && self.audio.len() > MARGIN {
@@ -123,16 +119,6 @@ impl Passage {
         let end = (sounded + MARGIN).min(self.audio.len());
         Some((&self.audio[..end], self.before))
     }
-}
-
-/// -3 to 3, the same sequence each time. Where a band is empty, as all above 4 kHz is on the telephone, its level is the
-/// logarithm of rounding errors; with a little noise it is the same for all callers.
-const fn little_noise(state: &mut u32) -> i16 {
-    // Marsaglia's xorshift.
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    (*state % 7) as i16 - 3
 }
 
 #[cfg(test)]
