@@ -3,7 +3,7 @@
 
 use callbox_media::{Law, wav};
 use callbox_sip::{DialogEvent, OutgoingCall, SipConfig, SipStack};
-use callbox_tests::{Host, Options, SOON, eventually, expand, fidelity, voices};
+use callbox_tests::{Host, Options, SOON, Watch, eventually, expand, fidelity, voices};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,6 +88,20 @@ impl Ear {
     }
 }
 
+/// Calls the probe, and hears this among what it says. Whoever speaks or listens too late, because the machine did not keep
+/// its time, proves nothing: the call is made again.
+async fn heard_whole(host: &Host, headers: &[(&str, &str)], wanted: &[u8]) -> Heard {
+    for _ in 0..5 {
+        let watch = Watch::start();
+        let heard = Ear::new().await.listen(host, headers).await;
+        if contains(&heard.bytes(), wanted) {
+            return heard;
+        }
+        assert!(watch.was_late(), "what is on the wire is not what was to be said");
+    }
+    panic!("five times the machine was late, and what is on the wire is not what was to be said");
+}
+
 fn contains(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|window| window == part)
 }
@@ -97,12 +111,10 @@ async fn every_byte_of_a_prompt_is_what_was_synthesised() {
     let text = "The train to Cambridge leaves at 14:35 from platform 9.";
     let host = Host::start().await;
     host.publish_probe(None).await;
-    let heard = Ear::new().await.listen(&host, &[("X-Probe-Mode", "hello"), ("X-Probe-Text", text)]).await;
-
     let spoken = voices::of_the_host(text).await;
     let synthesised: Vec<u8> = spoken.iter().map(|&sample| Law::Mu.encode_sample(sample)).collect();
     assert!(synthesised.len() > 8_000, "{} bytes are no sentence", synthesised.len());
-    assert!(contains(&heard.bytes(), &synthesised), "the prompt on the wire is not what was synthesised");
+    let heard = heard_whole(&host, &[("X-Probe-Mode", "hello"), ("X-Probe-Text", text)], &synthesised).await;
     let [said, heard_by_ear] =
         [&synthesised, &heard.bytes()].map(|pcmu| pcmu.iter().map(|&byte| expand(byte)).collect());
     let (said, heard_by_ear): (Vec<i16>, Vec<i16>) = (said, heard_by_ear);
@@ -118,10 +130,9 @@ async fn every_byte_of_a_prompt_is_what_was_synthesised() {
 async fn an_audio_asset_arrives_as_it_is() {
     let host = Host::start().await;
     host.publish_probe(None).await;
-    let heard = Ear::new().await.listen(&host, &[("X-Probe-Mode", "tone"), ("X-Probe-Count", "2")]).await;
     let path = callbox_tests::root().join("tests/guests/probe/assets/tone.wav");
     let clip = wav::read(&std::fs::read(path).unwrap()).unwrap();
-    assert!(contains(&heard.bytes(), clip.encoded(Law::Mu)), "the tone on the wire is not the asset");
+    heard_whole(&host, &[("X-Probe-Mode", "tone"), ("X-Probe-Count", "2")], clip.encoded(Law::Mu)).await;
 }
 
 #[tokio::test]
