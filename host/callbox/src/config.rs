@@ -230,7 +230,7 @@ pub(crate) struct Media {
     pub(crate) ipv6: Option<Ipv6Addr>,
     /// The IPv6 address others send RTP to, where it differs from the bound one.
     pub(crate) advertise_ipv6: Option<Ipv6Addr>,
-    /// How hard Opus tries, 0 to 10.
+    /// How hard Opus tries, 0 to 10: docs/webrtc.md says what that is worth, and what it costs.
     pub(crate) opus_complexity: u8,
     /// First port; outside 32768-60999, where the kernel takes its own.
     pub(crate) first_port: u16,

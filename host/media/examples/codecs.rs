@@ -12,7 +12,7 @@ use std::process::Command;
 fn main() {
     let speech = spoken().unwrap_or_else(|| (0..160_000_i64).map(|n| (n * n % 20_011 - 10_000) as i16).collect());
     for codec in Codec::ALL {
-        for complexity in if *codec == Codec::Opus { &[0, 3, 5, 10][..] } else { &[0] } {
+        for complexity in if *codec == Codec::Opus { &[0, 3, 4, 6, 10][..] } else { &[0] } {
             let cost = bench::codec(*codec, *complexity, &speech).unwrap();
             println!(
                 "{}",

@@ -66,7 +66,7 @@ pub struct MediaConfig {
     pub quarantine: Duration,
     /// Events that may wait for the reader of one session.
     pub event_queue: usize,
-    /// How hard Opus tries, 0 to 10: at 10 it costs three times what it costs at 0, and few ears tell the difference.
+    /// How hard Opus tries, 0 to 10. It is clearer from 4 on, and costs 2.6 times as much there, 4.8 times at 10.
     pub opus_complexity: u8,
     /// How browsers reach the plane; none for not at all.
     pub webrtc: Option<WebRtcConfig>,

@@ -15,7 +15,7 @@ const OPUS_EXPECTED_LOSS: i32 = 10;
 /// How Opus is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OpusSettings {
-    /// 0 to 10: what an ear hears of it is little, what it costs is threefold.
+    /// 0 to 10; the encoder looks at it once, when it begins.
     pub(crate) complexity: u8,
     /// Each packet's audio once more in the one behind it.
     pub(crate) fec: bool,
