@@ -168,11 +168,14 @@ impl Bindings {
         }
         let leaving = |c: &&AskedContact| c.expires.is_some_and(|e| e.is_zero());
         let source = flow.remote.ip();
-        let new = contacts.iter().filter(|c| !leaving(c) && !known.iter().any(|b| b.is(c))).count();
+        let staying = contacts.iter().filter(|c| !leaving(c));
+        let new = staying.clone().filter(|c| !known.iter().any(|b| b.is(c))).count();
         if new > 0 && self.owners.len() + new > rules.max_bindings {
             return Err(Refused::Full);
         }
-        if new > 0 && self.sources.get(&source).copied().unwrap_or(0) + new > rules.max_per_source {
+        // A phone that was at another address is one more at this one.
+        let came = staying.filter(|c| !known.iter().any(|b| b.is(c) && b.source.ip() == source)).count();
+        if came > 0 && self.sources.get(&source).copied().unwrap_or(0) + came > rules.max_per_source {
             return Err(Refused::Source);
         }
         let gone: Vec<u64> = known.iter().filter(touched).map(|b| b.id).collect();

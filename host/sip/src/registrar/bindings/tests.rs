@@ -204,6 +204,8 @@ fn limits() {
     table.register("b", &phone(3), flow("203.0.113.1:5")).unwrap();
     assert_eq!(table.register("b", &phone(4), flow("203.0.113.1:5")), Err(Refused::Source));
     table.register("c", &phone(5), flow("203.0.113.2:5")).unwrap();
+    let moved = asked("5", 3, "Contact: <sip:p5@203.0.113.9>\r\n");
+    assert_eq!(table.register("c", &moved, flow("203.0.113.1:5")), Err(Refused::Source), "it was elsewhere before");
     assert_eq!(table.register("d", &phone(6), flow("203.0.113.3:5")), Err(Refused::Full));
     let brief = asked("z", 1, "Contact: <sip:z@203.0.113.9>;expires=10\r\n");
     assert_eq!(table.register("c", &brief, flow("203.0.113.2:5")), Err(Refused::TooBrief));
