@@ -293,9 +293,10 @@ async fn the_call_follows_a_page_to_another_network() {
     );
 }
 
-/// Presses a key, and waits until it is over: by then the host has sent half a second.
+/// Presses a key once the robot is heard, for it may not listen before, and waits until it is over: by then the host has
+/// sent half a second.
 async fn press_whole(caller: &WebCaller, key: char) {
-    let before = caller.seen().packets;
+    let before = caller.sees("the question", |seen| seen.loud > 0).await.packets;
     caller.press(key).await;
     caller.sees("half a second", |seen| seen.packets >= before + 25).await;
 }
